@@ -1,0 +1,1 @@
+"""The steps: one folder a component."""

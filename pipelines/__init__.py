@@ -1,0 +1,1 @@
+"""The pipelines: one module each, which holds its version."""

@@ -1,0 +1,1 @@
+"""Stepworks: Kubeflow Pipelines steps and pipelines, and the library that they call."""

@@ -1,0 +1,1 @@
+"""Tables in: ingest, contract, profile, split, transform."""

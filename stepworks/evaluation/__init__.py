@@ -1,0 +1,1 @@
+"""Metrics with intervals, comparison and the gate."""

@@ -1,0 +1,1 @@
+"""Where a task runs: pure data and rules."""

@@ -1,0 +1,457 @@
+"""The documents that steps leave behind, and that the report is made from.
+
+A step writes what it found as one JSON document: facts only, no markup. The run report and the pages in the
+Kubeflow UI are drawn from these documents, so the areas that do the work and the report that shows it share
+nothing else. A document is written whole or not at all, and names its own kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from stepworks.errors import NotFoundError, ResourceError, RunError
+
+
+class Fragment(BaseModel):
+    """A part of a document: immutable, unknown fields refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Fragment):
+    """A value with the interval it was judged by; `low` and `high` are missing when none was computed."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+
+
+class _Document(Fragment):
+    def write(self, path: str | Path) -> Path:
+        """Write the document to `path` in one piece.
+
+        Raises:
+            ResourceError: The disk is full or the path is not writable.
+        """
+        return write_atomically(Path(path), self.model_dump_json(indent=1).encode() + b"\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a document of this kind.
+
+        Raises:
+            NotFoundError: There is no such file.
+            RunError: The file is not a document of this kind.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"There is no {cls.__name__} at {path}", what_to_do="Run the step that writes it first."
+            ) from error
+        except ValidationError as error:
+            raise RunError(
+                f"{path} is not a {cls.__name__}", received=_first_fault(error), what_to_do="Run its step again."
+            ) from error
+
+
+# ---------------------------------------------------------------------------------------------------- data
+
+
+class Histogram(Fragment):
+    """Counts between `edges`: one more edge than counts."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class CountedValue(Fragment):
+    """A value of a column and the number of rows that have it."""
+
+    value: str
+    rows: int
+
+
+class ColumnProfile(Fragment):
+    """What one column holds. Numbers have quantiles and a histogram, texts their most frequent values."""
+
+    name: str
+    type: str
+    role: str
+    nulls: int
+    distinct: int
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    mean: float | None = None
+    standard_deviation: float | None = None
+    quantiles: dict[str, float] = Field(default_factory=dict)
+    histogram: Histogram | None = None
+    top_values: list[CountedValue] = Field(default_factory=list)
+
+
+class PeriodRate(Fragment):
+    """How often the target was true in one period, for example a month."""
+
+    period: str
+    rows: int
+    rate: float
+
+
+class ProfileDocument(_Document):
+    """What a table holds (`data/profile_table`)."""
+
+    kind: Literal["profile"] = "profile"
+    table: str
+    rows: int
+    dropped_rows: dict[str, int] = Field(default_factory=dict)
+    target: str
+    target_rate: float
+    periods: list[PeriodRate] = Field(default_factory=list)
+    columns: list[ColumnProfile]
+
+
+class Check(Fragment):
+    """One rule of the contract and what the data said to it."""
+
+    name: str
+    column: str | None = None
+    passed: bool
+    severity: Literal["error", "warning"] = "error"
+    received: str
+    expected: str
+
+
+class ValidationDocument(_Document):
+    """Whether a table keeps its contract (`data/validate_table`)."""
+
+    kind: Literal["validation"] = "validation"
+    table: str
+    rows: int
+    passed: bool
+    checks: list[Check]
+
+
+class SplitPart(Fragment):
+    """One part of a split; `first` and `last` are the bounds of the column that was split by."""
+
+    name: str
+    rows: int
+    first: str
+    last: str
+    target_rate: float
+
+
+class SplitDocument(_Document):
+    """How a table was split (`data/split_table`)."""
+
+    kind: Literal["split"] = "split"
+    method: str
+    column: str
+    parts: list[SplitPart]
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+class Epoch(Fragment):
+    """One pass over the training data. `seconds` is wall time, validation included."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_auc: float
+    learning_rate: float
+    seconds: float
+    samples_per_second: float
+
+
+class TrainingDocument(_Document):
+    """How training went (`training/train`)."""
+
+    kind: Literal["training"] = "training"
+    model: str
+    device: str
+    parameters: int
+    epochs: list[Epoch]
+    best_epoch: int
+    stopped_by: Literal["early_stop", "epochs"]
+    resumed_from_epoch: int | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------- evaluation
+
+
+class Metric(Interval):
+    """A named metric with its interval."""
+
+    name: str
+    higher_is_better: bool = True
+
+
+class Slice(Fragment):
+    """The metric on the rows where `column` has `value`; `auc` is missing where one class is absent."""
+
+    column: str
+    value: str
+    rows: int
+    target_rate: float
+    auc: Interval | None = None
+
+
+class CalibrationBin(Fragment):
+    """Rows of similar prediction: what was predicted, and how often it came true."""
+
+    mean_predicted: float
+    observed_rate: float
+    rows: int
+
+
+class Curve(Fragment):
+    """Points of a curve; `x` and `y` have the same length."""
+
+    x: list[float]
+    y: list[float]
+    thresholds: list[float] = Field(default_factory=list)
+
+
+class Confusion(Fragment):
+    """Counts at one decision threshold."""
+
+    threshold: float
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+
+
+class EvaluationDocument(_Document):
+    """How good a model is on rows it has not seen (`evaluation/evaluate`)."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    rows: int
+    positives: int
+    metrics: list[Metric]
+    slices: list[Slice]
+    calibration: list[CalibrationBin]
+    expected_calibration_error: float
+    roc: Curve
+    precision_recall: Curve
+    confusion: Confusion
+
+
+class Comparison(Fragment):
+    """The candidate against one reference on the same rows; `difference` is candidate minus reference."""
+
+    reference: str
+    metric: str
+    candidate_value: float
+    reference_value: float
+    difference: Interval
+    rows: int
+
+
+class ComparisonDocument(_Document):
+    """The candidate against its baseline and the champion (`evaluation/compare`)."""
+
+    kind: Literal["comparison"] = "comparison"
+    comparisons: list[Comparison]
+
+
+class Rule(Fragment):
+    """One rule of a gate and its outcome. `statement` is the rule in words with its numbers."""
+
+    name: str
+    outcome: Literal["pass", "fail", "insufficient_data"]
+    statement: str
+
+
+class VerdictDocument(_Document):
+    """What the gate said (`evaluation/gate`)."""
+
+    kind: Literal["verdict"] = "verdict"
+    verdict: Literal["pass", "fail", "insufficient_data"]
+    reason: str
+    rules: list[Rule]
+
+
+# ------------------------------------------------------------------------------------- serving and registry
+
+
+class ServingCheckDocument(_Document):
+    """A real server against offline answers (`serving/check_serving`). Latencies are in milliseconds."""
+
+    kind: Literal["serving_check"] = "serving_check"
+    server: str
+    rows: int
+    largest_difference: float
+    tolerance: float
+    passed: bool
+    start_seconds: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+
+
+class RegistrationDocument(_Document):
+    """A registered model version (`registry/register_model`)."""
+
+    kind: Literal["registration"] = "registration"
+    name: str
+    version: int
+    uri: str
+    digest: str
+    already_registered: bool = False
+
+
+class DeploymentDocument(_Document):
+    """A deployed service (`serving/deploy`).
+
+    `stable_version` is missing when nothing served before; `candidate_version` waits for its roll-out.
+    `model_directory` is the candidate's package, for asking it again later.
+    """
+
+    kind: Literal["deployment"] = "deployment"
+    service: str
+    url: str
+    stable_version: str | None
+    candidate_version: str
+    model_directory: str
+
+
+class CanaryArm(Fragment):
+    """What one arm answered within one stage. Latencies are in milliseconds."""
+
+    requests: int
+    errors: int
+    wrong_answers: int
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+
+
+class CanaryStage(Fragment):
+    """One stage of a roll-out: the traffic share of the candidate, what both arms did, what was decided."""
+
+    percent: int
+    stable: CanaryArm | None
+    candidate: CanaryArm
+    decision: Literal["continue", "promote", "roll_back", "insufficient_data"]
+    reason: str
+    seconds: float
+
+
+class CanaryDocument(_Document):
+    """The course of a roll-out (`serving/roll_out_canary`), or of a rehearsed one (`rehearsal`)."""
+
+    kind: Literal["canary"] = "canary"
+    service: str
+    stable_version: str | None
+    candidate_version: str
+    rehearsal: bool = False
+    stages: list[CanaryStage]
+    outcome: Literal["promoted", "rolled_back", "held"]
+    reason: str
+
+
+Document = Annotated[
+    ProfileDocument
+    | ValidationDocument
+    | SplitDocument
+    | TrainingDocument
+    | EvaluationDocument
+    | ComparisonDocument
+    | VerdictDocument
+    | ServingCheckDocument
+    | RegistrationDocument
+    | DeploymentDocument
+    | CanaryDocument,
+    Field(discriminator="kind"),
+]
+_ANY_DOCUMENT: TypeAdapter[Document] = TypeAdapter(Document)
+
+
+def read_document(path: str | Path) -> Document:
+    """Read a document of whatever kind it names.
+
+    Raises:
+        RunError: The file is not a document.
+    """
+    try:
+        return _ANY_DOCUMENT.validate_json(Path(path).read_bytes())
+    except (OSError, ValidationError) as error:
+        received = _first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise RunError(
+            f"{path} is not a Stepworks document", received=received, what_to_do="Run its step again."
+        ) from error
+
+
+# ------------------------------------------------------------------------------------------ the run itself
+
+
+class StepRecord(Fragment):
+    """One step of a run. `seconds` is wall time of all its attempts; `log` is a path in the run's folder."""
+
+    name: str
+    component: str
+    state: Literal["pending", "running", "succeeded", "failed", "cached", "skipped", "cancelled"]
+    seconds: float | None = None
+    attempts: int = 0
+    depends_on: list[str] = Field(default_factory=list)
+    log: str | None = None
+    error: str | None = None
+
+
+class RunRecord(Fragment):
+    """One run of a pipeline: its steps and its lineage. Times are ISO 8601 in UTC."""
+
+    run_id: str
+    pipeline: str
+    version: str
+    state: Literal["running", "succeeded", "failed", "cancelled"]
+    started: str
+    seconds: float
+    steps: list[StepRecord]
+    parameters: dict[str, str] = Field(default_factory=dict)
+    data_digest: str | None = None
+    code_revision: str | None = None
+    package_versions: dict[str, str] = Field(default_factory=dict)
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        ResourceError: The disk is full or the path is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ResourceError(
+            f"Cannot write {path}",
+            received=f"{type(error).__name__}: {error.strerror or error}",
+            expected="a writable folder with free space",
+            what_to_do="Free space, or correct the permission, and run again.",
+        ) from error
+    return path
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the document"
+    return f"{where}: {fault['msg']}" if fault["type"] != "json_invalid" else json.dumps(fault["msg"])

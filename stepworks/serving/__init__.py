@@ -1,0 +1,1 @@
+"""Model packages, model servers and roll-outs."""
