@@ -1,0 +1,86 @@
+"""A trained model as a folder: which builder made it, with which settings, and its weights.
+
+The folder holds `model.json`, `model.safetensors` and the transform's `transform.json`, and nothing that runs
+code when it is read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from stepworks.data.transform_parameters import FILE_NAME as TRANSFORM_FILE
+from stepworks.data.transform_parameters import TransformParameters
+from stepworks.errors import NotFoundError, TrainingError
+from stepworks.report.documents import write_atomically
+from stepworks.training.reference import resolve
+
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class ModelFile(BaseModel):
+    """What `model.json` holds: the builder's reference and the settings it was called with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    model: str
+    settings: dict[str, Any]
+
+
+def save_model(
+    directory: Path, module: torch.nn.Module, transform: TransformParameters, reference: str, settings: dict[str, Any]
+) -> None:
+    """Write a model folder. `model.json` is written last: a folder without it is not a model.
+
+    Args:
+        directory: Where; made when missing, replaced when it holds a model.
+        module: The trained module.
+        transform: What its features went through.
+        reference: The builder, `package.module:name`.
+        settings: The keyword arguments of the builder, as JSON can hold them.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, directory / WEIGHTS_FILE)
+    write_atomically(directory / TRANSFORM_FILE, transform.model_dump_json(indent=1).encode())
+    description = ModelFile(model=reference, settings=settings)
+    write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
+
+
+def load_model(directory: Path) -> torch.nn.Module:
+    """Build a saved model again, with its weights, in evaluation mode on the CPU.
+
+    Raises:
+        NotFoundError: The folder holds no model.
+        TrainingError: The weights are torn or do not fit the model.
+        ConfigurationError: The builder does not import.
+    """
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no model in {directory}",
+            expected=f"{MODEL_FILE}, {WEIGHTS_FILE} and {TRANSFORM_FILE}",
+            what_to_do="Give the model folder that the train step wrote.",
+        )
+    try:
+        description = ModelFile.model_validate_json(path.read_bytes())
+        builder = resolve(description.model, role="model")
+        module: torch.nn.Module = builder(TransformParameters.read(directory), **description.settings)
+        module.load_state_dict(load_file(directory / WEIGHTS_FILE))
+    except (ValidationError, SafetensorError, OSError, RuntimeError, TypeError) as error:
+        raise TrainingError(
+            f"The model in {directory} cannot be loaded",
+            received=f"{type(error).__name__}: {error}",
+            expected="weights that fit the builder and its settings",
+            what_to_do="Train again, or use the library version that wrote the model.",
+        ) from error
+    return module.eval()
