@@ -5,3 +5,9 @@ the pipeline does: it owns a `Supervisor`, and gives each step one environment v
 `STEPWORKS_SUPERVISOR`, through which a step reaches it (`SupervisorClient`). Without that variable a step is
 in a cluster, or alone.
 """
+
+ENVIRONMENT_VARIABLE = "STEPWORKS_SUPERVISOR"
+"""The address of the supervisor's control endpoint on loopback, its random token included.
+
+It is set in the environment of each step of a local run and nowhere else; it is never part of the IR.
+"""
