@@ -32,7 +32,7 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
     rows = read_rows(features, TransformParameters.read(model_directory))
     with torch.inference_mode():
         logits = torch.cat(
-            [module(*rows.take(indices)[0]) for indices in torch.arange(len(rows)).split(ROWS_AT_ONCE)]
+            [module(*rows.take(indices)[0]) for indices in torch.split(torch.arange(len(rows)), ROWS_AT_ONCE)]
         )
     return pl.DataFrame(
         {

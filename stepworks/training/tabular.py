@@ -47,7 +47,9 @@ class TabularNetwork(nn.Module):
             )
         self.embedding_dropout = embedding_dropout
         widths = [min(24, max(2, round(1.6 * count**0.5))) for count in cardinalities]
-        self.embeddings = nn.ModuleList(nn.Embedding(count, width) for count, width in zip(cardinalities, widths, strict=True))
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(count, width) for count, width in zip(cardinalities, widths, strict=True)
+        )
         layers: list[nn.Module] = []
         width = numeric + sum(widths)
         for size in hidden:
@@ -118,7 +120,7 @@ class TabularRows:
         digest = hashlib.sha256()
         for tensor in (self.numeric, self.categorical, self.target):
             digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy())
+            digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -136,7 +138,7 @@ def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
         raise DataError(
             f"Cannot read the encoded table {features}",
             received=str(error),
-            expected=f"a parquet file with {len(numeric) + len(categorical)} features and the target {transform.target}",
+            expected=f"a parquet file with the columns {', '.join([*numeric, *categorical, transform.target])}",
             what_to_do="Give an output of transform_table that was made with this transform.",
         ) from error
     if table.is_empty() or any(table.null_count().row(0)):

@@ -1,0 +1,63 @@
+"""Train a model in the step's own pod."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from stepworks.kubeflow.component import component
+
+
+@component("gpu")
+def train(
+    train_features: Input[Dataset],
+    validation_features: Input[Dataset],
+    transform: Input[Artifact],
+    checkpoints: str,
+    trained_model: Output[Model],
+    training: Output[Artifact],
+    metrics: Output[Metrics],
+    model: str = "stepworks.training.tabular:build_model",
+    data: str = "stepworks.training.tabular:read_rows",
+    model_settings: dict = {},  # noqa: B006  # KFP reads the default; the body does not change it
+    epochs: int = 20,
+    batch_size: int = 2048,
+    learning_rate: float = 2e-3,
+    patience: int = 4,
+    seed: int = 0,
+):
+    """Train a model, with a checkpoint after each epoch, and resume where an earlier attempt was ended.
+
+    Args:
+        train_features: Encoded rows to train on.
+        validation_features: Encoded rows to choose the best epoch by.
+        transform: The transform's parameters; they are copied into the model folder.
+        checkpoints: The run's own folder on a claim; each attempt of a run must be given the same.
+        trained_model: The model folder, with the weights of the best epoch.
+        training: The training document.
+        metrics: The best epoch's figures for the Kubeflow UI.
+        model: The model builder, `package.module:name`.
+        data: The data builder, `package.module:name`.
+        model_settings: Keyword arguments of the model builder.
+        epochs: The most passes over the training rows.
+        batch_size: Rows an optimizer step.
+        learning_rate: The peak of the one-cycle schedule.
+        patience: Epochs without a better validation AUC before training stops.
+        seed: The seed of weights, dropout and row order.
+    """
+    from pathlib import Path
+
+    from stepworks.supervisor.client import local_path
+    from stepworks.training.loop import LoopSettings
+    from stepworks.training.train import TrainingSpec, train
+
+    loop = LoopSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, seed=seed)
+    document = train(
+        TrainingSpec(model=model, data=data, model_settings=model_settings, loop=loop),
+        train=Path(train_features.path),
+        validation=Path(validation_features.path),
+        transform=Path(transform.path),
+        checkpoints=local_path(checkpoints),
+        model_directory=Path(trained_model.path),
+    )
+    document.write(training.path)
+    best = document.epochs[document.best_epoch - 1]
+    metrics.log_metric("validation_auc", best.validation_auc)
+    metrics.log_metric("validation_loss", best.validation_loss)

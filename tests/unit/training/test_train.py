@@ -1,0 +1,268 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from stepworks.data.transform_parameters import TransformParameters
+from stepworks.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataError,
+    NotFoundError,
+    StepworksError,
+    TrainingError,
+)
+from stepworks.report.documents import TrainingDocument
+from stepworks.training.checkpoint import CheckpointStore
+from stepworks.training.data import epoch_order
+from stepworks.training.loop import LoopSettings, TrainingLoop, area_under_curve
+from stepworks.training.model_directory import load_model
+from stepworks.training.predict import predict
+from stepworks.training.reference import resolve
+from stepworks.training.tabular import TabularNetwork, build_model, read_rows
+from stepworks.training.train import TrainingSpec, train
+
+MODEL = "stepworks.training.tabular:build_model"
+DATA = "stepworks.training.tabular:read_rows"
+SETTINGS = {"hidden": [16.0], "dropout": 0.1}
+
+
+def spec(**loop: object) -> TrainingSpec:
+    settings = {"epochs": 4, "batch_size": 256, "patience": 4, "device": "cpu", "learning_rate": 0.02, **loop}
+    return TrainingSpec(model=MODEL, data=DATA, model_settings=SETTINGS, loop=LoopSettings(**settings))  # type: ignore[arg-type]
+
+
+def run(features: Path, folder: Path, spec: TrainingSpec) -> TrainingDocument:
+    return train(
+        spec,
+        train=features / "train",
+        validation=features / "validation",
+        transform=features,
+        checkpoints=folder / "checkpoints",
+        model_directory=folder / "model",
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder / "model").state_dict()
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def losses(document: TrainingDocument) -> list[str]:
+    return [epoch.train_loss.hex() for epoch in document.epochs]
+
+
+def test_training_finds_the_signal_and_the_model_folder_answers(features: Path, tmp_path: Path) -> None:
+    document = run(features, tmp_path, spec())
+    best = document.epochs[document.best_epoch - 1]
+    assert best.validation_auc > 0.7
+    assert document.epochs[-1].train_loss < document.epochs[0].train_loss
+    predictions = predict(tmp_path / "model", features / "validation")
+    assert predictions.columns == ["row_id", "target", "probability"]
+    measured = roc_auc_score(predictions["target"], predictions["probability"])
+    assert measured == pytest.approx(best.validation_auc, abs=1e-6)
+
+
+def test_the_same_training_twice_gives_the_same_model(features: Path, tmp_path: Path) -> None:
+    first, second = (run(features, tmp_path / name, spec()) for name in ("one", "two"))
+    assert losses(first) == losses(second)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+
+
+TRAIN_SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_train import run, spec
+run(Path({features!r}), Path({folder!r}), spec())
+"""
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_killed_run_resumes_and_ends_bit_equal(features: Path, tmp_path: Path, saves: int) -> None:
+    undisturbed = run(features, tmp_path / "undisturbed", spec())
+    script = TRAIN_SCRIPT.format(
+        here=str(Path(__file__).parent), features=str(features), folder=str(tmp_path / "killed")
+    )
+    kill_after_checkpoints(script, tmp_path / "killed" / "checkpoints", saves)
+    assert not (tmp_path / "killed" / "model").exists()
+    resumed = run(features, tmp_path / "killed", spec())
+    assert resumed.resumed_from_epoch is not None
+    assert resumed.resumed_from_epoch >= saves
+    assert losses(resumed) == losses(undisturbed)
+    assert_same_weights(tmp_path / "undisturbed", tmp_path / "killed")
+
+
+def kill_after_checkpoints(script: str, checkpoints: Path, saves: int) -> None:
+    """Run the script, and SIGKILL it once its checkpoint number `saves` is there."""
+    steps = saves * (2000 // 256)
+    process = subprocess.Popen([sys.executable, "-c", WATCHED + script, str(checkpoints), str(steps)])
+    assert process.wait(timeout=120) == -signal.SIGKILL
+
+
+WATCHED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+def watch(folder, step):
+    while not (folder / f"step-{step:08d}").exists():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=watch, args=(Path(sys.argv[1]), int(sys.argv[2])), daemon=True).start()
+"""
+
+
+def test_early_stop_keeps_the_best_epoch(features: Path, tmp_path: Path) -> None:
+    document = run(features, tmp_path, spec(epochs=40, patience=2, learning_rate=0.1))
+    assert document.stopped_by == "early_stop"
+    assert len(document.epochs) == document.best_epoch + 2
+    best = max(document.epochs, key=lambda epoch: epoch.validation_auc)
+    assert best.epoch == document.best_epoch
+
+
+def test_a_finished_run_started_again_trains_no_more(features: Path, tmp_path: Path) -> None:
+    first = run(features, tmp_path, spec())
+    second = run(features, tmp_path, spec())
+    assert second.resumed_from_epoch == 4
+    assert losses(first) == losses(second)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(features: Path, tmp_path: Path) -> None:
+    run(features, tmp_path, spec())
+    with pytest.raises(CheckpointError, match="loop: checkpoint"):
+        run(features, tmp_path, spec(seed=5))
+
+
+def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
+    assert torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=1, epoch=2))
+    assert not torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=1, epoch=3))
+    assert not torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=2, epoch=2))
+    assert sorted(epoch_order(100, seed=1, epoch=2).tolist()) == list(range(100))
+
+
+def test_the_area_under_the_curve_is_scikit_learns_with_ties_too() -> None:
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randint(0, 20, (500,), generator=generator).float()
+    labels = (torch.rand(500, generator=generator) < scores / 40).float()
+    assert area_under_curve(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+def test_a_category_that_was_never_seen_is_answered(transform: TransformParameters) -> None:
+    network = build_model(transform, hidden=[8]).eval()
+    assert network(torch.zeros(2, 2), torch.tensor([[0], [3]])).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"model": "nonsense"}, ConfigurationError, "not of the form"),
+        ({"model": "no.such.module:build"}, ConfigurationError, "does not import"),
+        ({"model": "stepworks.training.tabular:absent"}, ConfigurationError, "is missing"),
+        ({"model": "stepworks.training.predict:ROWS_AT_ONCE"}, ConfigurationError, "is int"),
+        ({"model_settings": {"depth": 3}}, ConfigurationError, "depth"),
+        ({"model": "types:SimpleNamespace", "model_settings": {}}, ConfigurationError, "SimpleNamespace"),
+        ({"data": "stepworks.nothing:rows"}, ConfigurationError, "data reference"),
+    ],
+)
+def test_a_wrong_reference_is_told_before_training(
+    features: Path, tmp_path: Path, changed: dict[str, object], error: type[StepworksError], message: str
+) -> None:
+    arguments: dict[str, object] = {"model": MODEL, "data": DATA, "model_settings": SETTINGS, "loop": spec().loop}
+    with pytest.raises(error, match=message):
+        run(features, tmp_path, TrainingSpec(**(arguments | changed)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "patience"])
+def test_a_setting_out_of_range_is_named(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        LoopSettings(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_a_batch_larger_than_the_data_is_refused(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size 5000, 2000 rows"):
+        run(features, tmp_path, spec(batch_size=5000))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the CUDA device whose absence is tested")
+def test_a_gpu_asked_for_and_absent_is_told(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="GPU placement"):
+        run(features, tmp_path, spec(device="cuda"))
+
+
+def test_an_unknown_device_is_refused(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="tpu"):
+        run(features, tmp_path, spec(device="tpu"))
+
+
+class VectorLoss(TabularNetwork):
+    @staticmethod
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return logits - target
+
+
+class EndlessLoss(TabularNetwork):
+    @staticmethod
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (logits * target).mean() * float("nan")
+
+
+@pytest.mark.parametrize(("network", "message"), [(VectorLoss, "not a scalar"), (EndlessLoss, "not finite")])
+def test_a_bad_loss_is_told(
+    features: Path, transform: TransformParameters, tmp_path: Path, network: type[TabularNetwork], message: str
+) -> None:
+    rows = read_rows(features / "train", transform)
+    loop = TrainingLoop(network(2, [4]), rows, rows, spec().loop, CheckpointStore(tmp_path, {}))
+    with pytest.raises(TrainingError, match=message):
+        loop.run()
+
+
+def test_validation_with_one_class_is_told(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="one class"):
+        area_under_curve(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 1.0]))
+
+
+def test_a_model_without_features_is_refused() -> None:
+    with pytest.raises(TrainingError, match="no features"):
+        build_model(TransformParameters(target="late", numeric=(), categorical=()))
+
+
+@pytest.mark.parametrize("fault", ["absent", "column", "missing value", "empty"])
+def test_a_features_file_that_cannot_be_used(
+    features: Path, transform: TransformParameters, tmp_path: Path, fault: str
+) -> None:
+    table = pl.read_parquet(features / "validation")
+    path = tmp_path / "features"
+    if fault == "column":
+        table.drop("rain").write_parquet(path)
+    elif fault == "missing value":
+        table.with_columns(rain=pl.lit(None, pl.Float32)).write_parquet(path)
+    elif fault == "empty":
+        table.head(0).write_parquet(path)
+    with pytest.raises(DataError, match="encoded table"):
+        read_rows(path, transform)
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no model"):
+        load_model(tmp_path)
+
+
+def test_torn_weights_are_told(features: Path, tmp_path: Path) -> None:
+    run(features, tmp_path, spec(epochs=1))
+    path = tmp_path / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="cannot be loaded"):
+        load_model(tmp_path / "model")
+
+
+def test_a_reference_gives_what_it_names() -> None:
+    assert resolve(MODEL, role="model") is build_model
