@@ -169,7 +169,7 @@ def test_a_category_that_was_never_seen_is_answered(transform: TransformParamete
         ({"model": "stepworks.training.tabular:absent"}, ConfigurationError, "is missing"),
         ({"model": "stepworks.training.predict:ROWS_AT_ONCE"}, ConfigurationError, "is int"),
         ({"model_settings": {"depth": 3}}, ConfigurationError, "depth"),
-        ({"model": "types:SimpleNamespace", "model_settings": {}}, ConfigurationError, "SimpleNamespace"),
+        ({"model": "builtins:repr", "model_settings": {}}, ConfigurationError, "Received: str"),
         ({"data": "stepworks.nothing:rows"}, ConfigurationError, "data reference"),
     ],
 )
