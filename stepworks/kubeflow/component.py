@@ -5,13 +5,38 @@ from typing import Any, Literal
 
 from kfp import dsl
 
+from stepworks.errors import ConfigurationError
+
 ImageFamily = Literal["cpu", "gpu", "serving"]
 """The image that a step runs in, by what it holds; the target says where that image is (`images`)."""
 
 
-def image_of(family: ImageFamily) -> str:
-    """Name the image of `family` before a target has said where it is."""
-    return f"stepworks-python/{family}"
+_PREFIX = "stepworks-python/"
+"""Before a target has said where an image is, its reference is this and the family. kfp's local runner looks
+for `python` in the name of an image."""
+
+
+def family_of(task: dsl.PipelineTask) -> str:
+    """The image family that a task's component was declared with.
+
+    Raises:
+        ConfigurationError: The component was not declared with `component`.
+    """
+    container = task.component_spec.implementation.container
+    image = container.image if container else ""
+    if not is_unplaced(image):
+        raise ConfigurationError(
+            f"The task {task.name} is not a step of this library",
+            received=f"the image {image!r}",
+            expected="a function declared with stepworks.kubeflow.component.component",
+            what_to_do="Declare it with @component, or set its image and resources by kfp's own methods.",
+        )
+    return image.removeprefix(_PREFIX)
+
+
+def is_unplaced(image: str) -> bool:
+    """Whether an image reference is still a family's, so that no cluster could pull it."""
+    return image.startswith(_PREFIX)
 
 
 def component(image: ImageFamily) -> Callable[[Callable[..., Any]], Any]:
@@ -27,7 +52,7 @@ def component(image: ImageFamily) -> Callable[[Callable[..., Any]], Any]:
     def declare(function: Callable[..., Any]) -> Any:
         return dsl.component(
             func=function,
-            base_image=image_of(image),
+            base_image=f"{_PREFIX}{image}",
             packages_to_install=[],
             install_kfp_package=False,
             pip_trusted_hosts=[],

@@ -1,1 +1,1 @@
-"""Where a task runs: pure data and rules."""
+"""Where a task runs: pure data and rules, without KFP and without a Kubernetes client."""

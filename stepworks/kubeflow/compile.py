@@ -1,0 +1,125 @@
+"""Compiling pipelines to IR YAML: the same bytes from the same source and target, on any machine."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler
+
+from stepworks.errors import ConfigurationError, UserError
+from stepworks.kubeflow.component import is_unplaced
+from stepworks.kubeflow.pipeline import Pipeline
+from stepworks.placement.target import Target
+from stepworks.report.documents import write_atomically
+
+DIFFERENCE_LINES = 40
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The IR of one pipeline for one target. `path` is relative to the folder of compiled files."""
+
+    pipeline: str
+    version: str
+    target: str
+    text: str
+
+    @property
+    def path(self) -> Path:
+        """Where the IR is kept: `<pipeline>/<version>/<target>.yaml`."""
+        return Path(self.pipeline) / self.version / f"{self.target}.yaml"
+
+
+def compile_pipeline(pipeline: Pipeline, target: Target) -> Compiled:
+    """Compile a pipeline for a target.
+
+    Raises:
+        ConfigurationError: A task was not placed, or the target lacks what it asks for.
+    """
+    graph = pipeline.build(target)
+    _refuse_unplaced(graph, pipeline, target)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(graph, str(path))
+        text = path.read_text(encoding="utf-8")
+    return Compiled(pipeline.name, pipeline.version, target.name, _readable(text))
+
+
+def _refuse_unplaced(graph: Any, pipeline: Pipeline, target: Target) -> None:
+    executors = graph.pipeline_spec.deployment_spec["executors"]
+    unplaced = [
+        name.removeprefix("exec-")
+        for name, executor in executors.items()
+        if "container" in executor and is_unplaced(executor["container"]["image"])
+    ]
+    if unplaced:
+        raise ConfigurationError(
+            f"Tasks of {pipeline.name} have no placement for the target {target.name}",
+            received=", ".join(sorted(unplaced)),
+            expected="each task given to stepworks.kubeflow.place.place",
+            what_to_do="Call place(task, role) for each of them in the pipeline.",
+        )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes source code as a block, so that a reviewer reads code and not an escaped string."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _readable(text: str) -> str:
+    """Write kfp's YAML again, with its leading comment, in a form that can be reviewed."""
+    comment = "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))
+    documents = list(yaml.safe_load_all(text))
+    return comment + yaml.dump_all(
+        documents, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=10_000, allow_unicode=True
+    )
+
+
+def write_compiled(compiled: Iterable[Compiled], folder: Path) -> list[Path]:
+    """Write each IR below `folder`; return the files that changed."""
+    changed = []
+    for each in compiled:
+        path = folder / each.path
+        if not path.exists() or path.read_text(encoding="utf-8") != each.text:
+            changed.append(write_atomically(path, each.text.encode()))
+    return changed
+
+
+def check_compiled(compiled: Iterable[Compiled], folder: Path) -> None:
+    """Compare each IR with the file that is kept below `folder`.
+
+    Raises:
+        UserError: A file is missing or stale; the message shows the first differences.
+    """
+    differences = []
+    for each in compiled:
+        path = folder / each.path
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        if kept != each.text:
+            lines = list(
+                difflib.unified_diff(
+                    kept.splitlines(), each.text.splitlines(), f"{path} (kept)", f"{path} (compiled now)", "", "", 2, ""
+                )
+            )
+            more = [f"... and {len(lines) - DIFFERENCE_LINES} more lines"] if len(lines) > DIFFERENCE_LINES else []
+            differences.append("\n".join(lines[:DIFFERENCE_LINES] + more))
+    if differences:
+        raise UserError(
+            f"{len(differences)} compiled file(s) are not what the source compiles to",
+            received="\n" + "\n".join(differences),
+            expected="no difference",
+            what_to_do="Run: make compile, review the change, and commit it with the source.",
+        )

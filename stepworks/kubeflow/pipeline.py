@@ -1,0 +1,138 @@
+"""A pipeline of ours: a plain function with a version, built for one target at a time.
+
+kfp traces a pipeline function when it is decorated. Ours are traced when they are built, because what a task
+asks for depends on the target.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kfp import dsl
+
+from stepworks.errors import ConfigurationError, NotFoundError
+from stepworks.placement.target import Target
+
+_SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_target: ContextVar[Target | None] = ContextVar("target", default=None)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline function, its name and its version."""
+
+    name: str
+    version: str
+    function: Callable[..., Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The parameters that a run can be given, by name."""
+        return dict(inspect.signature(self.function).parameters)
+
+    def build(self, target: Target | None) -> Any:
+        """Trace the pipeline for a target, or for this machine when there is none.
+
+        Returns:
+            kfp's graph component; its `pipeline_spec` and `platform_spec` are the IR.
+        """
+        with _building_for(target):
+            return dsl.pipeline(
+                name=self.name.replace("_", "-"),
+                display_name=f"{self.name} {self.version}",
+                description=self.summary,
+            )(self.function)
+
+
+def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
+    """Declare a function as a pipeline.
+
+    Args:
+        version: The version of what the function composes, `major.minor.patch`.
+
+    Raises:
+        ConfigurationError: The version is not of that form.
+    """
+    if not _SEMANTIC_VERSION.fullmatch(version):
+        raise ConfigurationError(
+            "A pipeline's version is wrong", received=repr(version), expected="major.minor.patch, for example 1.0.0"
+        )
+    return lambda function: Pipeline(function.__name__, version, function)
+
+
+def current_target() -> Target | None:
+    """The target that a pipeline is being built for; None for this machine."""
+    return _target.get()
+
+
+@contextmanager
+def _building_for(target: Target | None) -> Iterator[None]:
+    token = _target.set(target)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def load_pipelines() -> dict[str, Pipeline]:
+    """Load every pipeline of the package `stepworks.pipelines`, by name."""
+    package = importlib.import_module("stepworks.pipelines")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    return {found.name: found for module in modules for found in _pipelines_in(module)}
+
+
+def load_pipeline(name: str) -> Pipeline:
+    """Load one pipeline by its name, or by the path of the Python file that holds it.
+
+    Raises:
+        NotFoundError: There is no such pipeline or file, or the file holds none.
+    """
+    if name.endswith(".py"):
+        return _load_from_file(Path(name))
+    pipelines = load_pipelines()
+    if name not in pipelines:
+        raise NotFoundError(
+            f"There is no pipeline {name}",
+            received=name,
+            expected=f"one of {', '.join(sorted(pipelines)) or 'none'}, or the path of a .py file",
+            what_to_do="List the pipelines with: stepworks pipelines",
+        )
+    return pipelines[name]
+
+
+def _load_from_file(path: Path) -> Pipeline:
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or specification is None or specification.loader is None:
+        raise NotFoundError(f"There is no pipeline file {path}", what_to_do="Correct the path.")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    found = list(_pipelines_in(module))
+    if len(found) != 1:
+        raise NotFoundError(
+            f"{path} does not hold one pipeline",
+            received=", ".join(each.name for each in found) or "none",
+            expected="one function with the decorator @pipeline of stepworks.kubeflow.pipeline",
+        )
+    return found[0]
+
+
+def _pipelines_in(module: ModuleType) -> Iterator[Pipeline]:
+    return (value for value in vars(module).values() if isinstance(value, Pipeline))
