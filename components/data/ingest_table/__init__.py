@@ -1,0 +1,1 @@
+"""Make one table of the source's files."""

@@ -1,0 +1,1 @@
+"""Split a table by time."""
