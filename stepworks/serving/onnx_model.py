@@ -1,0 +1,94 @@
+"""A package as a model of KServe's model server."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
+from kserve.errors import InvalidInput
+
+from stepworks.serving.manifest import InputTensor, read_package
+from stepworks.serving.predict import load_session
+
+
+class OnnxModel(Model):  # type: ignore[misc]
+    """Answers V2 requests with ONNX Runtime.
+
+    Args:
+        name: The model's name in the protocol's paths.
+        package: The package's folder.
+    """
+
+    def __init__(self, name: str, package: Path) -> None:
+        super().__init__(name)
+        self._package = package
+        self._manifest = read_package(package)
+        self._session: Any = None
+
+    def load(self) -> bool:
+        """Load the graph; the model is ready then.
+
+        Raises:
+            ServingError: The graph cannot be loaded.
+        """
+        self._session = load_session(self._package)
+        self.ready = True
+        return True
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The raw columns, as the protocol's metadata describes tensors."""
+        return [{"name": each.name, "datatype": each.datatype, "shape": [-1, 1]} for each in self._manifest.inputs]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The answer, as the protocol's metadata describes tensors."""
+        output = self._manifest.output
+        return [{"name": output.name, "datatype": output.datatype, "shape": [-1, 1]}]
+
+    def predict(self, payload: InferRequest, headers: dict[str, str] | None = None) -> InferResponse:  # noqa: ARG002
+        """Answer a request.
+
+        Raises:
+            InvalidInput: The request does not fit the signature; the server answers 400.
+        """
+        answer = self._session.run(None, self._feed(payload))[0]
+        output = InferOutput(self._manifest.output.name, list(answer.shape), "FP32", data=answer[:, 0].tolist())
+        return InferResponse(payload.id or str(uuid.uuid4()), self.name, [output])
+
+    def _feed(self, payload: InferRequest) -> dict[str, npt.NDArray[Any]]:
+        given = {each.name: each for each in payload.inputs}
+        wanted = {each.name for each in self._manifest.inputs}
+        if set(given) != wanted:
+            raise InvalidInput(
+                f"The inputs are not those of {self.name}. Missing: {sorted(wanted - set(given))}. "
+                f"Unknown: {sorted(set(given) - wanted)}. Send null for a number and an empty text for a text "
+                "whose value is missing."
+            )
+        feed = {each.name: _array(given[each.name], each) for each in self._manifest.inputs}
+        lengths = {name: len(array) for name, array in feed.items()}
+        if len(set(lengths.values())) != 1:
+            raise InvalidInput(f"Every input needs the same number of rows, received {lengths}.")
+        return feed
+
+
+def _array(given: InferInput, wanted: InputTensor) -> npt.NDArray[Any]:
+    expected = f"{wanted.name}: expected {wanted.datatype} of shape [rows, 1]"
+    if (given.datatype == "BYTES") != (wanted.datatype == "BYTES"):
+        raise InvalidInput(f"{expected}, received {given.datatype}.")
+    try:
+        array: npt.NDArray[Any] = given.as_numpy()
+        array = array.reshape(len(array), 1)
+        if wanted.datatype == "FP32":
+            return array.astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{expected}, received {given.datatype} of shape {given.shape}: {error}.") from error
+    return np.array([[_text(value)] for value in array[:, 0]], dtype=np.object_).reshape(-1, 1)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

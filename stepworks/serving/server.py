@@ -1,0 +1,103 @@
+"""The model server: KServe's own, over a package, as a process.
+
+`python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1]`
+
+It speaks the Open Inference Protocol V2 by REST. A missing number is `null` in the request's JSON, a missing
+text the empty string. It ends with SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from stepworks.errors import ResourceError, StepworksError
+from stepworks.serving.manifest import read_package
+
+GRACE_SECONDS = 3
+"""How long requests under way may take when the server is asked to end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal ends the process.
+
+    Args:
+        arguments: The command line; that of this process by default.
+
+    Returns:
+        The exit code: 2 if the package is not there, 1 if it was changed or the port is in use.
+    """
+    parser = argparse.ArgumentParser(prog="python -m stepworks.serving.server", description="Serve a model package.")
+    parser.add_argument("--model-directory", type=Path, required=True, help="the package's folder")
+    parser.add_argument("--model-name", required=True, help="the model's name in the protocol's paths")
+    parser.add_argument("--port", type=int, required=True, help="the TCP port")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        read_package(options.model_directory)  # What can be refused is refused before the slow imports.
+        with listen(options.host, options.port) as listener:
+            _serve(options.model_directory, options.model_name, listener)
+    except StepworksError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a listening socket.
+
+    Raises:
+        ResourceError: The port is in use, or this user may not listen there.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        # Not only bound but listening, so that a second server on this port fails at once. Connections wait
+        # until the model is loaded.
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ResourceError(
+            f"Cannot listen on {host}, port {port}",
+            received=getattr(error, "strerror", None) or str(error),
+            expected="a free port that this user may listen on",
+            what_to_do=f"Stop the process that uses port {port} (lsof -i :{port}), or choose another --port.",
+        ) from error
+    return listener
+
+
+def _serve(package: Path, model_name: str, listener: socket.socket) -> None:
+    sys.argv = sys.argv[:1]  # KServe reads the command line when it is imported; this one is not for it.
+    os.environ.setdefault("KSERVE_LOGLEVEL", "WARNING")
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI.
+    import kserve
+    from kserve.protocol.rest.server import RESTServer
+
+    from stepworks.serving.onnx_model import OnnxModel
+
+    model = OnnxModel(model_name, package)
+    model.load()
+    server = kserve.ModelServer(
+        http_port=listener.getsockname()[1], enable_grpc=False, enable_latency_logging=False, grace_period=GRACE_SECONDS
+    )
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    server.register_model(model)
+    # ModelServer.start() listens on every interface. This is the same REST server, on our own socket.
+    RESTServer(
+        "kserve.model_server:app",
+        server.dataplane,
+        server.model_repository_extension,
+        server.http_port,
+        grace_period=GRACE_SECONDS,
+    ).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
