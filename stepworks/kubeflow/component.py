@@ -31,6 +31,11 @@ def family_of(task: dsl.PipelineTask) -> str:
             expected="a function declared with stepworks.kubeflow.component.component",
             what_to_do="Declare it with @component, or set its image and resources by kfp's own methods.",
         )
+    return family_of_image(image)
+
+
+def family_of_image(image: str) -> str:
+    """The family that the reference of an unplaced image stands for."""
     return image.removeprefix(_PREFIX)
 
 

@@ -1,0 +1,105 @@
+# Everything one does with a checkout. `make help` lists it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c '$(SUPPORTED)' 2>/dev/null && echo "$$python" && break; done)
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
+# An editable install: the checkout itself is what runs.
+INSTALL_CHECKOUT := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+# ------------------------------------------------------------------------------------------------ set-up
+# Three layers in one environment, so that compiling does not wait for torch:
+#   .base  kfp and what compiling takes (about 200 MB)
+#   .run   torch, the model server, the data: what `make run` takes (about 3 GB to download on Linux)
+#   .dev   the test tools
+
+$(BIN)/uv: requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment. On Debian: apt install python3-venv"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.base: requirements/base.txt pyproject.toml $(BIN)/uv
+	@echo "Setting up: kfp and what compiling takes …"
+	@$(INSTALL) -r requirements/base.txt && $(INSTALL_CHECKOUT) && touch $@
+
+$(VENV)/.run: requirements/run.txt $(VENV)/.base
+	@echo "Setting up: torch, the model server and the data; the first time about 3 GB are downloaded …"
+	@$(INSTALL) -r requirements/run.txt && touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Setting up: the test tools …"
+	@$(INSTALL) -r requirements/dev.txt && touch $@
+
+.PHONY: setup
+setup: $(VENV)/.dev ## Set up everything in .venv
+
+.PHONY: lock
+lock: $(BIN)/uv ## Resolve the pinned requirement files again
+	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra cluster -o requirements/dev.txt
+	@$(LOCK) pyproject.toml requirements/build.in --extra local --extra cluster -c requirements/dev.txt -o requirements/run.txt
+	@$(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/base.txt
+	@$(LOCK) requirements/uv.in -o requirements/uv.txt
+
+# --------------------------------------------------------------------------------------------------- use
+
+.PHONY: run
+run: $(VENV)/.run ## Run the flagship pipeline on this machine, then rehearse a bad canary
+	@$(BIN)/stepworks run tabular_train_and_deploy --rehearse-roll-back
+
+.PHONY: compile
+compile: $(VENV)/.base ## Compile all pipelines to compiled/<pipeline>/<version>/<target>.yaml
+	@$(BIN)/stepworks compile
+
+# ------------------------------------------------------------------------------------------------- check
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests, with the coverage gate
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+.PHONY: check
+check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages
+	@$(BIN)/ruff check stepworks components pipelines tests benchmarks
+	@$(BIN)/ruff format --check --quiet stepworks components pipelines tests benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/stepworks compile --check
+	@$(BIN)/python -m stepworks.kubeflow.readme --check components
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code, mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet stepworks components pipelines tests benchmarks
+	@$(BIN)/ruff format stepworks components pipelines tests benchmarks
+
+.PHONY: docs
+docs: $(VENV)/.base ## Write each component's README.md from its code
+	@$(BIN)/python -m stepworks.kubeflow.readme components
+
+# ------------------------------------------------------------------------------------------- benchmarks
+
+.PHONY: bench-overhead
+bench-overhead: $(VENV)/.base ## Compare `stepworks run` with plain kfp.local
+	@$(BIN)/python benchmarks/overhead.py
+
+.PHONY: bench-compile
+bench-compile: $(VENV)/.base ## Compare compiling everything with importing kfp
+	@$(BIN)/python benchmarks/compile.py
+
+.PHONY: bench-flagship
+bench-flagship: $(VENV)/.run ## Time the flagship's run and say where the time goes
+	@$(BIN)/python benchmarks/flagship.py
+
+# ---------------------------------------------------------------------------------------------- clean-up
+
+.PHONY: clean
+clean: ## Delete runs, caches and builds; the environment and the local registry stay
+	@rm -rf .stepworks/runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage .coverage.*

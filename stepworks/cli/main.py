@@ -1,0 +1,123 @@
+"""The `stepworks` command. Each command calls one library function, and imports it only when it is called."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from stepworks.errors import StepworksError
+
+app = typer.Typer(
+    name="stepworks",
+    help="Kubeflow Pipelines steps and pipelines: run them here, compile them for a cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing what draws the boxes takes longer than the help itself
+)
+
+HomeOption = Annotated[Path, typer.Option("--home", help="The folder of runs, claims and the local registry.")]
+TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of target files.")]
+ParametersOption = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the pipeline.")
+]
+
+
+@app.command()
+def pipelines(
+    name: Annotated[str | None, typer.Argument(help="Show this pipeline's parameters.")] = None,
+) -> None:
+    """List the pipelines, or the parameters of one."""
+    from stepworks.cli.pipelines import show_pipeline, show_pipelines
+
+    if name:
+        show_pipeline(name)
+    else:
+        show_pipelines()
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of the .py file that holds it.")],
+    parameter: ParametersOption = None,
+    home: HomeOption = Path(".stepworks"),
+    keep_serving: Annotated[bool, typer.Option(help="Leave the model server up when the run has ended.")] = False,
+    rehearse_roll_back: Annotated[
+        bool, typer.Option(help="After the run, roll out a broken model and see that it is rolled back.")
+    ] = False,
+) -> None:
+    """Run a pipeline on this machine."""
+    from stepworks.cli.run import run_locally
+
+    run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
+
+
+@app.command("compile")
+def compile_(
+    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to compile; all when none is named.")] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Compile for this target only.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a compiled file is stale.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of compiled files.")] = Path("compiled"),
+    targets: TargetsOption = Path("targets"),
+) -> None:
+    """Compile pipelines to IR YAML: <output>/<pipeline>/<version>/<target>.yaml."""
+    from stepworks.cli.compile import compile_pipelines
+
+    compile_pipelines(pipeline or [], target or [], targets, output, check=check)
+
+
+@app.command()
+def serve(
+    model_directory: Annotated[Path, typer.Argument(help="A packaged model: the output of package_model.")],
+    name: Annotated[str, typer.Option(help="The name that the model answers to.")] = "model",
+    port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 8080,
+) -> None:
+    """Serve a packaged model by the Open Inference Protocol (V2, REST), until Ctrl-C."""
+    from stepworks.serving.server import serve as serve_model
+
+    serve_model(model_directory, name=name, port=port)
+
+
+@app.command()
+def ask(
+    url: Annotated[str, typer.Argument(help="Where the model is served, for example http://127.0.0.1:8080.")],
+    model_directory: Annotated[Path, typer.Argument(help="The packaged model; its recorded rows are sent.")],
+    name: Annotated[str, typer.Option(help="The name that the model answers to.")] = "model",
+    rows: Annotated[int, typer.Option(min=1, help="How many recorded rows to send.")] = 3,
+) -> None:
+    """Send recorded rows of a packaged model to a server, and show the answers beside the expected ones."""
+    from stepworks.cli.ask import ask_and_show
+
+    ask_and_show(url, model_directory, name=name, rows=rows)
+
+
+def main() -> NoReturn:
+    """Run the command; exit with 0, 1 for a failed run, 2 for a mistake of the caller, 130 for Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    try:
+        app(standalone_mode=True)
+    except StepworksError as error:
+        _show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted: everything that this command started was ended.\n")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _end(number: int, _frame: object) -> None:
+    """Leave through the `finally` blocks, which end what was started."""
+    sys.exit(128 + number)
+
+
+def _show_error(error: StepworksError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    first, _, rest = str(error).partition("\n")
+    Console(stderr=True).print(Text.assemble(("Error: ", "bold red"), (first, "bold"), "\n" if rest else "", rest))

@@ -1,0 +1,1 @@
+"""Running a pipeline on this machine through kfp's local runner."""
