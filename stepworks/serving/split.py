@@ -16,12 +16,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
 
 import httpx
 import numpy as np
 import uvicorn
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,52 +28,12 @@ from starlette.routing import Route
 
 from stepworks.errors import StepworksError
 from stepworks.serving.server import listen
-
-ARM_HEADER = "x-stepworks-arm"
-ADMIN_PATH = "/-/split"
+from stepworks.serving.split_admin import ADMIN_PATH, ARM_HEADER, ArmCounts, ArmName, SplitSettings, SplitState
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _TIMEOUT_SECONDS = 30.0
 _REMEMBERED_LATENCIES = 10_000
 _FORWARDED_HEADERS = {"content-type", "accept", "x-request-id", "inference-header-content-length"}
-
-ArmName = Literal["stable", "candidate"]
-
-
-class SplitSettings(BaseModel):
-    """Where traffic goes.
-
-    Attributes:
-        stable: The address of the stable server; missing when nothing served before.
-        candidate: The address of the candidate; missing when there is none.
-        percent: The candidate's share of the inference requests.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    stable: str | None = None
-    candidate: str | None = None
-    percent: float = Field(default=0, ge=0, le=100)
-
-
-class ArmCounts(BaseModel):
-    """What one arm did since the last `PUT`: errors are answers of 500 and above, and none at all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requests: int
-    errors: int
-    latency_p50_ms: float | None
-    latency_p95_ms: float | None
-
-
-class SplitState(BaseModel):
-    """The settings, and what both arms did under them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    settings: SplitSettings
-    arms: dict[ArmName, ArmCounts]
 
 
 class _Tally:

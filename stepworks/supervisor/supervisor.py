@@ -27,7 +27,7 @@ GRACE_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 60.0
 """How long a process may take to become ready, unless `start` is told otherwise."""
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,98}[a-z0-9])?")
 
 
 class Supervisor:
@@ -105,7 +105,7 @@ class Supervisor:
             raise ParameterError(
                 "A process cannot have this name",
                 received=repr(name),
-                expected="up to 63 lowercase letters, digits, dots and dashes",
+                expected="up to 100 lowercase letters, digits, dots and dashes",
                 what_to_do="Choose another name.",
             )
         group = self._spawn(name, command, ready_url, dict(environment or {}))

@@ -1,0 +1,1 @@
+"""Check a packaged model on the real server."""

@@ -1,0 +1,22 @@
+"""Package a trained model for serving."""
+
+from kfp.dsl import Dataset, Input, Model, Output
+
+from stepworks.kubeflow.component import component
+
+
+@component("gpu")
+def package_model(model: Input[Model], test: Input[Dataset], package: Output[Model]) -> None:
+    """Package a trained model as one ONNX graph over raw features, with recorded samples.
+
+    Args:
+        model: The model's folder, as train writes it.
+        test: The raw test rows, as split_table writes them; samples are recorded from them.
+        package: The package's folder.
+    """
+    from pathlib import Path
+
+    from stepworks.serving.package import build_package
+
+    manifest = build_package(Path(model.path), Path(test.path), Path(package.path))
+    package.metadata["digest"] = manifest.digest

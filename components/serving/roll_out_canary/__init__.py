@@ -1,0 +1,1 @@
+"""Roll a deployed model out as a canary."""

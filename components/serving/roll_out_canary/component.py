@@ -1,0 +1,44 @@
+"""Roll a deployed model out as a canary."""
+
+from kfp.dsl import HTML, Artifact, Input, Model, Output
+
+from stepworks.kubeflow.component import component
+
+
+@component("serving")
+def roll_out_canary(
+    deployment: Input[Artifact],
+    package: Input[Model],
+    registration: Input[Artifact],
+    registry: str,
+    canary: Output[Artifact],
+    page: Output[HTML],
+) -> None:
+    """Shift traffic to the deployed version stage by stage; it becomes the champion, or is rolled back.
+
+    Args:
+        deployment: What deploy started.
+        package: The package's folder; its recorded samples are sent.
+        registration: The version that is rolled out.
+        registry: The registry's folder; below a mounted claim in a cluster.
+        canary: The roll-out's course.
+        page: The same as a page. Both are written on a roll-back too, before the step fails.
+    """
+    from pathlib import Path
+
+    from stepworks.registry.registry import CHAMPION, Registry
+    from stepworks.report.documents import DeploymentDocument, RegistrationDocument, write_atomically
+    from stepworks.report.page import document_page
+    from stepworks.serving import deploy as serving
+    from stepworks.supervisor.client import local_path
+
+    deployed = DeploymentDocument.read(deployment.path)
+    registered = RegistrationDocument.read(registration.path)
+    models = Registry(local_path(registry))
+    version = deployed.stable_version
+    stable = None if version is None else models.get(registered.name, int(version)).directory
+    document = serving.roll_out_deployment(deployed, Path(package.path), stable)
+    document.write(canary.path)
+    write_atomically(Path(page.path), document_page([document], f"Canary of {deployed.service}").encode())
+    serving.require_promotion(document)
+    models.set_alias(registered.name, CHAMPION, registered.version)

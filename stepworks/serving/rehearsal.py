@@ -1,0 +1,141 @@
+"""Proof that a bad version does not stay: a broken copy of the served model is rolled out, and has to come back."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnx import helper
+
+from stepworks.errors import NotFoundError, ServingError
+from stepworks.report.documents import CanaryDocument, DeploymentDocument
+from stepworks.serving.deploy import server_process
+from stepworks.serving.launch import ServerPlan, start_servers
+from stepworks.serving.manifest import MODEL_FILE, OUTPUT, SAMPLES_FILE, read_package, write_manifest
+from stepworks.serving.rollout.judge import Judge, ThresholdJudge
+from stepworks.serving.rollout.local import LocalArm, LocalBackend
+from stepworks.serving.rollout.policy import RolloutPolicy
+from stepworks.serving.rollout.probes import HttpProber, read_probes
+from stepworks.serving.rollout.rollout import roll_out
+from stepworks.serving.split_admin import read_split
+from stepworks.supervisor.processes import ProcessManager
+
+_CHECKED_REQUESTS = 20
+
+
+class _RehearsalBackend(LocalBackend):
+    """Never ends the version that serves, whatever the judge says."""
+
+    def promote(self) -> None:
+        self.set_percent(0)
+
+
+def rehearse_roll_back(
+    manager: ProcessManager,
+    deployment: DeploymentDocument,
+    *,
+    judge: Judge | None = None,
+    policy: RolloutPolicy | None = None,
+) -> CanaryDocument:
+    """Roll out a broken copy of the version that was promoted, and expect it to be rolled back.
+
+    Args:
+        manager: Owns the processes.
+        deployment: The deployment whose candidate was promoted.
+        judge: Decides after each stage; a `ThresholdJudge` by default.
+        policy: The stages; those of `RolloutPolicy` by default.
+
+    Returns:
+        The course of the rehearsal; its outcome is `rolled_back`.
+
+    Raises:
+        ServingError: Nothing serves; the broken version was not rolled back by the judge; or the stable version
+            does not answer alone and rightly afterwards. The broken version has ended in every case.
+    """
+    service, version = deployment.service, deployment.candidate_version
+    package = Path(deployment.model_directory)
+    stable_url = read_split(deployment.url).settings.stable
+    if stable_url is None:
+        raise ServingError(
+            f"No version of {service} serves, so no roll-back can be rehearsed",
+            expected="a promoted version",
+            what_to_do="Roll a version out first.",
+        )
+    broken = f"{service}.rehearsal"
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        try:
+            broken_package = break_package(package, Path(folder) / "package")
+            urls = start_servers(manager, [ServerPlan(broken, broken_package, service)])
+            backend = _RehearsalBackend(
+                manager,
+                service,
+                deployment.url,
+                LocalArm(version, server_process(service, version), stable_url),
+                LocalArm(f"{version}-broken", broken, urls[broken]),
+            )
+            with HttpProber(deployment.url, service, read_probes(broken_package, package)) as prober:
+                document = roll_out(
+                    backend, judge or ThresholdJudge(), policy or RolloutPolicy(), prober, rehearsal=True
+                )
+            if document.outcome != "rolled_back":
+                backend.roll_back()
+        finally:
+            with contextlib.suppress(NotFoundError):
+                manager.stop(broken)
+    _require_roll_back(document)
+    _require_stable_alone(deployment)
+    return document
+
+
+def break_package(package: Path, destination: Path) -> Path:
+    """Copy a package so that its model answers 1 - p in place of p; its samples still hold the right answers.
+
+    The copy has a manifest of its own, so that a server takes it for a good package.
+
+    Args:
+        package: A package's folder.
+        destination: The folder of the copy; it must not exist.
+
+    Returns:
+        The destination.
+    """
+    manifest = read_package(package)
+    model = onnx.load(package / MODEL_FILE)
+    for node in model.graph.node:
+        node.output[:] = ["right" if name == OUTPUT else name for name in node.output]
+    model.graph.initializer.append(helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0]))
+    model.graph.node.append(helper.make_node("Sub", ["one", "right"], [OUTPUT]))
+    onnx.checker.check_model(model)
+    destination.mkdir(parents=True)
+    (destination / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    shutil.copyfile(package / SAMPLES_FILE, destination / SAMPLES_FILE)
+    write_manifest(destination, manifest.inputs)
+    return destination
+
+
+def _require_roll_back(document: CanaryDocument) -> None:
+    if document.outcome != "rolled_back":
+        raise ServingError(
+            f"The rehearsal's broken version of {document.service} was not rolled back",
+            received=f"{document.outcome}: {document.reason}",
+            expected="rolled_back",
+            what_to_do="Make the judge stricter: it lets a model pass whose every answer is wrong.",
+        )
+
+
+def _require_stable_alone(deployment: DeploymentDocument) -> None:
+    state = read_split(deployment.url)
+    probes = read_probes(Path(deployment.model_directory), Path(deployment.model_directory))
+    with HttpProber(deployment.url, deployment.service, probes) as prober:
+        results = [prober.send() for _ in range(_CHECKED_REQUESTS)]
+    wrong = sum(result.wrong or result.arm != "stable" for result in results)
+    if state.settings.candidate is not None or wrong:
+        raise ServingError(
+            f"The stable version of {deployment.service} does not serve alone after the rehearsed roll-back",
+            received=f"{wrong} of {len(results)} answers are wrong or not its own; {state.settings}",
+            expected="every answer from the stable version, and right",
+            what_to_do="Deploy again, and look at the servers' logs.",
+        )

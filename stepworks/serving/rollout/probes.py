@@ -1,0 +1,113 @@
+"""Recorded requests whose right answers are known, for both versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import httpx
+
+from stepworks.errors import ServingError
+from stepworks.serving.check import TOLERANCE
+from stepworks.serving.client import V2Client, probabilities
+from stepworks.serving.manifest import Row, Samples
+from stepworks.serving.predict import predict_rows
+from stepworks.serving.split_admin import ARM_HEADER, ArmName
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One raw row, and what each version has to answer; `stable` is missing when there is no stable version."""
+
+    row: Row
+    candidate: float
+    stable: float | None
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Which version answered, and whether its answer was wrong. A server's error is not a wrong answer."""
+
+    arm: ArmName
+    wrong: bool
+
+
+class Prober(Protocol):
+    """Sends recorded requests to a service, one after the other."""
+
+    def send(self) -> ProbeResult:
+        """Send the next one, starting over after the last."""
+        ...
+
+
+def read_probes(candidate: Path, stable: Path | None) -> list[Probe]:
+    """The candidate's recorded samples as probes.
+
+    The candidate has to answer what its trained model answered; the stable version, what its package answers
+    offline on the same rows.
+
+    Args:
+        candidate: The candidate's package.
+        stable: The stable version's package.
+
+    Raises:
+        NotFoundError: A package is not there.
+        ServingError: A package was changed, or the rows do not fit the stable version.
+    """
+    samples = Samples.read(candidate)
+    answers = [None] * len(samples.rows) if stable is None else predict_rows(stable, samples.rows)
+    return [Probe(*each) for each in zip(samples.rows, samples.probabilities, answers, strict=True)]
+
+
+class HttpProber:
+    """Sends probes by the Open Inference Protocol V2; to be used in a `with` block.
+
+    Args:
+        url: The service's address.
+        service: The model's name in the protocol's paths.
+        probes: What to send.
+        tolerance: The largest difference of probabilities that is no wrong answer.
+    """
+
+    def __init__(self, url: str, service: str, probes: Sequence[Probe], tolerance: float = TOLERANCE) -> None:
+        self._client = V2Client(url, service)
+        self._probes = probes
+        self._tolerance = tolerance
+        self._sent = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.__exit__(kind, error, traceback)
+
+    def send(self) -> ProbeResult:
+        """Send the next probe.
+
+        Raises:
+            ServingError: The service does not answer, or is not behind a split.
+        """
+        probe = self._probes[self._sent % len(self._probes)]
+        self._sent += 1
+        response = self._client.send([probe.row])
+        arm = response.headers.get(ARM_HEADER)
+        if arm not in {"stable", "candidate"}:
+            raise ServingError(
+                "The answer does not tell which version gave it",
+                received=f"no header {ARM_HEADER} from {response.request.url}",
+                expected="the address of a traffic split",
+                what_to_do="Give the url of the deployment.",
+            )
+        return ProbeResult(arm, self._is_wrong(response, probe.stable if arm == "stable" else probe.candidate))
+
+    def _is_wrong(self, response: httpx.Response, expected: float | None) -> bool:
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return False  # The split counts it as an error of its arm.
+        if response.status_code != httpx.codes.OK or expected is None:
+            return True
+        return not abs(probabilities(response)[0] - expected) <= self._tolerance

@@ -1,0 +1,125 @@
+"""A small model with weights that matter, its raw test table, and its package; servers are shared, they are slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+import torch
+
+from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
+from stepworks.serving.package import build_package
+from stepworks.training.model_directory import save_model
+from stepworks.training.tabular import build_model
+
+SETTINGS = {"hidden": [16, 8]}
+PARAMETERS = TransformParameters(
+    target="late",
+    numeric=(
+        NumericFeature(name="distance", fill=872.0, mean=1039.9, standard_deviation=733.2),
+        NumericFeature(name="wind_speed", fill=10.3, mean=10.5, standard_deviation=5.4),
+    ),
+    categorical=(
+        CategoricalFeature(name="carrier", values=("AA", "B6", "UA")),
+        CategoricalFeature(name="origin", values=("EWR", "JFK")),
+    ),
+)
+
+
+def write_model(directory: Path, *, seed: int, parameters: TransformParameters = PARAMETERS) -> Path:
+    """A network with random weights, larger than those of initialisation so that its answers spread."""
+    torch.manual_seed(seed)
+    network = build_model(parameters, **SETTINGS)
+    with torch.no_grad():
+        for weights in network.layers[-1].parameters():
+            weights.mul_(5)
+    save_model(directory, network, parameters, "stepworks.training.tabular:build_model", SETTINGS)
+    return directory
+
+
+def write_raw_table(path: Path, rows: int = 400) -> Path:
+    """Raw rows: integers and floats with missing values, texts with missing and never seen ones."""
+    random = np.random.default_rng(3)
+    missing = random.random((3, rows)) < 0.05
+    pl.DataFrame(
+        {
+            "row_id": np.arange(1000, 1000 + rows, dtype="uint32"),
+            "distance": random.integers(80, 5000, rows),
+            "wind_speed": random.normal(10, 5, rows),
+            "carrier": random.choice(["AA", "B6", "UA", "ZZ"], rows),
+            "origin": random.choice(["EWR", "JFK", "LGA"], rows),
+            "late": random.random(rows) < 0.2,
+        }
+    ).with_columns(
+        pl.when(pl.Series(~missing[0])).then("distance").alias("distance"),
+        pl.when(pl.Series(~missing[1])).then("wind_speed").alias("wind_speed"),
+        pl.when(pl.Series(~missing[2])).then("carrier").alias("carrier"),
+    ).write_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def parameters() -> TransformParameters:
+    return PARAMETERS
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Path]:
+    return write_model
+
+
+@pytest.fixture(scope="session")
+def make_raw_table() -> Callable[..., Path]:
+    return write_raw_table
+
+
+@pytest.fixture(scope="session")
+def raw_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_raw_table(tmp_path_factory.mktemp("raw") / "test.parquet")
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "model", seed=1)
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory, model_directory: Path, raw_table: Path) -> Path:
+    folder = tmp_path_factory.mktemp("package") / "package"
+    build_package(model_directory, raw_table, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def champion_package(tmp_path_factory: pytest.TempPathFactory, raw_table: Path) -> Path:
+    """The package of another model with the same signature."""
+    folder = tmp_path_factory.mktemp("champion")
+    build_package(write_model(folder / "model", seed=2), raw_table, folder / "package")
+    return folder / "package"
+
+
+def serving_processes() -> list[str]:
+    """The command lines of the servers and splits that run below this process, however deep."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            if process.status() != psutil.STATUS_ZOMBIE and any(
+                part.startswith("stepworks.serving") for part in command
+            ):
+                found.append(" ".join(command))
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def no_new_process() -> Iterator[Callable[[], list[str]]]:
+    """Fails the test if a server or a split is left that was not there before."""
+    before = set(serving_processes())
+    yield lambda: [command for command in serving_processes() if command not in before]
+    assert [command for command in serving_processes() if command not in before] == []
