@@ -161,7 +161,8 @@ class TableContract(_Part):
             return cls.model_validate(content)
         except ValidationError as error:
             fault = error.errors()[0]
-            field = ".".join(str(part) for part in fault["loc"]) or "the top"
+            # For a wrong key of a mapping pydantic adds a part of its own to the path.
+            field = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "the top"
             raise ConfigurationError(
                 f"The data contract is wrong at {field}",
                 received=repr(fault["input"]),

@@ -91,8 +91,11 @@ def encode_features(frame: pl.DataFrame, parameters: TransformParameters) -> pl.
     for text in parameters.categorical:
         if frame.schema[text.name] != pl.String:
             raise _wrong_kind(frame, text.name, "a text")
-    return frame.select(
-        *(_scale(number) for number in parameters.numeric), *(_code(text) for text in parameters.categorical)
+    return pl.DataFrame(
+        [
+            *(_scale(frame[number.name], number) for number in parameters.numeric),
+            *(_code(frame[text.name], text) for text in parameters.categorical),
+        ]
     )
 
 
@@ -124,18 +127,16 @@ def _fit_text(series: pl.Series, minimum_rows: int) -> CategoricalFeature:
     return CategoricalFeature(name=series.name, values=tuple(kept["value"]))
 
 
-def _scale(feature: NumericFeature) -> pl.Expr:
-    value = pl.col(feature.name).cast(pl.Float32).fill_nan(None).fill_null(_literal(feature.fill))
-    return (value - _literal(feature.mean)) / _literal(feature.standard_deviation)
+def _scale(series: pl.Series, feature: NumericFeature) -> pl.Series:
+    filled = series.cast(pl.Float32).fill_nan(None).fill_null(feature.fill).to_numpy()
+    # In numpy, because polars divides by multiplying with the reciprocal, which differs in the last bit.
+    scaled = (filled - np.float32(feature.mean)) / np.float32(feature.standard_deviation)
+    return pl.Series(feature.name, scaled, dtype=pl.Float32)
 
 
-def _code(feature: CategoricalFeature) -> pl.Expr:
+def _code(series: pl.Series, feature: CategoricalFeature) -> pl.Series:
     codes = {value: position for position, value in enumerate(feature.values, start=1)}
-    return pl.col(feature.name).replace_strict(codes, default=0, return_dtype=pl.Int64)
-
-
-def _literal(value: float) -> pl.Expr:
-    return pl.lit(value, dtype=pl.Float32)
+    return series.replace_strict(codes, default=0, return_dtype=pl.Int64)
 
 
 def _float32(value: float) -> float:
