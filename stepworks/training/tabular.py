@@ -34,8 +34,8 @@ class TabularNetwork(nn.Module):
         cardinalities: Sequence[int],
         *,
         hidden: Sequence[int] = (256, 128),
-        dropout: float = 0.2,
-        embedding_dropout: float = 0.05,
+        dropout: float = 0.3,
+        embedding_dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if not numeric and not cardinalities:
@@ -84,8 +84,8 @@ def build_model(
     transform: TransformParameters,
     *,
     hidden: Sequence[float] = (256, 128),
-    dropout: float = 0.2,
-    embedding_dropout: float = 0.05,
+    dropout: float = 0.3,
+    embedding_dropout: float = 0.1,
 ) -> TabularNetwork:
     """Build the network that fits a transform (a model builder of the training contract).
 
