@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_CPU = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<milli>m?)")
-_MEMORY = re.compile(r"(?P<number>\d+)(?P<unit>Ei|Pi|Ti|Gi|Mi|Ki|E|P|T|G|M|K)?")
+_CPU = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<milli>m?)")
+_MEMORY = re.compile(r"(?P<number>[0-9]+)(?P<unit>Ei|Pi|Ti|Gi|Mi|Ki|E|P|T|G|M|K)?")
 _DECIMAL_UNITS = "KMGTPE"
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -141,6 +141,17 @@ class Supervisor:
             self._tell_guard(f"-{group.pid}")
         return group.look()
 
+    @contextlib.contextmanager
+    def guarding(self, group: int) -> Iterator[None]:
+        """Have a process group that somebody else started ended if this process is killed within the block."""
+        with self._lock:
+            self._tell_guard(f"+{group}")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._tell_guard(f"-{group}")
+
     def free_port(self) -> int:
         """A TCP port on loopback that nobody listens on; the same one is never given twice."""
         while True:
@@ -178,8 +189,6 @@ class Supervisor:
                     received=f"process {self._groups[name].pid}",
                     what_to_do="Stop it first, or use it.",
                 )
-            if self._guard is None:
-                self._guard = _start_guard()
             group = ProcessGroup.spawn(
                 name,
                 command,
@@ -212,10 +221,11 @@ class Supervisor:
                     del self._groups[group.name]
 
     def _tell_guard(self, line: str) -> None:
-        if self._guard is not None:
-            with contextlib.suppress(OSError):  # A guard that somebody killed must not stop the work.
-                _pipe(self._guard).write(line + "\n")
-                _pipe(self._guard).flush()
+        if self._guard is None:
+            self._guard = _start_guard()
+        with contextlib.suppress(OSError):  # A guard that somebody killed must not stop the work.
+            _pipe(self._guard).write(line + "\n")
+            _pipe(self._guard).flush()
 
 
 def _start_guard() -> subprocess.Popen[str]:

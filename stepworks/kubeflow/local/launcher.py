@@ -16,6 +16,7 @@ from typing import Any
 
 from stepworks.kubeflow.local.failure import explain_failure
 from stepworks.kubeflow.local.steps import Step
+from stepworks.supervisor.supervisor import Supervisor
 
 GRACE_SECONDS = 3.0
 """How long a step may take to end after SIGTERM; a KFP task pod gives Python no more."""
@@ -27,16 +28,15 @@ class Launcher:
     Args:
         steps: The steps of the run; their states are kept up to date.
         logs: The folder of the log files.
-        environment: What each step's environment holds beside that of this process.
+        supervisor: Is named in each step's environment, and ends the steps if this process is killed.
         on_end: Called when a step has ended.
     """
 
-    def __init__(
-        self, steps: list[Step], logs: Path, environment: Mapping[str, str], on_end: Callable[[Step], None]
-    ) -> None:
+    def __init__(self, steps: list[Step], logs: Path, supervisor: Supervisor, on_end: Callable[[Step], None]) -> None:
         self.steps = {step.name: step for step in steps}
         self.logs = logs
-        self.environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        self.supervisor = supervisor
+        self.environment = {**supervisor.environment(), "PYTHONUNBUFFERED": "1"}
         self.on_end = on_end
         self._current = threading.local()  # kfp runs the iterations of a loop in threads
         self._processes: set[subprocess.Popen[bytes]] = set()
@@ -74,11 +74,9 @@ class Launcher:
                 start_new_session=True,
             )
         self._processes.add(process)
-        try:
+        with self.supervisor.guarding(process.pid):
             step.exit_code = _as_shell_signal(process.wait())
-        finally:
-            if process.poll() is not None:
-                self._processes.discard(process)
+        self._processes.discard(process)
         return step.exit_code
 
     def stop(self) -> None:

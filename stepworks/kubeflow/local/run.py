@@ -138,7 +138,7 @@ def execute(run: LocalRun, console: Console) -> None:
         _collect(run, step)
         progress.step_ended(step)
 
-    launcher = Launcher(run.steps, run.folder / "logs", run.supervisor.environment(), step_ended)
+    launcher = Launcher(run.steps, run.folder / "logs", run.supervisor, step_ended)
     began = monotonic()
     try:
         with progress, _kfp_output_in(run.folder / "logs" / "kfp.log"), observed_by(launcher):

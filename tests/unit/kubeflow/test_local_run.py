@@ -1,0 +1,186 @@
+"""Real runs of tiny pipelines through kfp's local runner."""
+
+import inspect
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from kfp.local import subprocess_task_handler
+from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, task_executor
+from rich.console import Console
+
+from stepworks.errors import ResourceError, StepFailedError
+from stepworks.kubeflow.local.run import LocalRun, execute, local_run
+from stepworks.kubeflow.pipeline import Pipeline
+from stepworks.report.documents import RunRecord
+
+Make = Callable[[str], Pipeline]
+
+CHAIN = """
+@pipeline(version="1.0.0")
+def tiny(n: int = 1):
+    \"\"\"Add three times.\"\"\"
+    first = add(a=n, b=1)
+    second = add(a=first.output, b=1)
+    add(a=second.output, b=1)
+"""
+FAILING = """
+@pipeline(version="1.0.0")
+def tiny(how: str):
+    \"\"\"Fail in the middle.\"\"\"
+    first = add(a=1, b=1)
+    failed = fail(how=how).after(first)
+    add(a=1, b=2).after(failed)
+"""
+
+
+def run(pipeline: Pipeline, home: Path, **arguments: Any) -> tuple[LocalRun, str]:
+    """Run to the end; return the run and what a person saw."""
+    output = io.StringIO()
+    with local_run(pipeline, arguments, home) as running:
+        execute(running, Console(file=output, width=100))
+    return running, output.getvalue()
+
+
+def failing_run(pipeline: Pipeline, home: Path, **arguments: Any) -> tuple[LocalRun, StepFailedError]:
+    with local_run(pipeline, arguments, home) as running, pytest.raises(StepFailedError) as caught:
+        execute(running, Console(file=io.StringIO()))
+    return running, caught.value
+
+
+def test_the_names_of_kfp_that_we_replace_are_still_there() -> None:
+    assert list(inspect.signature(subprocess_task_handler.run_local_subprocess).parameters) == [
+        "full_command",
+        "env_vars",
+    ]
+    assert "task_name" in inspect.signature(task_executor.execute_single_task).parameters
+    for orchestrator in (dag_orchestrator, enhanced_dag_orchestrator):
+        assert "task_executor.execute_single_task(" in inspect.getsource(orchestrator)
+
+
+def test_a_run_shows_its_steps_and_keeps_a_record(make_pipeline: Make, tmp_path: Path) -> None:
+    running, shown = run(make_pipeline(CHAIN), tmp_path / "home", n=5)
+    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["✓", "add"], ["✓", "add-2"], ["✓", "add-3"]]
+    record = RunRecord.model_validate_json((running.folder / "run.json").read_bytes())
+    assert record.state == "succeeded"
+    assert [(step.name, step.state, step.depends_on) for step in record.steps] == [
+        ("add", "succeeded", []),
+        ("add-2", "succeeded", ["add"]),
+        ("add-3", "succeeded", ["add-2"]),
+    ]
+    assert record.parameters == {"n": "5"}
+    assert "adding 7 and 1" in (running.folder / "logs" / "add-3.log").read_text()
+    assert "kfp" in record.package_versions
+
+
+def test_kfp_is_as_it_was_after_a_run(make_pipeline: Make, tmp_path: Path) -> None:
+    before = (task_executor.execute_single_task, subprocess_task_handler.run_local_subprocess)
+    run(make_pipeline(CHAIN), tmp_path)
+    assert (task_executor.execute_single_task, subprocess_task_handler.run_local_subprocess) == before
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("ours", ["The column x is missing", "Received: a, b", "What to do: Add the column x."]),
+        ("other", ["KeyError: 'x'"]),
+        ("killed", ["SIGKILL", "out of memory"]),
+        ("exit", ["exit code 3", "about to give up"]),
+    ],
+)
+def test_a_failed_step_leaves_a_page(make_pipeline: Make, tmp_path: Path, how: str, told: list[str]) -> None:
+    running, error = failing_run(make_pipeline(FAILING), tmp_path, how=how)
+    for text in ["The step fail failed", "fail.log", *told]:
+        assert text in str(error)
+    record = RunRecord.model_validate_json((running.folder / "run.json").read_bytes())
+    assert record.state == "failed"
+    assert [step.state for step in record.steps] == ["succeeded", "failed", "skipped"]
+
+
+def test_a_branch_that_is_not_taken_is_skipped_and_a_loop_runs(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+from kfp import dsl
+
+@pipeline(version="1.0.0")
+def tiny(n: int = 1):
+    \"\"\"Branch and loop.\"\"\"
+    first = add(a=n, b=1)
+    with dsl.If(first.output == 0):
+        add(a=first.output, b=1)
+    with dsl.ParallelFor([1, 2]) as item:
+        add(a=first.output, b=item)
+"""
+    )
+    running, _ = run(tiny, tmp_path)
+    states = {step.name: step.state for step in running.steps}
+    assert states == {"add": "succeeded", "add-2": "skipped", "add-3": "succeeded"}
+
+
+def test_a_home_that_cannot_be_written_is_told(make_pipeline: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="--home"):
+        run(make_pipeline(CHAIN), tmp_path / "file")
+
+
+SLEEPING = """
+@component("cpu")
+def sleep() -> None:
+    \"\"\"Sleep in a child, too.\"\"\"
+    import subprocess, sys, time
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("asleep", flush=True)
+    time.sleep(600)
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Sleep.\"\"\"
+    sleep()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
+def test_an_ended_run_leaves_no_process(
+    write_pipeline: Callable[[str], Path], tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    """The processes of the run are found by a variable that they inherit."""
+    mark = f"{tmp_path}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepworks", "run", str(write_pipeline(SLEEPING)), "--home", str(tmp_path / "home")],
+        env={**os.environ, "STEPWORKS_TEST_MARK": mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: any("asleep" in log.read_text() for log in tmp_path.glob("home/runs/*/logs/sleep.log")))
+    assert len(marked(mark)) >= 3
+    process.send_signal(number)
+    assert process.wait(timeout=30) == exit_code
+    wait_for(lambda: not marked(mark))
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("STEPWORKS_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not come"
+        time.sleep(0.05)

@@ -1,0 +1,51 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stepworks.errors import ConfigurationError, NotFoundError
+from stepworks.kubeflow.pipeline import Pipeline, load_pipeline, load_pipelines, pipeline
+
+Make = Callable[[str], Pipeline]
+
+ONE = """
+@pipeline(version="1.2.3")
+def tiny(n: int = 1):
+    \"\"\"Add one.
+
+    More words.
+    \"\"\"
+    place(add(a=n, b=1), "small")
+"""
+
+
+def test_a_pipeline_knows_its_name_version_and_parameters(make_pipeline: Make) -> None:
+    tiny = make_pipeline(ONE)
+    assert (tiny.name, tiny.version, tiny.summary) == ("tiny", "1.2.3", "Add one.")
+    assert list(tiny.parameters()) == ["n"]
+
+
+def test_the_flagship_is_found_by_its_name() -> None:
+    assert load_pipeline("tabular_train_and_deploy") is load_pipelines()["tabular_train_and_deploy"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0-rc1", ""])
+def test_a_wrong_version_is_refused(version: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"major\.minor\.patch"):
+        pipeline(version=version)
+
+
+def test_an_unknown_pipeline_is_told_with_those_there_are() -> None:
+    with pytest.raises(NotFoundError, match="tabular_train_and_deploy"):
+        load_pipeline("nonsense")
+
+
+def test_an_absent_file_is_told() -> None:
+    with pytest.raises(NotFoundError, match=r"absent\.py"):
+        load_pipeline("absent.py")
+
+
+@pytest.mark.parametrize(("text", "received"), [("", "none"), (ONE + ONE.replace("tiny", "other"), "tiny, other")])
+def test_a_file_without_one_pipeline_is_told(write_pipeline: Callable[[str], Path], text: str, received: str) -> None:
+    with pytest.raises(NotFoundError, match=received):
+        load_pipeline(str(write_pipeline(text)))
