@@ -77,9 +77,9 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 8080,
 ) -> None:
     """Serve a packaged model by the Open Inference Protocol (V2, REST), until Ctrl-C."""
-    from stepworks.serving.server import serve as serve_model
+    from stepworks.serving.server import main as serve_model
 
-    serve_model(model_directory, name=name, port=port)
+    sys.exit(serve_model(["--model-directory", str(model_directory), "--model-name", name, "--port", str(port)]))
 
 
 @app.command()
@@ -120,4 +120,7 @@ def _show_error(error: StepworksError) -> None:
     from rich.text import Text
 
     first, _, rest = str(error).partition("\n")
-    Console(stderr=True).print(Text.assemble(("Error: ", "bold red"), (first, "bold"), "\n" if rest else "", rest))
+    notes = "".join(f"\n\n{note}" for note in getattr(error, "__notes__", ()))
+    Console(stderr=True).print(
+        Text.assemble(("Error: ", "bold red"), (first, "bold"), "\n" if rest else "", rest, notes), soft_wrap=True
+    )

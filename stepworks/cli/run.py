@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stepworks.cli.summary import show_summary
+from stepworks.cli.summary import documents_of, show_summary
+from stepworks.errors import StepworksError, UserError
 from stepworks.kubeflow.local.arguments import parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import load_pipeline
-from stepworks.report.documents import write_atomically
+from stepworks.report.documents import CanaryDocument, DeploymentDocument, write_atomically
 
 
 def run_locally(
@@ -23,19 +24,76 @@ def run_locally(
     Raises:
         UserError: The pipeline or a parameter is wrong; nothing was started.
         StepFailedError: A step failed.
+        ServingError: The rehearsed roll-back did not end as it has to.
     """
     pipeline = load_pipeline(name)
     arguments = parse_arguments(pipeline, assignments)
-    console = Console(file=sys.stdout)  # this one, also while kfp's own printing is caught
+    console = Console(file=sys.stdout)  # this stream, also while kfp's own printing is caught
     with local_run(pipeline, arguments, home) as run:
         try:
             execute(run, console)
-        finally:
-            report = _write_report(run)
+            if rehearse_roll_back:
+                _rehearse(run, _deployment(run, "--rehearse-roll-back"), console)
+        except StepworksError as error:
+            error.add_note(f"The report of the run: {_write_report(run).as_uri()}")
+            raise
+        report = _write_report(run)
         show_summary(run, report, console)
+        for deployment in documents_of(run, DeploymentDocument):
+            _ask_once(deployment, console)
+        if keep_serving:
+            _leave_serving(run, _deployment(run, "--keep-serving"), console)
 
 
 def _write_report(run: LocalRun) -> Path:
     from stepworks.report.page import run_report
 
     return write_atomically(run.folder / "report.html", run_report(run.record(), run.documents).encode())
+
+
+def _deployment(run: LocalRun, option: str) -> DeploymentDocument:
+    deployments = documents_of(run, DeploymentDocument)
+    if not deployments:
+        raise UserError(
+            f"The pipeline {run.pipeline.name} deploys no model",
+            received=option,
+            expected="a pipeline with a deploy step",
+            what_to_do=f"Leave {option} out.",
+        )
+    return deployments[-1]
+
+
+def _rehearse(run: LocalRun, deployment: DeploymentDocument, console: Console) -> None:
+    from stepworks.serving.rehearsal import rehearse_roll_back
+
+    console.print("Rehearsing: a broken copy of the model is rolled out, and has to come back …", highlight=False)
+    document: CanaryDocument = rehearse_roll_back(run.supervisor, deployment)
+    run.documents.setdefault("rehearsal", []).append(document)
+
+
+def _ask_once(deployment: DeploymentDocument, console: Console) -> None:
+    """Ask the served model for one recorded row, through the address that callers use."""
+    from stepworks.serving.client import ask
+    from stepworks.serving.manifest import Samples
+
+    samples = Samples.read(Path(deployment.model_directory))
+    answer = ask(deployment.url, deployment.service, samples.rows[:1])[0]
+    console.print(
+        f"Asked {deployment.service} for a recorded row: probability {answer:.4f}, "
+        f"offline {samples.probabilities[0]:.4f}.",
+        highlight=False,
+    )
+
+
+def _leave_serving(run: LocalRun, deployment: DeploymentDocument, console: Console) -> None:
+    from stepworks.serving.deploy import server_process
+
+    process = run.supervisor.release(server_process(deployment.service, deployment.candidate_version))
+    url = process.ready_url.partition("/v2/")[0]
+    console.print(
+        f"{deployment.service} stays up at {url} (process {process.pid}).\n"
+        f"Ask it:   stepworks ask {url} {deployment.model_directory} --name {deployment.service}\n"
+        f"Stop it:  kill {process.pid}",
+        highlight=False,
+        soft_wrap=True,
+    )

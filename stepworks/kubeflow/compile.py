@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from kfp import compiler
+from google.protobuf import json_format
 
 from stepworks.errors import ConfigurationError, UserError
 from stepworks.kubeflow.component import is_unplaced
+from stepworks.kubeflow.ir_yaml import minimize, to_yaml
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.placement.target import Target
 from stepworks.report.documents import write_atomically
@@ -44,11 +43,7 @@ def compile_pipeline(pipeline: Pipeline, target: Target) -> Compiled:
     """
     graph = pipeline.build(target)
     _refuse_unplaced(graph, pipeline, target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(graph, str(path))
-        text = path.read_text(encoding="utf-8")
-    return Compiled(pipeline.name, pipeline.version, target.name, _readable(text))
+    return Compiled(pipeline.name, pipeline.version, target.name, _header(pipeline, target) + _to_yaml(graph))
 
 
 def _refuse_unplaced(graph: Any, pipeline: Pipeline, target: Target) -> None:
@@ -67,25 +62,23 @@ def _refuse_unplaced(graph: Any, pipeline: Pipeline, target: Target) -> None:
         )
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes source code as a block, so that a reviewer reads code and not an escaped string."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def _readable(text: str) -> str:
-    """Write kfp's YAML again, with its leading comment, in a form that can be reviewed."""
-    comment = "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))
-    documents = list(yaml.safe_load_all(text))
-    return comment + yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=10_000, allow_unicode=True
+def _header(pipeline: Pipeline, target: Target) -> str:
+    return (
+        f"# {pipeline.name} {pipeline.version} for the target {target.name}: {pipeline.summary}\n"
+        "# Compiled from the source by `stepworks compile`; upload it to Kubeflow as it is.\n"
     )
+
+
+def _to_yaml(graph: Any) -> str:
+    """Write the IR: the pipeline's document, and the platform's where it has one.
+
+    kfp's own writer puts the parameters' defaults into a leading comment, and breaks the file when one has
+    several lines.
+    """
+    messages = [graph.pipeline_spec, graph.platform_spec]
+    documents = [document for document in map(json_format.MessageToDict, messages) if document]
+    minimize(documents[0])
+    return to_yaml(documents)
 
 
 def write_compiled(compiled: Iterable[Compiled], folder: Path) -> list[Path]:

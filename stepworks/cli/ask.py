@@ -1,0 +1,35 @@
+"""`stepworks ask`: a served model's answers beside those that were recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from stepworks.serving.client import ask
+from stepworks.serving.manifest import Row, Samples
+
+SHOWN_FEATURES = 5
+
+
+def ask_and_show(url: str, package: Path, *, name: str, rows: int) -> None:
+    """Send recorded rows to a server; print each with the answer and the one that the trained model gave.
+
+    Raises:
+        ServingError: The package has no samples, or the server does not answer.
+    """
+    samples = Samples.read(package)
+    chosen = samples.rows[:rows]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Row", "Answer", "Recorded"):
+        table.add_column(heading)
+    answers = ask(url, name, chosen)
+    for row, answer, recorded in zip(chosen, answers, samples.probabilities, strict=False):
+        table.add_row(_shortened(row), f"{answer:.6f}", f"{recorded:.6f}")
+    Console().print(table, highlight=False)
+
+
+def _shortened(row: Row) -> str:
+    shown = [f"{name}={value}" for name, value in list(row.items())[:SHOWN_FEATURES]]
+    return ", ".join([*shown, "…"] if len(row) > SHOWN_FEATURES else shown)

@@ -1,0 +1,93 @@
+"""IR as YAML that people review: the same bytes for the same pipeline, code as code, one line where one will do."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_LINE = 150
+"""A collection that fits into this many characters is written on one line."""
+
+
+def minimize(specification: dict[str, Any]) -> None:
+    """Leave out of a pipeline's specification, in place, what only repeats the source.
+
+    A step's code loses its comments, its docstring and its layout, so that a better explanation in the source
+    changes neither a compiled file nor a cache key. The descriptions of inputs are in the component's README.md.
+    """
+    for component in specification["components"].values():
+        for definitions in component.get("inputDefinitions", {}).values():
+            for definition in definitions.values():
+                definition.pop("description", None)
+    for executor in specification["deploymentSpec"]["executors"].values():
+        command = executor.get("container", {}).get("command", [])
+        if command and "_KFP_RUNTIME" in command[-2:][0]:
+            command[-2] = re.sub(" {2,}", " ", command[-2])
+            command[-1] = minimize_code(command[-1])
+
+
+def minimize_code(code: str) -> str:
+    """Write the code of a step again without comments, docstring and unused imports of kfp's preamble."""
+    module = ast.parse(code)
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef) and ast.get_docstring(function, clean=False):
+            function.body = function.body[1:] or [ast.Pass()]
+    used = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
+    module.body = [statement for statement in module.body if not _unused_import(statement, used)]
+    return ast.unparse(module) + "\n"
+
+
+def _unused_import(statement: ast.stmt, used: set[str]) -> bool:
+    """Whether a statement of the preamble (`import kfp`, `from kfp import dsl`) imports nothing that is used."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return False
+    names = [alias.asname or alias.name for alias in statement.names]
+    if names == ["*"]:
+        return isinstance(statement, ast.ImportFrom) and statement.module == "typing" and not _typing_names() & used
+    return not used.intersection(names)
+
+
+def _typing_names() -> set[str]:
+    import typing
+
+    return set(typing.__all__)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Chooses for each node the shorter form that still reads well."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+def _represent_mapping(dumper: yaml.SafeDumper, value: Mapping[str, Any]) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=_fits(value))
+
+
+def _represent_sequence(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.SequenceNode:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=_fits(value))
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(dict, _represent_mapping)
+_Dumper.add_representer(list, _represent_sequence)
+
+
+def _fits(value: Any) -> bool:
+    """Whether a collection goes on one line: it is short, or flat, and holds no text of several lines."""
+    text = json.dumps(value)
+    if "\\n" in text:
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return len(text) <= _LINE or not any(isinstance(child, dict | list) for child in children)
+
+
+def to_yaml(documents: list[dict[str, Any]]) -> str:
+    """Write the documents of an IR file."""
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=True, width=10_000, allow_unicode=True)
