@@ -51,7 +51,7 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
                 started = time.monotonic()
                 alone += client.ask([row])
                 latencies.append((time.monotonic() - started) * 1000)
-    difference = _largest_difference(samples, together, alone, tolerance)
+    difference = largest_difference(samples, together, alone, tolerance)
     p50, p95 = np.percentile(latencies, [50, 95])
     return ServingCheckDocument(
         server="KServe model server, Open Inference Protocol V2 (REST), ONNX Runtime",
@@ -65,7 +65,18 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
     )
 
 
-def _largest_difference(samples: Samples, together: list[float], alone: list[float], tolerance: float) -> float:
+def largest_difference(samples: Samples, together: list[float], alone: list[float], tolerance: float) -> float:
+    """The largest absolute difference between a server's answers and the recorded ones.
+
+    Args:
+        samples: The recorded rows and answers.
+        together: The server's answers to one request with all rows.
+        alone: The server's answers to one request a row.
+        tolerance: The largest allowed difference.
+
+    Raises:
+        ServingError: An answer differs by more, or is NaN; it names the worst row.
+    """
     expected = np.array(samples.probabilities)
     differences = np.abs(np.array([together, alone]) - expected).max(axis=0)
     worst = int(np.argmax(differences))  # A NaN counts as the largest.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import numpy.typing as npt
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
 
-from stepworks.serving.manifest import InputTensor, read_package
-from stepworks.serving.predict import load_session
+from stepworks.serving.manifest import InputTensor, Manifest
 
 
 class OnnxModel(Model):  # type: ignore[misc]
@@ -20,24 +18,15 @@ class OnnxModel(Model):  # type: ignore[misc]
 
     Args:
         name: The model's name in the protocol's paths.
-        package: The package's folder.
+        manifest: The package's signature.
+        session: An ONNX Runtime session over the package's graph.
     """
 
-    def __init__(self, name: str, package: Path) -> None:
+    def __init__(self, name: str, manifest: Manifest, session: Any) -> None:
         super().__init__(name)
-        self._package = package
-        self._manifest = read_package(package)
-        self._session: Any = None
-
-    def load(self) -> bool:
-        """Load the graph; the model is ready then.
-
-        Raises:
-            ServingError: The graph cannot be loaded.
-        """
-        self._session = load_session(self._package)
+        self._manifest = manifest
+        self._session = session
         self.ready = True
-        return True
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """The raw columns, as the protocol's metadata describes tensors."""

@@ -1,8 +1,7 @@
-"""Answers of a package offline, without a server."""
+"""Answers of a package to a whole table, without a server."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from stepworks.data.tables import read_table
-from stepworks.errors import ServingError
-from stepworks.serving.manifest import MODEL_FILE, InputTensor, Manifest, Row, read_package
+from stepworks.serving.manifest import InputTensor, read_package
+from stepworks.serving.session import load_session
 
 ROWS_AT_ONCE = 65_536
 
@@ -47,80 +46,6 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
             "probability": np.concatenate(answers)[:, 0].astype(np.float64) if answers else np.empty(0),
         }
     )
-
-
-def predict_rows(package: Path, rows: Sequence[Row]) -> list[float]:
-    """Predict raw rows in memory.
-
-    Raises:
-        NotFoundError: There is no package.
-        ServingError: The package was changed or cannot be loaded, or a row does not fit it.
-    """
-    manifest = read_package(package)
-    answers = load_session(package).run(None, tensors(manifest, rows))[0]
-    return [float(value) for value in answers[:, 0]]
-
-
-def tensors(manifest: Manifest, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
-    """The graph's inputs for raw rows: [rows, 1] float32 with NaN for missing, or texts with "" for missing.
-
-    Raises:
-        ServingError: A row lacks a column, or has a value of the wrong type.
-    """
-    try:
-        return {
-            tensor.name: np.array(
-                [[_plain(row[tensor.name], tensor)] for row in rows],
-                dtype=np.float32 if tensor.datatype == "FP32" else np.object_,
-            )
-            for tensor in manifest.inputs
-        }
-    except (KeyError, ValueError, TypeError) as error:
-        raise ServingError(
-            "A row does not fit the model's signature",
-            received=f"{type(error).__name__}: {error}",
-            expected=", ".join(f"{tensor.name} ({tensor.datatype})" for tensor in manifest.inputs),
-            what_to_do="Give every column in every row; None stands for missing.",
-        ) from error
-
-
-def load_session(package: Path, threads: int = 1) -> Any:
-    """An ONNX Runtime session over the package's graph, on the CPU.
-
-    Args:
-        package: A verified package's folder.
-        threads: How many threads one request may use; 0 lets ONNX Runtime choose.
-
-    Raises:
-        ServingError: The graph cannot be loaded.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(
-            str(package / MODEL_FILE), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise ServingError(
-            f"The model of the package {package} cannot be loaded",
-            received=str(error),
-            expected=f"an ONNX graph that ONNX Runtime {onnxruntime.__version__} can run",
-            what_to_do="Package the model again with this version of the library.",
-        ) from error
-
-
-def _plain(value: float | str | None, tensor: InputTensor) -> float | str:
-    if tensor.datatype == "FP32":
-        if isinstance(value, str):
-            raise TypeError(f"{tensor.name} is a text: {value!r}")
-        return float("nan") if value is None else float(value)
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{tensor.name} is not a text: {value!r}")
-    return value or ""
 
 
 def _column(values: pl.Series, tensor: InputTensor) -> npt.NDArray[Any]:

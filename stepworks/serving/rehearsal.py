@@ -26,10 +26,11 @@ from stepworks.supervisor.processes import ProcessManager
 _CHECKED_REQUESTS = 20
 
 
-class _RehearsalBackend(LocalBackend):
+class RehearsalBackend(LocalBackend):
     """Never ends the version that serves, whatever the judge says."""
 
     def promote(self) -> None:
+        """Take the traffic from the broken version again; that it came so far is an error of the judge."""
         self.set_percent(0)
 
 
@@ -69,7 +70,7 @@ def rehearse_roll_back(
         try:
             broken_package = break_package(package, Path(folder) / "package")
             urls = start_servers(manager, [ServerPlan(broken, broken_package, service)])
-            backend = _RehearsalBackend(
+            backend = RehearsalBackend(
                 manager,
                 service,
                 deployment.url,
@@ -85,7 +86,7 @@ def rehearse_roll_back(
         finally:
             with contextlib.suppress(NotFoundError):
                 manager.stop(broken)
-    _require_roll_back(document)
+    require_roll_back(document)
     _require_stable_alone(deployment)
     return document
 
@@ -116,7 +117,12 @@ def break_package(package: Path, destination: Path) -> Path:
     return destination
 
 
-def _require_roll_back(document: CanaryDocument) -> None:
+def require_roll_back(document: CanaryDocument) -> None:
+    """Refuse a rehearsal that did not end with a roll-back.
+
+    Raises:
+        ServingError: The judge let the broken version pass.
+    """
     if document.outcome != "rolled_back":
         raise ServingError(
             f"The rehearsal's broken version of {document.service} was not rolled back",

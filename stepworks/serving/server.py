@@ -16,9 +16,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stepworks.errors import ResourceError, StepworksError
-from stepworks.serving.manifest import read_package
+from stepworks.serving.manifest import Manifest, read_package
+from stepworks.serving.session import load_session
 
 GRACE_SECONDS = 3
 """How long requests under way may take when the server is asked to end."""
@@ -40,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        read_package(options.model_directory)  # What can be refused is refused before the slow imports.
         with listen(options.host, options.port) as listener:
-            _serve(options.model_directory, options.model_name, listener)
+            # What can be refused is refused before KServe's imports, which take seconds.
+            manifest = read_package(options.model_directory)
+            _serve(options.model_name, manifest, load_session(options.model_directory), listener)
     except StepworksError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -73,7 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(package: Path, model_name: str, listener: socket.socket) -> None:
+def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.socket) -> None:
     sys.argv = sys.argv[:1]  # KServe reads the command line when it is imported; this one is not for it.
     os.environ.setdefault("KSERVE_LOGLEVEL", "WARNING")
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI.
@@ -82,13 +85,11 @@ def _serve(package: Path, model_name: str, listener: socket.socket) -> None:
 
     from stepworks.serving.onnx_model import OnnxModel
 
-    model = OnnxModel(model_name, package)
-    model.load()
     server = kserve.ModelServer(
         http_port=listener.getsockname()[1], enable_grpc=False, enable_latency_logging=False, grace_period=GRACE_SECONDS
     )
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    server.register_model(model)
+    server.register_model(OnnxModel(model_name, manifest, session))
     # ModelServer.start() listens on every interface. This is the same REST server, on our own socket.
     RESTServer(
         "kserve.model_server:app",

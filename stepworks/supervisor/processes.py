@@ -18,6 +18,7 @@ from stepworks.errors import ResourceError, ServingError
 
 _POLL_SECONDS = 0.05
 _PROBE_TIMEOUT_SECONDS = 2.0
+_SWEEP_SECONDS = 0.5
 _LOG_TAIL_LINES = 15
 _LOG_TAIL_BYTES = 16_384
 # Loopback is never behind the proxy that the environment may name.
@@ -174,10 +175,15 @@ class ProcessGroup:
 
     def _sweep(self) -> None:
         # Once only: the number of a group that is gone may belong to somebody else later.
-        if not self._swept:
-            self._swept = True
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        if self._swept:
+            return
+        self._swept = True
+        deadline = time.monotonic() + _SWEEP_SECONDS
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # The group is gone.
+            os.killpg(self.pid, signal.SIGKILL)
+            while time.monotonic() < deadline:
+                time.sleep(_SWEEP_SECONDS / 100)
+                os.killpg(self.pid, 0)
 
 
 def log_tail(log: Path) -> str:

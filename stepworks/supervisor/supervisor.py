@@ -222,6 +222,8 @@ class Supervisor:
 
     def _tell_guard(self, line: str) -> None:
         if self._guard is None:
+            if self._closed or line.startswith("-"):
+                return
             self._guard = _start_guard()
         with contextlib.suppress(OSError):  # A guard that somebody killed must not stop the work.
             _pipe(self._guard).write(line + "\n")

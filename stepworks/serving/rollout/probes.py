@@ -14,7 +14,7 @@ from stepworks.errors import ServingError
 from stepworks.serving.check import TOLERANCE
 from stepworks.serving.client import V2Client, probabilities
 from stepworks.serving.manifest import Row, Samples
-from stepworks.serving.predict import predict_rows
+from stepworks.serving.session import predict_rows
 from stepworks.serving.split_admin import ARM_HEADER, ArmName
 
 

@@ -19,7 +19,8 @@ from stepworks.errors import DataError, NotFoundError, ResourceError, ServingErr
 from stepworks.serving.graph import build_graph
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from stepworks.serving.package import build_package, choose_rows
-from stepworks.serving.predict import load_session, predict_package, predict_rows
+from stepworks.serving.predict import predict_package
+from stepworks.serving.session import load_session, predict_rows
 from stepworks.training.predict import predict
 
 

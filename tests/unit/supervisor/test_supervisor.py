@@ -131,6 +131,32 @@ with Supervisor(Path({str(tmp_path)!r})) as supervisor:
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
+def test_a_group_of_somebody_else_is_guarded_within_a_block(tmp_path: Path) -> None:
+    program = f"""
+import subprocess, sys, time
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from stepworks.supervisor.supervisor import Supervisor
+sleepers = [
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
+    for _ in range(2)
+]
+with Supervisor(Path({str(tmp_path)!r})) as supervisor:
+    with supervisor.guarding(sleepers[0].pid):
+        pass
+    with supervisor.guarding(sleepers[1].pid):
+        print(*(sleeper.pid for sleeper in sleepers), flush=True)
+        time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        outside, inside = map(int, run.stdout.readline().split())
+        run.kill()
+    wait_for(lambda: not alive(inside))
+    assert alive(outside)
+    os.kill(outside, signal.SIGKILL)
+
+
 def test_the_guard_ends_only_what_is_under_guard() -> None:
     sleeper = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"

@@ -1,0 +1,202 @@
+"""The serving steps one after the other under a real supervisor, as a run calls them, and twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from kfp.dsl import HTML, Artifact, Dataset, Model
+
+from stepworks.components.registry.register_model.component import register_model
+from stepworks.components.serving.check_serving.component import check_serving
+from stepworks.components.serving.deploy.component import deploy
+from stepworks.components.serving.package_model.component import package_model
+from stepworks.components.serving.roll_out_canary.component import roll_out_canary
+from stepworks.errors import RegistryError, ServingError
+from stepworks.registry.registry import Metadata, Registry
+from stepworks.report.documents import (
+    CanaryDocument,
+    DeploymentDocument,
+    RegistrationDocument,
+    ServingCheckDocument,
+    VerdictDocument,
+)
+from stepworks.serving import deploy as library
+from stepworks.serving.client import ask
+from stepworks.serving.manifest import Samples, read_package, write_manifest
+from stepworks.serving.package import build_package
+from stepworks.serving.rehearsal import rehearse_roll_back, require_roll_back
+from stepworks.serving.split_admin import SplitSettings, change_split, read_split
+from stepworks.supervisor.supervisor import Supervisor
+
+REGISTRY = "/mnt/registry"
+
+
+class Run:
+    """The artifacts of one run, in a folder."""
+
+    def __init__(self, folder: Path, model: Path, raw_table: Path, package: Path | None = None) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.model = Model(name="model", uri=str(model))
+        self.test = Dataset(name="test", uri=str(raw_table))
+        self.package = Model(name="package", uri=str(package or folder / "package"))
+        for name in ("check", "verdict", "registration", "deployment", "canary"):
+            setattr(self, name, Artifact(name=name, uri=str(folder / name)))
+        self.page = HTML(name="page", uri=str(folder / "page"))
+        VerdictDocument(verdict="pass", reason="better than the baseline", rules=[]).write(self.verdict.path)
+
+    def register(self) -> RegistrationDocument:
+        register_model.python_func(self.package, self.verdict, "flights", REGISTRY, self.folder.name, self.registration)
+        return RegistrationDocument.read(self.registration.path)
+
+    def deploy(self) -> DeploymentDocument:
+        deploy.python_func(self.package, self.verdict, self.registration, REGISTRY, self.deployment)
+        return DeploymentDocument.read(self.deployment.path)
+
+    def roll_out(self) -> None:
+        roll_out_canary.python_func(self.deployment, self.package, self.registration, REGISTRY, self.canary, self.page)
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    with Supervisor(tmp_path / "logs", {REGISTRY: tmp_path / "registry"}) as supervisor:
+        for name, value in supervisor.environment().items():
+            monkeypatch.setenv(name, value)
+        yield supervisor
+
+
+@pytest.mark.slow
+def test_the_steps_of_a_first_and_a_second_run(
+    supervisor: Supervisor,
+    model_directory: Path,
+    champion_package: Path,
+    raw_table: Path,
+    tmp_path: Path,
+    no_new_process: Callable[[], list[str]],
+) -> None:
+    registry = Registry(tmp_path / "registry")
+
+    first = Run(tmp_path / "run-1", model_directory, raw_table, champion_package)
+    assert first.register().version == 1
+    assert first.deploy().stable_version is None
+    first.roll_out()
+    course = CanaryDocument.read(first.canary.path)
+    assert (course.outcome, [stage.percent for stage in course.stages]) == ("promoted", [100])
+    champion = registry.champion("flights")
+    assert champion is not None
+    assert champion.version == 1
+
+    second = Run(tmp_path / "run-2", model_directory, raw_table)
+    package_model.python_func(second.model, second.test, second.package)
+    assert second.package.metadata["digest"] == read_package(Path(second.package.path)).digest
+    registration = second.register()
+    assert (registration.version, registration.already_registered) == (2, False)
+    assert second.register().already_registered
+    deployment = second.deploy()
+    assert (deployment.stable_version, deployment.candidate_version) == ("1", "2")
+    assert read_split(deployment.url).settings.percent == 0
+    assert second.deploy() == deployment, "a retried step adopts what it made"
+    second.roll_out()
+    course = CanaryDocument.read(second.canary.path)
+    assert [stage.percent for stage in course.stages] == [5, 25, 50, 100]
+    assert all(stage.candidate.wrong_answers == stage.candidate.errors == 0 for stage in course.stages)
+    assert all(stage.stable.wrong_answers == stage.stable.errors == 0 for stage in course.stages if stage.stable)
+    assert "<html" in Path(second.page.path).read_text()
+    champion = registry.champion("flights")
+    assert champion is not None
+    assert champion.version == 2
+    assert sorted(supervisor.processes()) == ["flights.split", "flights.v2"], "the old version's server has ended"
+    samples = Samples.read(Path(second.package.path))
+    np.testing.assert_allclose(ask(deployment.url, "flights", samples.rows), samples.probabilities, atol=1e-6)
+    with pytest.raises(ServingError, match="no candidate to roll out"):
+        second.roll_out()
+
+    rehearsal = rehearse_roll_back(supervisor, deployment)
+    assert (rehearsal.outcome, rehearsal.rehearsal) == ("rolled_back", True)
+    assert rehearsal.stages[-1].candidate.wrong_answers == rehearsal.stages[-1].candidate.requests
+    with pytest.raises(ServingError, match="broken version of flights was not rolled back"):
+        require_roll_back(rehearsal.model_copy(update={"outcome": "promoted"}))
+    assert sorted(supervisor.processes()) == ["flights.split", "flights.v2"]
+    np.testing.assert_allclose(ask(deployment.url, "flights", samples.rows), samples.probabilities, atol=1e-6)
+
+    change_split(deployment.url, SplitSettings())
+    with pytest.raises(ServingError, match="no roll-back can be rehearsed"):
+        rehearse_roll_back(supervisor, deployment)
+    supervisor.close()
+    assert no_new_process() == []
+
+
+def test_a_check_passes_on_the_real_server(
+    package: Path, tmp_path: Path, no_new_process: Callable[[], list[str]]
+) -> None:
+    check = Artifact(name="check", uri=str(tmp_path / "check"))
+    check_serving.python_func(Model(name="package", uri=str(package)), check)
+    document = ServingCheckDocument.read(check.path)
+    assert document.passed
+    assert (document.rows, document.tolerance) == (100, 1e-5)
+    assert document.largest_difference < 1e-6
+    assert 0 < document.latency_p50_ms <= document.latency_p95_ms
+    assert no_new_process() == []
+
+
+@pytest.mark.parametrize("verdict", ["fail", "insufficient_data"])
+def test_without_a_passing_verdict_nothing_is_registered_or_deployed(
+    supervisor: Supervisor, model_directory: Path, package: Path, raw_table: Path, tmp_path: Path, verdict: str
+) -> None:
+    run = Run(tmp_path / "run", model_directory, raw_table, package)
+    run.register()
+    VerdictDocument(verdict=verdict, reason="no better", rules=[]).write(run.verdict.path)
+    with pytest.raises(ServingError, match=r"(?s)does not let this run deploy the model.*no better"):
+        run.deploy()
+    with pytest.raises(RegistryError, match=r"(?s)does not let this run register the model.*no better"):
+        run.register()
+    assert supervisor.processes() == {}
+
+
+def test_a_model_with_other_features_is_not_deployed_in_place(
+    supervisor: Supervisor,
+    make_model: Callable[..., Path],
+    parameters: SimpleNamespace,
+    model_directory: Path,
+    package: Path,
+    raw_table: Path,
+    tmp_path: Path,
+) -> None:
+    fewer = parameters.model_copy(update={"numeric": parameters.numeric[:1]})
+    build_package(make_model(tmp_path / "fewer", seed=1, parameters=fewer), raw_table, tmp_path / "package")
+    registry = Registry(tmp_path / "registry")
+    registry.register("flights", package, read_package(package).digest, Metadata(run="old", created_by="test"))
+    registry.set_alias("flights", "champion", 1)
+    run = Run(tmp_path / "run", model_directory, raw_table, tmp_path / "package")
+    run.register()
+    with pytest.raises(ServingError, match=r"(?s)takes other features.*wind_speed"):
+        run.deploy()
+    run.package = Model(name="package", uri=str(package))
+    with pytest.raises(ServingError, match="is not the package of this run"):
+        run.deploy()
+    assert supervisor.processes() == {}
+
+
+def test_outside_of_a_run_deploying_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, package: Path, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("STEPWORKS_SUPERVISOR", raising=False)
+    model = Registry(tmp_path).register("flights", package, "d", Metadata(run="r", created_by="test"))
+    verdict = VerdictDocument(verdict="pass", reason="good", rules=[])
+    with pytest.raises(ServingError, match=r"(?s)on a laptop only.*InferenceService"):
+        library.deploy(model, verdict, None)
+
+
+def test_a_candidate_that_cannot_start_leaves_nothing(supervisor: Supervisor, package: Path, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    model = registry.register("flights", package, "d", Metadata(run="r", created_by="test"))
+    (model.directory / "model.onnx").write_bytes(b"not a graph")
+    write_manifest(model.directory, read_package(package).inputs)
+    verdict = VerdictDocument(verdict="pass", reason="good", rules=[])
+    with pytest.raises(ServingError, match=r"(?s)exit code 1.*The model of the package .* cannot be loaded"):
+        library.deploy(model, verdict, None, supervisor)
+    assert supervisor.processes() == {}
