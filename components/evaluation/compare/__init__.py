@@ -1,0 +1,1 @@
+"""Compare a model with the historical rate and with the champion."""

@@ -1,0 +1,45 @@
+"""Compare a model with the historical rate and with the champion."""
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from stepworks.kubeflow.component import component
+
+
+@component("cpu")
+def compare(
+    predictions: Input[Dataset],
+    train: Input[Dataset],
+    test: Input[Dataset],
+    target: str,
+    baseline_keys: list,
+    model_name: str,
+    registry: str,
+    comparison: Output[Artifact],
+):
+    """Compare the AUC of a model with the historical rate's and the champion's, paired by row.
+
+    Args:
+        predictions: The model's predictions of the test rows.
+        train: The raw training rows, which the historical rate is taken from.
+        test: The raw test rows.
+        target: The column of the outcome.
+        baseline_keys: Columns or SQL expressions to group the historical rate by, the broadest first.
+        model_name: The model's name in the registry.
+        registry: The folder of the registry.
+        comparison: The comparison document.
+    """
+    from pathlib import Path
+
+    from stepworks.evaluation.baseline import historical_rate
+    from stepworks.evaluation.compare import BASELINE, champion_reference, compare
+    from stepworks.evaluation.predictions import read_predictions
+    from stepworks.registry.registry import Registry
+    from stepworks.serving.predict import predict_package
+    from stepworks.supervisor.client import local_path
+
+    rows = Path(test.path)
+    references = {BASELINE: historical_rate(Path(train.path), rows, baseline_keys, target)}
+    champion = Registry(local_path(registry)).champion(model_name)
+    if champion:
+        references[champion_reference(champion.version)] = predict_package(champion.directory, rows, target)
+    compare(read_predictions(Path(predictions.path)), references).write(comparison.path)

@@ -1,0 +1,1 @@
+"""Evaluate a model on rows it has not seen."""
