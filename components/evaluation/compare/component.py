@@ -5,7 +5,7 @@ from kfp.dsl import Artifact, Dataset, Input, Output
 from stepworks.kubeflow.component import component
 
 
-@component("cpu")
+@component("serving")
 def compare(
     predictions: Input[Dataset],
     train: Input[Dataset],

