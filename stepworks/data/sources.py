@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import NoDataError, PolarsError
+from polars.exceptions import PolarsError
 
 from stepworks.data.contract import ColumnType, SourceTable
 from stepworks.data.tables import POLARS_TYPES
@@ -127,16 +127,16 @@ def parse_csv(file: SourceFile, table: SourceTable) -> pl.DataFrame:
         DataError: A column is missing, a value has the wrong type, or the file is not CSV or has no rows.
     """
     types = table.types
-    _require_columns(file, list(types))
     stored = {name: POLARS_TYPES["text"] if kind == "timestamp" else POLARS_TYPES[kind] for name, kind in types.items()}
     try:
+        _require_columns(file, list(types))
         frame = _read_csv(file, table, stored).select(
             _as_type(pl.col(name), kind, strict=True) if kind == "timestamp" else pl.col(name)
             for name, kind in types.items()
         )
     except PolarsError as error:
         # The quick way does not say where; read again as text to find the place.
-        raise _find_fault(file, table) or _broken(file.path, str(error), "a CSV file") from error
+        raise _find_fault(file, table) or _broken(file.path, str(error).splitlines()[0], "a CSV file") from error
     if frame.is_empty():
         raise _broken(file.path, "a header line without rows", "at least one row")
     # NaN is arithmetic's word; in a table a missing value is a null.
@@ -144,10 +144,7 @@ def parse_csv(file: SourceFile, table: SourceTable) -> pl.DataFrame:
 
 
 def _require_columns(file: SourceFile, names: list[str]) -> None:
-    try:
-        present = pl.read_csv(file.csv, n_rows=0, infer_schema=False).columns
-    except (NoDataError, PolarsError) as error:
-        raise _broken(file.path, str(error), "a CSV file with a header line") from error
+    present = pl.read_csv(file.csv, n_rows=0, infer_schema=False).columns
     missing = [name for name in names if name not in present]
     if missing:
         raise DataError(

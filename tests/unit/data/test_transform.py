@@ -10,8 +10,8 @@ import yaml
 
 from stepworks.data.contract import TableContract
 from stepworks.data.transform import apply_transform, encode_features, fit_transform, write_parameters
-from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import DataError
+from stepworks.data.transform_parameters import FILE_NAME, TransformParameters
+from stepworks.errors import DataError, NotFoundError
 
 ROWS = pl.DataFrame(
     {
@@ -66,7 +66,8 @@ def test_a_number_that_is_always_missing_becomes_zero(contract: TableContract, t
 
 
 def test_a_constant_is_not_scaled_by_rounding_noise(contract: TableContract, train: Path) -> None:
-    ROWS.with_columns(heat=pl.lit(0.1)).write_parquet(train)
+    ROWS.head(3).with_columns(heat=pl.lit(0.7)).write_parquet(train)
+    assert np.full(3, 0.7).std() > 0
 
     heat = fit_transform(train, contract).numeric[1]
 
@@ -117,6 +118,11 @@ def test_parameters_survive_the_way_through_a_folder(contract: TableContract, tr
     write_parameters(parameters, tmp_path / "transform")
 
     assert TransformParameters.read(tmp_path / "transform") == parameters
+    (tmp_path / "transform" / FILE_NAME).write_text('{"format": 2}')
+    with pytest.raises(DataError, match="does not hold transform parameters"):
+        TransformParameters.read(tmp_path / "transform")
+    with pytest.raises(NotFoundError, match="no transform"):
+        TransformParameters.read(tmp_path)
 
 
 @pytest.mark.parametrize(
