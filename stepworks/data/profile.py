@@ -75,6 +75,7 @@ def _profile_numbers(series: pl.Series, column: Column) -> ColumnProfile:
         )
     values = present.cast(pl.Float64).to_numpy()
     counts, edges = np.histogram(values, bins=BINS)
+    quantiles = np.quantile(values, QUANTILES).tolist()
     return ColumnProfile(
         name=series.name,
         type=column.type,
@@ -85,7 +86,7 @@ def _profile_numbers(series: pl.Series, column: Column) -> ColumnProfile:
         maximum=float(values.max()),
         mean=float(values.mean()),
         standard_deviation=float(values.std()),
-        quantiles={f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES},
+        quantiles={f"{share:g}": value for share, value in zip(QUANTILES, quantiles, strict=True)},
         histogram=Histogram(edges=edges.tolist(), counts=counts.tolist()),
     )
 
