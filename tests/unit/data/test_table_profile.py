@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def test_describes_numbers(profile: ProfileDocument, ingested: Path) -> None:
         == (min(values), max(values))
     )
     assert temp.mean == pytest.approx(sum(values) / len(values))
+    assert temp.standard_deviation == pytest.approx(statistics.pstdev(values))
     assert temp.quantiles["0.5"] == pytest.approx(np.median(values))
     assert temp.distinct == len(set(values))
 
