@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_failed_copy_leaves_no_version(registry: Registry, package: Path, tmp_
     assert list((tmp_path / "registry" / "flights").iterdir()) == []
 
 
-def test_the_champion_moves(registry: Registry, package: Path) -> None:
+def test_the_champion_moves_and_other_aliases_stay(registry: Registry, package: Path, tmp_path: Path) -> None:
     assert registry.champion("flights") is None
     for run in ("a", "b"):
         registry.register("flights", package, "d", metadata(run))
@@ -107,6 +108,8 @@ def test_the_champion_moves(registry: Registry, package: Path) -> None:
     champion = registry.champion("flights")
     assert champion is not None
     assert champion.version == 2
+    aliases = json.loads((tmp_path / "registry" / "flights" / "aliases.json").read_text())
+    assert aliases == {"champion": 2, "shadow": 1}
 
 
 def test_what_is_not_there_is_named(registry: Registry, package: Path) -> None:
