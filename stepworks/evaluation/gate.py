@@ -168,8 +168,9 @@ def _difference(compared: Comparison) -> str:
         if interval.low is None or interval.high is None
         else f"{interval.confidence * 100:g} % interval {_signed(interval.low)} to {_signed(interval.high)}"
     )
+    reference = compared.reference if is_champion(compared.reference) else f"the {compared.reference}"
     return (
-        f"AUC {compared.candidate_value:.4f} against {compared.reference_value:.4f} of the {compared.reference}: "
+        f"AUC {compared.candidate_value:.4f} against {compared.reference_value:.4f} of {reference}: "
         f"{_signed(interval.value)} ({bounds})"
     )
 

@@ -65,6 +65,7 @@ def run_report(run: RunRecord, documents: Mapping[str, Sequence[Document]]) -> s
     placed = list(_placed(run, documents))
     links = {step.name: identifier for identifier, step, _ in reversed(placed) if step is not None}
     failed = [step for step in run.steps if step.state == "failed"]
+    links |= {step.name: f"failed-{step.name}" for step in failed}
     return _page(
         f"{run.pipeline} {run.version}: {run.state}",
         header(run, [document for _, _, document in placed]),

@@ -11,11 +11,11 @@ def compare(
     train: Input[Dataset],
     test: Input[Dataset],
     target: str,
-    baseline_keys: list,
+    baseline_keys: list[str],
     model_name: str,
     registry: str,
     comparison: Output[Artifact],
-):
+) -> None:
     """Compare the AUC of a model with the historical rate's and the champion's, paired by row.
 
     Args:

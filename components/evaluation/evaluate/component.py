@@ -10,14 +10,14 @@ def evaluate(
     model: Input[Model],
     features: Input[Dataset],
     test: Input[Dataset],
-    slices: list,
+    slices: list[str],
     predictions: Output[Dataset],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     curves: Output[ClassificationMetrics],
     page: Output[HTML],
     threshold: float = 0.5,
-):
+) -> None:
     """Predict the test rows and compute metrics with intervals, slices, calibration and curves.
 
     Args:
@@ -36,7 +36,7 @@ def evaluate(
 
     from stepworks.evaluation.evaluate import EvaluationSettings, evaluate
     from stepworks.evaluation.predictions import write_predictions
-    from stepworks.report.documents import write_atomically
+    from stepworks.files import write_atomically
     from stepworks.report.page import document_page
     from stepworks.training.predict import predict
 

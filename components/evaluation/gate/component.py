@@ -12,7 +12,7 @@ def gate(
     champion_margin: float,
     verdict: Output[Artifact],
     page: Output[Markdown],
-):
+) -> None:
     """Judge a model by its intervals; the step fails when the model may not be shipped.
 
     Args:
@@ -25,7 +25,8 @@ def gate(
     from pathlib import Path
 
     from stepworks.evaluation.gate import GateSettings, gate, require_pass
-    from stepworks.report.documents import ComparisonDocument, EvaluationDocument, write_atomically
+    from stepworks.files import write_atomically
+    from stepworks.report.documents import ComparisonDocument, EvaluationDocument
     from stepworks.report.markdown import verdict_markdown
 
     judged = gate(
