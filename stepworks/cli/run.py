@@ -10,10 +10,11 @@ from rich.console import Console
 
 from stepworks.cli.summary import documents_of, show_summary
 from stepworks.errors import StepworksError, UserError
+from stepworks.files import write_atomically
 from stepworks.kubeflow.local.arguments import parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import load_pipeline
-from stepworks.report.documents import CanaryDocument, DeploymentDocument, write_atomically
+from stepworks.report.documents import CanaryDocument, DeploymentDocument
 
 
 def run_locally(

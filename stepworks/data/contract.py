@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from stepworks.data.locations import locate
 from stepworks.errors import ConfigurationError
 
 ROW_ID = "row_id"
@@ -143,6 +144,25 @@ class TableContract(_Part):
         check_columns(self)
         check_lineage(self)
         return self
+
+    @classmethod
+    def read(cls, reference: str) -> Self:
+        """Read a contract from a file, or from a file of an installed package (see `locations.locate`).
+
+        Raises:
+            NotFoundError: There is no such file.
+            ConfigurationError: It does not hold a contract; the message names the field.
+        """
+        path = locate(reference)
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"The data contract {reference} cannot be read",
+                received=str(error),
+                expected="a YAML file",
+                what_to_do="Correct the parameter `contract`.",
+            ) from error
 
     @classmethod
     def parse(cls, text: str) -> Self:

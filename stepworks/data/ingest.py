@@ -12,7 +12,8 @@ from polars.exceptions import PolarsError
 
 from stepworks.data.contract import ROW_ID, Column, DropRule, Join, TableContract
 from stepworks.data.contract_checks import parse_expression
-from stepworks.data.sources import load_file, locate_source, parse_csv
+from stepworks.data.locations import locate
+from stepworks.data.sources import load_file, parse_csv
 from stepworks.data.tables import POLARS_TYPES, write_table
 from stepworks.errors import ConfigurationError, DataError
 
@@ -41,7 +42,7 @@ def ingest_table(source: str, contract: TableContract, destination: Path) -> Ing
     in the base file where those are equal.
 
     Args:
-        source: A folder or `package://name`; see `locate_source`.
+        source: A folder or `package://name`; see `locations.locate`.
         contract: What to make.
         destination: The Parquet file to write: `row_id`, then the contract's columns.
 
@@ -52,12 +53,12 @@ def ingest_table(source: str, contract: TableContract, destination: Path) -> Ing
             rows, or no row is left.
         ResourceError: A file may not be read, or the destination cannot be written.
     """
-    folder = locate_source(source)
+    folder = locate(source)
     files = {name: load_file(folder / table.file) for name, table in contract.tables.items()}
     frames = {name: parse_csv(files[name], table) for name, table in contract.tables.items()}
     table, dropped = assemble(frames, contract)
     write_table(table, destination)
-    listing = "".join(f"{name} {file.digest}\n" for name, file in sorted(files.items()))
+    listing = "".join(f"{name} {file.digest}\n" for name, file in sorted(files.items())) + contract.model_dump_json()
     return IngestedTable(table.height, dropped, hashlib.sha256(listing.encode()).hexdigest())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from polars.exceptions import PolarsError
 
 from stepworks.data.contract import ColumnType, SourceTable
 from stepworks.data.tables import POLARS_TYPES
-from stepworks.errors import DataError, NotFoundError, ResourceError
+from stepworks.errors import DataError, ResourceError
 
-PACKAGE_PREFIX = "package://"
 _HEADER_LINES = 1
 
 
@@ -34,46 +32,6 @@ class SourceFile:
     path: Path
     csv: bytes
     digest: str
-
-
-def locate_source(source: str) -> Path:
-    """Find the folder of a source.
-
-    Args:
-        source: A folder, which may be the mount path of a claim, or `package://name` for the files of an installed
-            package (those in its `data` folder if it has one). The package is not imported.
-
-    Raises:
-        NotFoundError: There is no such folder or package.
-    """
-    if source.startswith(PACKAGE_PREFIX):
-        return _package_folder(source.removeprefix(PACKAGE_PREFIX))
-    from stepworks.supervisor.client import local_path
-
-    folder = local_path(source)
-    if not folder.is_dir():
-        raise NotFoundError(
-            f"There is no source folder {folder}",
-            received=source,
-            expected=f"an existing folder, or {PACKAGE_PREFIX}<name> for the files of an installed package",
-            what_to_do="Correct the parameter `source`, or mount the claim that holds the folder.",
-        )
-    return folder
-
-
-def _package_folder(name: str) -> Path:
-    # Only a top-level package is found without running its code.
-    specification = importlib.util.find_spec(name) if name.isidentifier() else None
-    locations = specification.submodule_search_locations if specification else None
-    if not locations:
-        raise NotFoundError(
-            f"There is no installed package {name!r}",
-            received=f"{PACKAGE_PREFIX}{name}",
-            expected=f"{PACKAGE_PREFIX}<name of an installed package>",
-            what_to_do="Install the package, or give the folder that holds the files.",
-        )
-    folder = Path(locations[0])
-    return folder / "data" if (folder / "data").is_dir() else folder
 
 
 def load_file(path: Path) -> SourceFile:

@@ -10,7 +10,7 @@ from polars.exceptions import PolarsError
 
 from stepworks.data.contract import ColumnType
 from stepworks.errors import DataError, NotFoundError, ResourceError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 
 POLARS_TYPES: dict[ColumnType, pl.DataType] = {
     "integer": pl.Int64(),

@@ -11,7 +11,7 @@ from stepworks.data.contract import ROW_ID, TableContract
 from stepworks.data.tables import read_table, write_table
 from stepworks.data.transform_parameters import FILE_NAME, CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.errors import DataError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 
 
 def fit_transform(train: Path, contract: TableContract, minimum_rows: int = 20) -> TransformParameters:

@@ -11,11 +11,11 @@ from typing import Any
 from google.protobuf import json_format
 
 from stepworks.errors import ConfigurationError, UserError
+from stepworks.files import write_atomically
 from stepworks.kubeflow.component import is_unplaced
 from stepworks.kubeflow.ir_yaml import minimize, to_yaml
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.placement.target import Target
-from stepworks.report.documents import write_atomically
 
 DIFFERENCE_LINES = 40
 

@@ -14,6 +14,12 @@ _LINE = 150
 """A collection that fits into this many characters is written on one line."""
 
 
+class _Shared(str):
+    """A text that is written once and referred to by a YAML alias after that: kfp's launcher of a step."""
+
+    __slots__ = ()
+
+
 def minimize(specification: dict[str, Any]) -> None:
     """Leave out of a pipeline's specification, in place, what only repeats the source.
 
@@ -24,10 +30,11 @@ def minimize(specification: dict[str, Any]) -> None:
         for definitions in component.get("inputDefinitions", {}).values():
             for definition in definitions.values():
                 definition.pop("description", None)
+    launchers: dict[str, _Shared] = {}
     for executor in specification["deploymentSpec"]["executors"].values():
         command = executor.get("container", {}).get("command", [])
         if command and "_KFP_RUNTIME" in command[-2:][0]:
-            command[-2] = re.sub(" {2,}", " ", command[-2])
+            command[-2] = launchers.setdefault(command[-2], _Shared(re.sub(" {2,}", " ", command[-2])))
             command[-1] = minimize_code(command[-1])
 
 
@@ -61,6 +68,14 @@ def _typing_names() -> set[str]:
 class _Dumper(yaml.SafeDumper):
     """Chooses for each node the shorter form that still reads well."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        return not isinstance(data, _Shared)
+
+    def generate_anchor(self, node: yaml.Node) -> str:  # noqa: ARG002  # as PyYAML calls it
+        """Name the anchors launch1, launch2, …; all are shared launchers."""
+        self.last_anchor_id += 1
+        return f"launch{self.last_anchor_id}"
+
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
@@ -75,6 +90,7 @@ def _represent_sequence(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Seque
 
 
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(_Shared, _represent_text)
 _Dumper.add_representer(dict, _represent_mapping)
 _Dumper.add_representer(list, _represent_sequence)
 

@@ -28,7 +28,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepworks.errors import NotFoundError, ParameterError, RegistryError, ResourceError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 
 CHAMPION = "champion"
 """The alias of the version that serves."""

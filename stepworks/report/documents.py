@@ -8,14 +8,13 @@ nothing else. A document is written whole or not at all, and names its own kind.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from stepworks.errors import NotFoundError, ResourceError, RunError
+from stepworks.errors import NotFoundError, RunError
+from stepworks.files import write_atomically
 
 
 class Fragment(BaseModel):
@@ -421,34 +420,6 @@ class RunRecord(Fragment):
     data_digest: str | None = None
     code_revision: str | None = None
     package_versions: dict[str, str] = Field(default_factory=dict)
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
-
-    Raises:
-        ResourceError: The disk is full or the path is not writable.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ResourceError(
-            f"Cannot write {path}",
-            received=f"{type(error).__name__}: {error.strerror or error}",
-            expected="a writable folder with free space",
-            what_to_do="Free space, or correct the permission, and run again.",
-        ) from error
-    return path
 
 
 def _first_fault(error: ValidationError) -> str:

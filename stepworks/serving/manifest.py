@@ -16,7 +16,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stepworks.errors import NotFoundError, ServingError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"

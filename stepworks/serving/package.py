@@ -12,7 +12,7 @@ from stepworks.data.tables import read_table
 from stepworks.data.transform import apply_transform
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, ResourceError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 from stepworks.serving.graph import build_graph
 from stepworks.serving.manifest import (
     MODEL_FILE,

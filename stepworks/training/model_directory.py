@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from stepworks.data.transform_parameters import FILE_NAME as TRANSFORM_FILE
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import NotFoundError, TrainingError
-from stepworks.report.documents import write_atomically
+from stepworks.files import write_atomically
 from stepworks.training.reference import resolve
 
 MODEL_FILE = "model.json"

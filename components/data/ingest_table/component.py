@@ -11,7 +11,7 @@ def ingest_table(source: str, contract: str, table: Output[Dataset]) -> None:
 
     Args:
         source: A folder, for example on a claim, or `package://<name>` for the files of an installed package.
-        contract: The data contract, a YAML text.
+        contract: The data contract: a YAML file, or `package://<name>/<path>`.
         table: The table, one Parquet file; its metadata holds rows, digest and dropped_rows.
     """
     from pathlib import Path
@@ -19,5 +19,5 @@ def ingest_table(source: str, contract: str, table: Output[Dataset]) -> None:
     from stepworks.data.contract import TableContract
     from stepworks.data.ingest import ingest_table
 
-    ingested = ingest_table(source, TableContract.parse(contract), Path(table.path))
+    ingested = ingest_table(source, TableContract.read(contract), Path(table.path))
     table.metadata.update(rows=ingested.rows, digest=ingested.digest, dropped_rows=ingested.dropped_rows)

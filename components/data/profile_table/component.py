@@ -11,7 +11,7 @@ def profile_table(table: Input[Dataset], contract: str, profile: Output[Artifact
 
     Args:
         table: The table that was ingested.
-        contract: The data contract, a YAML text.
+        contract: The data contract: a YAML file, or `package://<name>/<path>`.
         profile: The profile document.
         page: The profile as a page for the Kubeflow UI.
     """
@@ -19,11 +19,11 @@ def profile_table(table: Input[Dataset], contract: str, profile: Output[Artifact
 
     from stepworks.data.contract import TableContract
     from stepworks.data.profile import profile_table
-    from stepworks.report.documents import write_atomically
+    from stepworks.files import write_atomically
     from stepworks.report.page import document_page
 
     # Numbers in the metadata of an artifact come back as floats.
     dropped = {rule: int(rows) for rule, rows in table.metadata.get("dropped_rows", {}).items()}
-    document = profile_table(Path(table.path), TableContract.parse(contract), dropped)
+    document = profile_table(Path(table.path), TableContract.read(contract), dropped)
     document.write(profile.path)
     write_atomically(Path(page.path), document_page([document], f"Profile of {document.table}").encode())

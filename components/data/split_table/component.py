@@ -20,7 +20,7 @@ def split_table(
 
     Args:
         table: The table that was ingested.
-        contract: The data contract, a YAML text.
+        contract: The data contract: a YAML file, or `package://<name>/<path>`.
         validation_from: The first moment of validation, itself included (ISO 8601); train is before.
         test_from: The first moment of test, itself included (ISO 8601); validation is before.
         train: The rows to learn from.
@@ -34,5 +34,5 @@ def split_table(
     from stepworks.data.split import split_by_time
 
     parts = {"train": Path(train.path), "validation": Path(validation.path), "test": Path(test.path)}
-    contract_ = TableContract.parse(contract)
+    contract_ = TableContract.read(contract)
     split_by_time(Path(table.path), contract_, validation_from, test_from, **parts).write(split.path)

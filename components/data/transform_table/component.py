@@ -22,7 +22,7 @@ def transform_table(
         train: The rows to learn from; the transform is fitted on these only.
         validation: The rows to tune on.
         test: The rows to judge by.
-        contract: The data contract, a YAML text.
+        contract: The data contract: a YAML file, or `package://<name>/<path>`.
         transform: A folder with the transform's parameters.
         train_features: The encoded training rows.
         validation_features: The encoded validation rows.
@@ -33,7 +33,7 @@ def transform_table(
     from stepworks.data.contract import TableContract
     from stepworks.data.transform import apply_transform, fit_transform, write_parameters
 
-    parameters = fit_transform(Path(train.path), TableContract.parse(contract))
+    parameters = fit_transform(Path(train.path), TableContract.read(contract))
     write_parameters(parameters, Path(transform.path))
     for part, features in ((train, train_features), (validation, validation_features), (test, test_features)):
         apply_transform(Path(part.path), parameters, Path(features.path))

@@ -11,7 +11,7 @@ def validate_table(table: Input[Dataset], contract: str, validation: Output[Arti
 
     Args:
         table: The table that was ingested.
-        contract: The data contract, a YAML text.
+        contract: The data contract: a YAML file, or `package://<name>/<path>`.
         validation: The validation document; it is written in either case.
     """
     from pathlib import Path
@@ -19,6 +19,6 @@ def validate_table(table: Input[Dataset], contract: str, validation: Output[Arti
     from stepworks.data.contract import TableContract
     from stepworks.data.validate import require_passed, validate_table
 
-    document = validate_table(Path(table.path), TableContract.parse(contract))
+    document = validate_table(Path(table.path), TableContract.read(contract))
     document.write(validation.path)
     require_passed(document)

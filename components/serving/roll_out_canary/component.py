@@ -26,8 +26,9 @@ def roll_out_canary(
     """
     from pathlib import Path
 
+    from stepworks.files import write_atomically
     from stepworks.registry.registry import CHAMPION, Registry
-    from stepworks.report.documents import DeploymentDocument, RegistrationDocument, write_atomically
+    from stepworks.report.documents import DeploymentDocument, RegistrationDocument
     from stepworks.report.page import document_page
     from stepworks.serving import deploy as serving
     from stepworks.supervisor.client import local_path

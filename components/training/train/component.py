@@ -1,5 +1,7 @@
 """Train a model in the step's own pod."""
 
+from typing import Any
+
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 from stepworks.kubeflow.component import component
@@ -16,13 +18,13 @@ def train(
     metrics: Output[Metrics],
     model: str = "stepworks.training.tabular:build_model",
     data: str = "stepworks.training.tabular:read_rows",
-    model_settings: dict = {},  # noqa: B006  # KFP reads the default; the body does not change it
+    model_settings: dict[str, Any] = {},  # noqa: B006  # KFP reads the default; the body does not change it
     epochs: int = 20,
     batch_size: int = 2048,
     learning_rate: float = 2e-3,
     patience: int = 4,
     seed: int = 0,
-):
+) -> None:
     """Train a model, with a checkpoint after each epoch, and resume where an earlier attempt was ended.
 
     Args:

