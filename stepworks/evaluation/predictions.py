@@ -48,7 +48,7 @@ def check_predictions(predictions: pl.DataFrame, name: str) -> pl.DataFrame:
     if predictions["row_id"].is_duplicated().any():
         twice = predictions.filter(pl.col("row_id").is_duplicated())["row_id"]
         raise _not_usable(name, f"row_id {twice[0]} more than once", "each row once")
-    wrong = predictions.filter(~pl.col("probability").is_between(0.0, 1.0) | pl.col("probability").is_nan())
+    wrong = predictions.filter(~pl.col("probability").is_between(0.0, 1.0))
     if not wrong.is_empty():
         row_id, _, probability = wrong.row(0)
         raise _not_usable(

@@ -49,7 +49,7 @@ def slices_of(
             expected=f"columns out of: {', '.join(table.columns)}",
             what_to_do="Correct the names of the slice columns.",
         )
-    joined = predictions.join(table.select("row_id", *columns), on="row_id", how="inner", validate="1:m")
+    joined = predictions.join(table.select("row_id", *columns), on="row_id", how="inner")
     if not joined.height == predictions.height == table.height:
         raise EvaluationError(
             "The predictions and the test table are of different rows",

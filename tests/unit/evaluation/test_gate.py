@@ -145,6 +145,12 @@ def test_rows_are_paired_by_their_id(predictions: pl.DataFrame) -> None:
     assert compare(predictions, {"x": shuffled}) == compare(predictions, {"x": reference})
 
 
+def test_a_candidate_of_fewer_rows(predictions: pl.DataFrame) -> None:
+    with pytest.raises(EvaluationError, match="same rows") as caught:
+        compare(predictions[1:], {BASELINE: predictions})
+    assert "2999 rows of the candidate, 3000 of the reference" in caught.value.received
+
+
 @pytest.mark.parametrize(
     ("other", "received"),
     [

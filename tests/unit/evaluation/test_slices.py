@@ -92,6 +92,12 @@ def test_other_rows_than_the_predictions(other, predictions: pl.DataFrame, table
         slices_of(predictions, other(table), ["carrier"], 0.95)
 
 
+def test_fewer_predictions_than_rows(predictions: pl.DataFrame, table: pl.DataFrame) -> None:
+    with pytest.raises(EvaluationError, match="different rows") as caught:
+        slices_of(predictions[1:], table, ["carrier"], 0.95)
+    assert caught.value.received == "2999 predictions, 3000 rows, 2999 of them in both"
+
+
 def test_evaluate_slices_the_table_it_is_given(predictions: pl.DataFrame, table: pl.DataFrame, tmp_path) -> None:
     write_predictions(predictions, tmp_path / "predictions")
     table.write_parquet(tmp_path / "test")

@@ -3,6 +3,7 @@
 import pytest
 
 from stepworks.report import documents as d
+from stepworks.report.page import run_report
 
 
 def interval(value: float, half: float) -> d.Interval:
@@ -221,7 +222,7 @@ WAITS_FOR = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def documents() -> dict[str, list[d.Document]]:
     return {
         "rehearsal": [canary(rehearsal=True)],
@@ -239,7 +240,7 @@ def documents() -> dict[str, list[d.Document]]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run() -> d.RunRecord:
     return d.RunRecord(
         run_id="tabular-train-and-deploy-20251124-152133-4be1",
@@ -277,3 +278,8 @@ def failed_run(run: d.RunRecord) -> d.RunRecord:
             ended, change = True, {"state": "failed", "error": "The gate does not let the model through", "attempts": 2}
         steps.append(step.model_copy(update=change))
     return run.model_copy(update={"state": "failed", "steps": steps})
+
+
+@pytest.fixture(scope="session")
+def report(run: d.RunRecord, documents: dict[str, list[d.Document]]) -> str:
+    return run_report(run, documents)

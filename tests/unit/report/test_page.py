@@ -49,8 +49,8 @@ class Page(HTMLParser):
         ]
 
 
-def test_the_report_is_well_formed_and_its_ids_are_unique(run: d.RunRecord, documents: dict) -> None:
-    page = Page(run_report(run, documents))
+def test_the_report_is_well_formed_and_its_ids_are_unique(report: str) -> None:
+    page = Page(report)
     assert page.open == []
     ids = [found["id"] for _, found in page.elements if "id" in found]
     assert len(ids) == len(set(ids))
@@ -64,17 +64,17 @@ def test_the_report_is_well_formed_and_its_ids_are_unique(run: d.RunRecord, docu
     assert {one or other for one, other in inside} <= set(ids)
 
 
-def test_the_report_asks_for_nothing(run: d.RunRecord, documents: dict) -> None:
-    page = Page(run_report(run, documents))
+def test_the_report_asks_for_nothing(report: str) -> None:
+    page = Page(report)
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.elements}
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
     assert policy is not None
     assert policy.startswith("default-src 'none'")
-    assert not re.findall(r"url\((?!#)|@import", run_report(run, documents))
+    assert not re.findall(r"url\((?!#)|@import", report)
 
 
-def test_the_report_shows_what_every_step_found(run: d.RunRecord, documents: dict) -> None:
-    page = Page(run_report(run, documents))
+def test_the_report_shows_what_every_step_found(report: str) -> None:
+    page = Page(report)
     for told in (
         "Succeeded after 1 min 28 s, started 24 November 2025, 15:21 UTC",
         "14 of 14 steps succeeded",
@@ -103,8 +103,8 @@ def test_the_report_shows_what_every_step_found(run: d.RunRecord, documents: dic
     assert len(page.all("svg", class_="graph")) == 2
 
 
-def test_a_rehearsed_canary_is_marked_and_stands_after_the_steps(run: d.RunRecord, documents: dict) -> None:
-    text = Page(run_report(run, documents)).text
+def test_a_rehearsed_canary_is_marked_and_stands_after_the_steps(report: str) -> None:
+    text = Page(report).text
     assert text.index("Promoted") < text.index("Canary, rehearsed rehearsal: a bad version on purpose")
     assert "17 of 40 requests failed" in text
     assert "Rolled back" not in text[: text.index("Where the time went")]
@@ -150,8 +150,8 @@ def _hostile(value: Any, text: str) -> Any:
 @pytest.mark.parametrize(
     "text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</style></svg><b>", "a & b < $x^2$ ' é"]
 )
-def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, documents: dict) -> None:
-    harmless = Page(run_report(run, documents))
+def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, documents: dict, report: str) -> None:
+    harmless = Page(report)
     record = run.model_dump()
     for step in record["steps"]:
         step.update(component=text, log=text, error=text)
@@ -169,8 +169,8 @@ def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, docume
     assert not [key for _, found in page.elements for key in found if key.startswith("on")]
 
 
-def test_the_same_documents_give_the_same_bytes(run: d.RunRecord, documents: dict) -> None:
-    assert run_report(run, documents) == run_report(run, documents)
+def test_the_same_documents_give_the_same_bytes(run: d.RunRecord, documents: dict, report: str) -> None:
+    assert run_report(run, documents) == report
 
 
 def test_a_page_of_one_step(documents: dict) -> None:
