@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import TextIO
 
 from stepworks.cli.summary import documents_of, show_summary
 from stepworks.errors import StepworksError, UserError
@@ -29,21 +28,21 @@ def run_locally(
     """
     pipeline = load_pipeline(name)
     arguments = parse_arguments(pipeline, assignments)
-    console = Console(file=sys.stdout)  # this stream, also while kfp's own printing is caught
+    stream = sys.stdout  # this one, also while kfp's own printing is caught
     with local_run(pipeline, arguments, home) as run:
         try:
-            execute(run, console)
+            execute(run, stream)
             if rehearse_roll_back:
-                _rehearse(run, _deployment(run, "--rehearse-roll-back"), console)
+                _rehearse(run, _deployment(run, "--rehearse-roll-back"), stream)
         except StepworksError as error:
             error.add_note(f"The report of the run: {_write_report(run).as_uri()}")
             raise
         report = _write_report(run)
-        show_summary(run, report, console)
+        show_summary(run, report, stream)
         for deployment in documents_of(run, DeploymentDocument):
-            _ask_once(deployment, console)
+            _ask_once(deployment, stream)
         if keep_serving:
-            _leave_serving(run, _deployment(run, "--keep-serving"), console)
+            _leave_serving(run, _deployment(run, "--keep-serving"), stream)
 
 
 def _write_report(run: LocalRun) -> Path:
@@ -64,37 +63,35 @@ def _deployment(run: LocalRun, option: str) -> DeploymentDocument:
     return deployments[-1]
 
 
-def _rehearse(run: LocalRun, deployment: DeploymentDocument, console: Console) -> None:
+def _rehearse(run: LocalRun, deployment: DeploymentDocument, stream: TextIO) -> None:
     from stepworks.serving.rehearsal import rehearse_roll_back
 
-    console.print("Rehearsing: a broken copy of the model is rolled out, and has to come back …", highlight=False)
+    stream.write("Rehearsing: a broken copy of the model is rolled out, and has to come back …\n")
+    stream.flush()
     document: CanaryDocument = rehearse_roll_back(run.supervisor, deployment)
     run.documents.setdefault("rehearsal", []).append(document)
 
 
-def _ask_once(deployment: DeploymentDocument, console: Console) -> None:
+def _ask_once(deployment: DeploymentDocument, stream: TextIO) -> None:
     """Ask the served model for one recorded row, through the address that callers use."""
     from stepworks.serving.client import ask
     from stepworks.serving.manifest import Samples
 
     samples = Samples.read(Path(deployment.model_directory))
     answer = ask(deployment.url, deployment.service, samples.rows[:1])[0]
-    console.print(
+    stream.write(
         f"Asked {deployment.service} for a recorded row: probability {answer:.4f}, "
-        f"offline {samples.probabilities[0]:.4f}.",
-        highlight=False,
+        f"offline {samples.probabilities[0]:.4f}.\n"
     )
 
 
-def _leave_serving(run: LocalRun, deployment: DeploymentDocument, console: Console) -> None:
+def _leave_serving(run: LocalRun, deployment: DeploymentDocument, stream: TextIO) -> None:
     from stepworks.serving.deploy import server_process
 
     process = run.supervisor.release(server_process(deployment.service, deployment.candidate_version))
     url = process.ready_url.partition("/v2/")[0]
-    console.print(
+    stream.write(
         f"{deployment.service} stays up at {url} (process {process.pid}).\n"
         f"Ask it:   stepworks ask {url} {deployment.model_directory} --name {deployment.service}\n"
-        f"Stop it:  kill {process.pid}",
-        highlight=False,
-        soft_wrap=True,
+        f"Stop it:  kill {process.pid}\n"
     )

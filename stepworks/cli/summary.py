@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
-
-from rich.console import Console
-from rich.table import Table
+from typing import TextIO, TypeVar
 
 from stepworks.kubeflow.local.progress import format_seconds
 from stepworks.kubeflow.local.run import LocalRun
@@ -27,40 +24,39 @@ def documents_of(run: LocalRun, kind: type[_Kind]) -> list[_Kind]:
     return [document for documents in run.documents.values() for document in documents if isinstance(document, kind)]
 
 
-def show_summary(run: LocalRun, report: Path, console: Console) -> None:
+def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
     """Print the metrics and what became of the model, and name the report."""
+    lines = []
     for evaluation in documents_of(run, EvaluationDocument):
-        console.print(_metrics_table(evaluation, documents_of(run, ComparisonDocument)))
-    for verdict in documents_of(run, VerdictDocument):
-        console.print(f"Gate: {verdict.verdict}. {verdict.reason}", highlight=False)
+        lines += ["", *_metric_lines(evaluation, documents_of(run, ComparisonDocument)), ""]
+    lines += [f"Gate: {verdict.verdict}. {verdict.reason}" for verdict in documents_of(run, VerdictDocument)]
     for canary in documents_of(run, CanaryDocument):
         title = "Rehearsed roll-back" if canary.rehearsal else "Roll-out"
-        console.print(f"{title}: {canary.outcome.replace('_', ' ')}. {canary.reason}", highlight=False)
-    console.print(f"\nThe run took {format_seconds(run.seconds)}. Its report: {report.as_uri()}", highlight=False)
+        lines.append(f"{title}: {canary.outcome.replace('_', ' ')}. {canary.reason}")
+    lines += ["", f"The run took {format_seconds(run.seconds)}. Its report: {report.as_uri()}"]
     for deployment in documents_of(run, DeploymentDocument):
         model = _shortest(Path(deployment.model_directory))
-        console.print(
-            "Serve the model again:  stepworks serve "
-            f"{model}\nand ask it:             stepworks ask http://127.0.0.1:8080 {model}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        lines += [
+            f"Serve the model again:  stepworks serve {model}",
+            f"and ask it:             stepworks ask http://127.0.0.1:8080 {model}",
+        ]
+    stream.write("\n".join(lines) + "\n")
 
 
-def _metrics_table(evaluation: EvaluationDocument, comparisons: list[ComparisonDocument]) -> Table:
-    table = Table(box=None, pad_edge=False, title="", title_justify="left")
-    table.add_column("On the test rows")
-    table.add_column("Value", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for metric in evaluation.metrics:
-        table.add_row(metric.name, f"{metric.value:.4f}", _interval(metric))
-    for comparison in (each for document in comparisons for each in document.comparisons):
-        table.add_row(
-            f"{comparison.metric} against {comparison.reference} ({comparison.reference_value:.4f})",
-            f"{comparison.difference.value:+.4f}",
-            _interval(comparison.difference, sign="+"),
+def _metric_lines(evaluation: EvaluationDocument, comparisons: list[ComparisonDocument]) -> list[str]:
+    rows = [("On the test rows", "Value", "95 % interval")]
+    rows += [(metric.name, f"{metric.value:.4f}", _interval(metric)) for metric in evaluation.metrics]
+    rows += [
+        (
+            f"{each.metric} against {each.reference} ({each.reference_value:.4f})",
+            f"{each.difference.value:+.4f}",
+            _interval(each.difference, sign="+"),
         )
-    return table
+        for document in comparisons
+        for each in document.comparisons
+    ]
+    width = max(len(name) for name, _, _ in rows)
+    return [f"{name:<{width}}  {value:>8}  {interval:>19}" for name, value, interval in rows]
 
 
 def _interval(interval: Interval, sign: str = "") -> str:

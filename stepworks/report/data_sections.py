@@ -31,7 +31,7 @@ def profile_section(profile: ProfileDocument, name: str) -> Section:
     content = [known]
     if profile.periods:
         plot = period_plot(profile.periods, profile.target_rate, f"{name}-periods")
-        told = "by period; the dashed line is all rows"
+        told = "dashed: all rows"
         content = [plots([known, figure(plot, f"How often {profile.target} was true", told)])]
     content.append(element("h3", "Columns"))
     content.append(element("ul", (_column(column, profile.rows) for column in profile.columns), class_="columns"))

@@ -7,6 +7,7 @@ nothing else. A document is written whole or not at all, and names its own kind.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,7 +21,8 @@ from stepworks.files import write_atomically
 class Fragment(BaseModel):
     """A part of a document: immutable, unknown fields refused, NaN and infinity refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A process reads or writes one or two kinds; the validators of the others are never built.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Interval(Fragment):
@@ -372,7 +374,11 @@ Document = Annotated[
     | CanaryDocument,
     Field(discriminator="kind"),
 ]
-_ANY_DOCUMENT: TypeAdapter[Document] = TypeAdapter(Document)
+
+
+@functools.cache
+def _any_document() -> TypeAdapter[Document]:
+    return TypeAdapter(Document)
 
 
 def read_document(path: str | Path) -> Document:
@@ -382,7 +388,7 @@ def read_document(path: str | Path) -> Document:
         RunError: The file is not a document.
     """
     try:
-        return _ANY_DOCUMENT.validate_json(Path(path).read_bytes())
+        return _any_document().validate_json(Path(path).read_bytes())
     except (OSError, ValidationError) as error:
         received = _first_fault(error) if isinstance(error, ValidationError) else str(error)
         raise RunError(

@@ -51,8 +51,8 @@ def training_section(training: TrainingDocument, name: str) -> Section:
         content.append(
             plots(
                 [
-                    figure(loss_plot(training, f"{name}-loss"), "Loss", "the dashed line is the best epoch"),
-                    figure(auc_plot(training, f"{name}-auc"), "Validation AUC", "the dashed line is the best epoch"),
+                    figure(loss_plot(training, f"{name}-loss"), "Loss", "dashed: the best epoch"),
+                    figure(auc_plot(training, f"{name}-auc"), "Validation AUC", "dashed: the best epoch"),
                 ]
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 _PACKAGES = ("stepworks", "kfp", "polars", "torch", "scikit-learn", "onnx", "onnxruntime", "kserve")
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """The versions of Python and of the packages that the work depends on, where they are installed."""
     versions = {"python": platform.python_version()}
@@ -21,6 +23,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def code_revision(folder: Path) -> str | None:
     """The Git revision of a folder, with `-dirty` when it differs from it; None outside of a checkout."""
     try:

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TextIO
 
 from kfp import local
-from rich.console import Console
 
 from stepworks.errors import ResourceError, StepFailedError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.local.kfp_seam import observed_by
 from stepworks.kubeflow.local.launcher import Launcher
 from stepworks.kubeflow.local.lineage import code_revision, package_versions
-from stepworks.kubeflow.local.progress import Progress
+from stepworks.kubeflow.local.progress import open_progress
 from stepworks.kubeflow.local.steps import Step, read_steps
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.report.documents import Document, RunRecord, read_document
@@ -125,15 +124,15 @@ def _claims(home: Path, folder: Path) -> dict[str, Path]:
     return {f"/mnt/{name}": (folder / "claims" / name if name == "checkpoints" else shared / name) for name in CLAIMS}
 
 
-def execute(run: LocalRun, console: Console) -> None:
-    """Run the pipeline's steps to the end, showing their progress; the record is written whatever happens.
+def execute(run: LocalRun, stream: TextIO) -> None:
+    """Run the pipeline's steps to the end, showing their progress on `stream`; the record is written whatever happens.
 
     Raises:
         StepFailedError: A step failed; the message is the page that says what, why and what to do.
     """
     graph = run.pipeline.build(None)
     run.steps.extend(read_steps(graph.pipeline_spec))
-    progress = Progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, console)
+    progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, stream)
 
     def step_ended(step: Step) -> None:
         _collect(run, step)

@@ -15,7 +15,6 @@ import psutil
 import pytest
 from kfp.local import subprocess_task_handler
 from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, task_executor
-from rich.console import Console
 
 from stepworks.errors import ResourceError, StepFailedError
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
@@ -46,13 +45,13 @@ def run(pipeline: Pipeline, home: Path, **arguments: Any) -> tuple[LocalRun, str
     """Run to the end; return the run and what a person saw."""
     output = io.StringIO()
     with local_run(pipeline, arguments, home) as running:
-        execute(running, Console(file=output, width=100))
+        execute(running, output)
     return running, output.getvalue()
 
 
 def failing_run(pipeline: Pipeline, home: Path, **arguments: Any) -> tuple[LocalRun, StepFailedError]:
     with local_run(pipeline, arguments, home) as running, pytest.raises(StepFailedError) as caught:
-        execute(running, Console(file=io.StringIO()))
+        execute(running, io.StringIO())
     return running, caught.value
 
 

@@ -1,0 +1,64 @@
+"""Progress of a run on a terminal: a tree of steps with state and duration, drawn again and again."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from stepworks.kubeflow.local.progress import MARKS, format_seconds
+from stepworks.kubeflow.local.steps import Step
+
+_STYLES = {"pending": "dim", "succeeded": "green", "failed": "bold red", "skipped": "dim", "cancelled": "yellow"}
+
+
+class LiveProgress:
+    """Draws the steps while the run goes; what is printed meanwhile scrolls by above them."""
+
+    def __init__(self, title: str, steps: list[Step], stream: TextIO) -> None:
+        self.title = title
+        self.steps = steps
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(self, console=Console(file=stream), refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def step_ended(self, step: Step) -> None:
+        """Nothing to do: the tree is drawn from the steps."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The tree as it is now."""
+        tree = Tree(Text(self.title, style="bold"), guide_style="dim")
+        for step in self.steps:
+            tree.add(self._running(step) if step.state == "running" else _line(step))
+        yield tree
+
+    def _running(self, step: Step) -> Table:
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            self._spinner, Text(f"{step.name:<24}", style="cyan"), Text(format_seconds(step.seconds), style="cyan")
+        )
+        return line
+
+
+def _line(step: Step) -> Text:
+    attempts = f"  attempt {step.attempts}" if step.attempts > 1 else ""
+    return Text.assemble(
+        (MARKS[step.state], _STYLES[step.state]),
+        f" {step.name:<24} ",
+        (format_seconds(step.seconds), "dim"),
+        (attempts, "yellow"),
+    )
