@@ -114,7 +114,8 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     if chromium is None:
         pytest.skip("needs Chromium: `apt-get install -y chromium` on Debian")
     profile = tmp_path_factory.mktemp("chromium")
-    command = [chromium, *SWITCHES, f"--user-data-dir={profile}"]
+    # Without an address, the start page would still be loading when the first test looks at the network.
+    command = [chromium, *SWITCHES, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as browser:
         assert browser.stderr is not None
         told = []
