@@ -79,7 +79,7 @@ def tabular_train_and_deploy(
             train=parts.outputs["train"],
             test=parts.outputs["test"],
             target="late",
-            baseline_keys=["carrier", "origin", "dest"],
+            baseline_keys=["departure_minute // 60", "carrier", "origin"],
             model_name=model_name,
             registry=REGISTRY,
         ),

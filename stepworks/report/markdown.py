@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from stepworks.files import write_atomically
 from stepworks.report.documents import VerdictDocument
 
 OUTCOME_WORDS = {"pass": "pass", "fail": "fail", "insufficient_data": "insufficient data"}
+
+
+def write_verdict(path: str | Path, verdict: VerdictDocument) -> Path:
+    """Write the verdict as a Markdown page.
+
+    Raises:
+        ResourceError: The disk is full or the path is not writable.
+    """
+    return write_atomically(Path(path), verdict_markdown(verdict).encode())
 
 
 def verdict_markdown(verdict: VerdictDocument) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from stepworks.files import write_atomically
 from stepworks.report import data_sections, model_sections, serving_sections
 from stepworks.report.documents import Document, RunRecord, StepRecord
 from stepworks.report.markup import Child, Markup, element, join
@@ -52,6 +54,15 @@ def document_page(documents: Sequence[Document], title: str) -> str:
         _section(document, f"s{position}").markup(f"s{position}") for position, document in enumerate(documents)
     )
     return _page(title, element("header", element("h1", title)), *sections)
+
+
+def write_page(path: str | Path, title: str, *documents: Document) -> Path:
+    """Write a page of some documents, as `document_page` makes it.
+
+    Raises:
+        ResourceError: The disk is full or the path is not writable.
+    """
+    return write_atomically(Path(path), document_page(documents, title).encode())
 
 
 def run_report(run: RunRecord, documents: Mapping[str, Sequence[Document]]) -> str:

@@ -19,11 +19,10 @@ def profile_table(table: Input[Dataset], contract: str, profile: Output[Artifact
 
     from stepworks.data.contract import TableContract
     from stepworks.data.profile import profile_table
-    from stepworks.files import write_atomically
-    from stepworks.report.page import document_page
+    from stepworks.report.page import write_page
 
     # Numbers in the metadata of an artifact come back as floats.
     dropped = {rule: int(rows) for rule, rows in table.metadata.get("dropped_rows", {}).items()}
     document = profile_table(Path(table.path), TableContract.read(contract), dropped)
     document.write(profile.path)
-    write_atomically(Path(page.path), document_page([document], f"Profile of {document.table}").encode())
+    write_page(page.path, f"Profile of {document.table}", document)

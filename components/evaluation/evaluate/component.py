@@ -36,8 +36,7 @@ def evaluate(
 
     from stepworks.evaluation.evaluate import EvaluationSettings, evaluate
     from stepworks.evaluation.predictions import write_predictions
-    from stepworks.files import write_atomically
-    from stepworks.report.page import document_page
+    from stepworks.report.page import write_page
     from stepworks.training.predict import predict
 
     write_predictions(predict(Path(model.path), Path(features.path)), Path(predictions.path))
@@ -49,4 +48,4 @@ def evaluate(
     table = document.confusion
     rows = [[table.true_negatives, table.false_positives], [table.false_negatives, table.true_positives]]
     curves.log_confusion_matrix(["0", "1"], rows)
-    write_atomically(Path(page.path), document_page([document], "Evaluation").encode())
+    write_page(page.path, "Evaluation", document)

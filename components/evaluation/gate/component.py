@@ -22,12 +22,9 @@ def gate(
         verdict: The verdict document, written before the step fails.
         page: The verdict for the Kubeflow UI.
     """
-    from pathlib import Path
-
     from stepworks.evaluation.gate import GateSettings, gate, require_pass
-    from stepworks.files import write_atomically
     from stepworks.report.documents import ComparisonDocument, EvaluationDocument
-    from stepworks.report.markdown import verdict_markdown
+    from stepworks.report.markdown import write_verdict
 
     judged = gate(
         EvaluationDocument.read(evaluation.path),
@@ -35,5 +32,5 @@ def gate(
         GateSettings(champion_margin=champion_margin),
     )
     judged.write(verdict.path)
-    write_atomically(Path(page.path), verdict_markdown(judged).encode())
+    write_verdict(page.path, judged)
     require_pass(judged)

@@ -26,10 +26,9 @@ def roll_out_canary(
     """
     from pathlib import Path
 
-    from stepworks.files import write_atomically
     from stepworks.registry.registry import CHAMPION, Registry
     from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-    from stepworks.report.page import document_page
+    from stepworks.report.page import write_page
     from stepworks.serving import deploy as serving
     from stepworks.supervisor.client import local_path
 
@@ -40,6 +39,6 @@ def roll_out_canary(
     stable = None if version is None else models.get(registered.name, int(version)).directory
     document = serving.roll_out_deployment(deployed, Path(package.path), stable)
     document.write(canary.path)
-    write_atomically(Path(page.path), document_page([document], f"Canary of {deployed.service}").encode())
+    write_page(page.path, f"Canary of {deployed.service}", document)
     serving.require_promotion(document)
     models.set_alias(registered.name, CHAMPION, registered.version)
