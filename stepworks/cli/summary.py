@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from stepworks.kubeflow.local.progress import format_seconds
 from stepworks.kubeflow.local.run import LocalRun
 from stepworks.report.documents import (
     CanaryDocument,
     ComparisonDocument,
     DeploymentDocument,
     EvaluationDocument,
-    Interval,
     VerdictDocument,
 )
+from stepworks.report.wording import duration, interval, metric_name, number, signed
 
 _Kind = TypeVar("_Kind")
 
@@ -33,7 +32,7 @@ def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
     for canary in documents_of(run, CanaryDocument):
         title = "Rehearsed roll-back" if canary.rehearsal else "Roll-out"
         lines.append(f"{title}: {canary.outcome.replace('_', ' ')}. {canary.reason}")
-    lines += ["", f"The run took {format_seconds(run.seconds)}. Its report: {report.as_uri()}"]
+    lines += ["", f"The run took {duration(run.seconds)}. Its report: {report.as_uri()}"]
     for deployment in documents_of(run, DeploymentDocument):
         model = _shortest(Path(deployment.model_directory))
         lines += [
@@ -45,24 +44,18 @@ def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
 
 def _metric_lines(evaluation: EvaluationDocument, comparisons: list[ComparisonDocument]) -> list[str]:
     rows = [("On the test rows", "Value", "95 % interval")]
-    rows += [(metric.name, f"{metric.value:.4f}", _interval(metric)) for metric in evaluation.metrics]
+    rows += [(metric_name(metric.name), number(metric.value, 4), interval(metric, 4)) for metric in evaluation.metrics]
     rows += [
         (
-            f"{each.metric} against {each.reference} ({each.reference_value:.4f})",
-            f"{each.difference.value:+.4f}",
-            _interval(each.difference, sign="+"),
+            f"{metric_name(each.metric)} against {each.reference} ({number(each.reference_value, 4)})",
+            signed(each.difference.value, 4),
+            interval(each.difference, 4),
         )
         for document in comparisons
         for each in document.comparisons
     ]
     width = max(len(name) for name, _, _ in rows)
-    return [f"{name:<{width}}  {value:>8}  {interval:>19}" for name, value, interval in rows]
-
-
-def _interval(interval: Interval, sign: str = "") -> str:
-    if interval.low is None or interval.high is None:
-        return ""
-    return f"{interval.low:{sign}.4f} to {interval.high:{sign}.4f}"
+    return [f"{name:<{width}}  {value:>8}  {bounds:>19}" for name, value, bounds in rows]
 
 
 def _shortest(path: Path) -> Path:

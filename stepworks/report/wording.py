@@ -34,13 +34,14 @@ def plural(value: int, noun: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with `digits` decimals and a true minus sign."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A number with `digits` decimals and a true minus sign; what rounds to zero has no sign."""
+    return f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference: always with its sign, a true minus sign among them."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A difference: with its sign, a true minus sign among them, unless it rounds to zero."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
 def short(value: float) -> str:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from stepworks.kubeflow.local.steps import Step
+from stepworks.report.wording import duration
 
 MARKS = {"pending": "·", "running": "▶", "succeeded": "✓", "failed": "✗", "skipped": "○", "cancelled": "■"}
 
@@ -58,18 +59,8 @@ class PlainProgress:
     def step_ended(self, step: Step) -> None:
         """Tell of a step's end."""
         attempts = f"  attempt {step.attempts}" if step.attempts > 1 else ""
-        self._print(f"{MARKS[step.state]} {step.name:<24} {format_seconds(step.seconds)}{attempts}")
+        self._print(f"{MARKS[step.state]} {step.name:<24} {duration(step.seconds)}{attempts}")
 
     def _print(self, line: str) -> None:
         self.stream.write(f"{line}\n")
         self.stream.flush()
-
-
-def format_seconds(seconds: float | None) -> str:
-    """A duration for people: `0.4 s`, `1 min 05 s`."""
-    if seconds is None:
-        return ""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from stepworks.kubeflow.local.progress import MARKS, format_seconds
+from stepworks.kubeflow.local.progress import MARKS
 from stepworks.kubeflow.local.steps import Step
+from stepworks.report.wording import duration
 
 _STYLES = {"pending": "dim", "succeeded": "green", "failed": "bold red", "skipped": "dim", "cancelled": "yellow"}
 
@@ -48,9 +49,7 @@ class LiveProgress:
 
     def _running(self, step: Step) -> Table:
         line = Table.grid(padding=(0, 1))
-        line.add_row(
-            self._spinner, Text(f"{step.name:<24}", style="cyan"), Text(format_seconds(step.seconds), style="cyan")
-        )
+        line.add_row(self._spinner, Text(f"{step.name:<24}", style="cyan"), Text(_time(step), style="cyan"))
         return line
 
 
@@ -59,6 +58,10 @@ def _line(step: Step) -> Text:
     return Text.assemble(
         (MARKS[step.state], _STYLES[step.state]),
         f" {step.name:<24} ",
-        (format_seconds(step.seconds), "dim"),
+        (_time(step), "dim"),
         (attempts, "yellow"),
     )
+
+
+def _time(step: Step) -> str:
+    return "" if step.seconds is None else duration(step.seconds)

@@ -141,7 +141,8 @@ def execute(run: LocalRun, stream: TextIO) -> None:
     launcher = Launcher(run.steps, run.folder / "logs", run.supervisor, step_ended)
     began = monotonic()
     try:
-        with progress, _kfp_output_in(run.folder / "logs" / "kfp.log"), observed_by(launcher):
+        quiet = _kfp_output_in(run.folder / "logs" / "kfp.log")
+        with progress, _all_ended(run.steps, launcher), quiet, observed_by(launcher):
             local.init(
                 local.SubprocessRunner(use_venv=False),
                 pipeline_root=str(run.folder / "artifacts"),
@@ -149,20 +150,28 @@ def execute(run: LocalRun, stream: TextIO) -> None:
             )
             graph(**run.arguments)
     finally:
-        launcher.stop()
-        for step in run.steps:
-            if step.state == "running":
-                step.end("cancelled")
-            elif step.state == "pending":
-                step.end("skipped")
         run.seconds = monotonic() - began
         write_atomically(run.folder / "run.json", run.record().model_dump_json(indent=1).encode())
     failed = run.failed_step
     if failed:
         raise StepFailedError(
-            f"The step {failed.name} failed\n\n{_indent(failed.error or 'It left no message.')}\n",
-            received=f"the log {run.folder / 'logs' / (failed.log or '')}",
+            f"The step {failed.name} failed\n\n{_indent(failed.error or 'It left no message.')}\n\n"
+            f"  Its whole log: {run.folder / 'logs' / (failed.log or '')}"
         )
+
+
+@contextmanager
+def _all_ended(steps: list[Step], launcher: Launcher) -> Iterator[None]:
+    """When the block ends, by whatever way, no step runs, and none is shown as if it did."""
+    try:
+        yield
+    finally:
+        launcher.stop()
+        for step in steps:
+            if step.state == "running":
+                step.end("cancelled")
+            elif step.state == "pending":
+                step.end("skipped")
 
 
 @contextmanager

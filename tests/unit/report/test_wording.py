@@ -40,6 +40,7 @@ def test_short_numbers(value: float, told: str) -> None:
 
 def test_small_words() -> None:
     assert (plural(1, "row"), plural(2000, "row")) == ("1 row", "2,000 rows")
+    assert signed(-0.00001, 4) == signed(0.00001, 4) == "0.0000"
     assert signed(-0.0049, 4) == "\N{MINUS SIGN}0.0049"
     assert interval(Interval(value=1)) == "—"
     assert clipped("roll-out-canary", 8) == "roll-ou…"
