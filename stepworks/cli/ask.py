@@ -33,5 +33,8 @@ def ask_and_show(url: str, package: Path, *, name: str, rows: int) -> None:
 
 
 def _shortened(row: Row) -> str:
-    shown = [f"{name}={value}" for name, value in list(row.items())[:SHOWN_FEATURES]]
+    shown = [
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in list(row.items())[:SHOWN_FEATURES]
+    ]
     return ", ".join([*shown, "…"] if len(row) > SHOWN_FEATURES else shown)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from stepworks.cli.summary import documents_of, show_summary
+from stepworks.cli.summary import command_name, documents_of, show_summary
 from stepworks.errors import StepworksError, UserError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.local.arguments import parse_arguments
@@ -92,6 +92,6 @@ def _leave_serving(run: LocalRun, deployment: DeploymentDocument, stream: TextIO
     url = process.ready_url.partition("/v2/")[0]
     stream.write(
         f"{deployment.service} stays up at {url} (process {process.pid}).\n"
-        f"Ask it:   stepworks ask {url} {deployment.model_directory} --name {deployment.service}\n"
+        f"Ask it:   {command_name()} ask {url} {deployment.model_directory} --name {deployment.service}\n"
         f"Stop it:  kill {process.pid}\n"
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -36,10 +39,18 @@ def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
     for deployment in documents_of(run, DeploymentDocument):
         model = _shortest(Path(deployment.model_directory))
         lines += [
-            f"Serve the model again:  stepworks serve {model}",
-            f"and ask it:             stepworks ask http://127.0.0.1:8080 {model}",
+            f"Serve the model again:  {command_name()} serve {model}",
+            f"and ask it:             {command_name()} ask http://127.0.0.1:8080 {model}",
         ]
     stream.write("\n".join(lines) + "\n")
+
+
+def command_name() -> str:
+    """How the user called this command, so that the commands that are shown can be copied."""
+    called = sys.argv[0]
+    if called.endswith("__main__.py"):
+        return f"{shlex.quote(sys.executable)} -m stepworks"
+    return "stepworks" if shutil.which("stepworks") == called else shlex.quote(called)
 
 
 def _metric_lines(evaluation: EvaluationDocument, comparisons: list[ComparisonDocument]) -> list[str]:

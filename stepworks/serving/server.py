@@ -88,8 +88,12 @@ def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.s
     server = kserve.ModelServer(
         http_port=listener.getsockname()[1], enable_grpc=False, enable_latency_logging=False, grace_period=GRACE_SECONDS
     )
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     server.register_model(OnnxModel(model_name, manifest, session))
+    host, port = listener.getsockname()[:2]
+    sys.stdout.write(f"Serving {model_name} at http://{host}:{port} until Ctrl-C (Open Inference Protocol V2, REST)\n")
+    sys.stdout.flush()
     # ModelServer.start() listens on every interface. This is the same REST server, on our own socket.
     RESTServer(
         "kserve.model_server:app",
