@@ -23,6 +23,7 @@ from stepworks.report.documents import (
     VerdictDocument,
     read_document,
 )
+from tests.browser import Tab, assert_report_is_right
 from tests.local.flagship import Ended, run_flagship
 
 pytestmark = pytest.mark.slow
@@ -91,6 +92,12 @@ def test_the_run_ends_with_metrics_a_report_and_the_commands_that_serve_and_ask(
 def test_the_rehearsed_bad_canary_was_rolled_back(first: Ended) -> None:
     assert "Rehearsed roll-back: rolled back" in first.output
     assert "rehearsal" in (first.folder / "report.html").read_text().lower()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_the_run_in_a_browser(first: Ended, tab: Tab, scheme: str) -> None:
+    assert_report_is_right(tab, first.folder / "report.html", scheme=scheme, width=1280)
 
 
 def test_the_second_run_is_a_canary_against_the_first(second: Ended, home: Path) -> None:
