@@ -16,11 +16,8 @@ from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
 from stepworks.components.training.train.component import train
-from stepworks.kubeflow.pipeline import pipeline
+from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
-
-REGISTRY = "/mnt/registry"
-CHECKPOINTS = f"/mnt/checkpoints/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
 
 
 @pipeline(version="0.1.0")
@@ -35,6 +32,7 @@ def tabular_train_and_deploy(
     model_name: str = "late-flights",
 ) -> None:
     """Train a model on a table, judge it, and roll it out behind a gate."""
+    registry = claim_path("registry")
     ingested = place(ingest_table(source=source, contract=contract), "large", mounts=["datasets"])
     table = ingested.outputs["table"]
     validated = place(validate_table(table=table, contract=contract), "small")
@@ -56,7 +54,7 @@ def tabular_train_and_deploy(
             train_features=encoded.outputs["train_features"],
             validation_features=encoded.outputs["validation_features"],
             transform=encoded.outputs["transform"],
-            checkpoints=CHECKPOINTS,
+            checkpoints=f"{claim_path('checkpoints')}/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}",
             epochs=epochs,
             learning_rate=learning_rate,
         ),
@@ -81,7 +79,7 @@ def tabular_train_and_deploy(
             target="late",
             baseline_keys=["departure_minute // 60", "carrier", "origin"],
             model_name=model_name,
-            registry=REGISTRY,
+            registry=registry,
         ),
         "effects",  # the champion may have changed meanwhile
         mounts=["registry"],
@@ -102,7 +100,7 @@ def tabular_train_and_deploy(
             package=package,
             verdict=judged.outputs["verdict"],
             name=model_name,
-            registry=REGISTRY,
+            registry=registry,
             run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         ),
         "effects",
@@ -113,7 +111,7 @@ def tabular_train_and_deploy(
             package=package,
             verdict=judged.outputs["verdict"],
             registration=registered.outputs["registration"],
-            registry=REGISTRY,
+            registry=registry,
         ),
         "effects",
         mounts=["registry"],
@@ -123,7 +121,7 @@ def tabular_train_and_deploy(
             deployment=deployed.outputs["deployment"],
             package=package,
             registration=registered.outputs["registration"],
-            registry=REGISTRY,
+            registry=registry,
         ),
         "effects",
         mounts=["registry"],

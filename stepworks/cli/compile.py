@@ -6,17 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepworks.errors import NotFoundError
 from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
 from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
-from stepworks.placement.target import Target, read_targets
+from stepworks.placement.target import read_targets
 
 
 def compile_pipelines(
     names: Sequence[str], target_names: Sequence[str], targets_folder: Path, output: Path, *, check: bool
 ) -> None:
     """Compile the named pipelines, or all, for the named targets, or all; write them, or compare with what is kept."""
-    targets = _choose(read_targets(targets_folder), target_names, targets_folder)
+    targets = read_targets(targets_folder, target_names).values()
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
     if check:
@@ -27,15 +26,3 @@ def compile_pipelines(
     for each in compiled:
         mark = "written" if output / each.path in changed else "unchanged"
         sys.stdout.write(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB\n")
-
-
-def _choose(targets: dict[str, Target], names: Sequence[str], folder: Path) -> list[Target]:
-    for name in names:
-        if name not in targets:
-            raise NotFoundError(
-                f"There is no target {name}",
-                received=name,
-                expected=f"one of {', '.join(targets)}",
-                what_to_do=f"Correct the name, or describe the cluster in {folder / name}.yaml",
-            )
-    return [targets[name] for name in names] if names else list(targets.values())

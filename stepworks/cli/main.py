@@ -54,8 +54,7 @@ def run(
     """Run a pipeline on this machine."""
     from stepworks.cli.run import run_locally
 
-    gc.freeze()
-    gc.enable()
+    _collect_garbage_again()
     run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
 
 
@@ -82,6 +81,7 @@ def serve(
     """Serve a packaged model by the Open Inference Protocol (V2, REST), until Ctrl-C."""
     from stepworks.serving.server import main as serve_model
 
+    _collect_garbage_again()
     sys.exit(serve_model(["--model-directory", str(model_directory), "--model-name", name, "--port", str(port)]))
 
 
@@ -113,6 +113,12 @@ def main() -> NoReturn:
         sys.stderr.write("\nInterrupted: everything that this command started was ended.\n")
         sys.exit(130)
     sys.exit(0)
+
+
+def _collect_garbage_again() -> None:
+    """For commands that last; what was imported is left alone."""
+    gc.freeze()
+    gc.enable()
 
 
 def _end(number: int, _frame: object) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
+from stepworks.report.wording import clipped
 
 
 def show_pipelines() -> None:
@@ -30,9 +31,5 @@ def show_pipeline(name: str) -> None:
         table.add_column(heading)
     for parameter in pipeline.parameters().values():
         default = "(must be given)" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
-        table.add_row(parameter.name, getattr(parameter.annotation, "__name__", ""), _shortened(default))
+        table.add_row(parameter.name, getattr(parameter.annotation, "__name__", ""), clipped(default, 60))
     console.print(table, highlight=False)
-
-
-def _shortened(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from stepworks.cli.summary import command_name, documents_of, show_summary
+from stepworks.cli.summary import command_name, show_summary
 from stepworks.errors import StepworksError, UserError
-from stepworks.files import write_atomically
 from stepworks.kubeflow.local.arguments import parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import load_pipeline
-from stepworks.report.documents import CanaryDocument, DeploymentDocument
+from stepworks.report.documents import DeploymentDocument
 
 
 def run_locally(
@@ -30,37 +29,33 @@ def run_locally(
     arguments = parse_arguments(pipeline, assignments)
     stream = sys.stdout  # this one, also while kfp's own printing is caught
     with local_run(pipeline, arguments, home) as run:
+        if keep_serving or rehearse_roll_back:
+            _require_deployment(run, "--keep-serving" if keep_serving else "--rehearse-roll-back")
         try:
             execute(run, stream)
             if rehearse_roll_back:
-                _rehearse(run, _deployment(run, "--rehearse-roll-back"), stream)
+                _rehearse(run, run.documents_of(DeploymentDocument)[-1], stream)
         except StepworksError as error:
-            error.add_note(f"The report of the run: {_write_report(run).as_uri()}")
+            error.add_note(f"The report of the run: {run.write_report().as_uri()}")
             raise
-        report = _write_report(run)
-        show_summary(run, report, stream)
-        for deployment in documents_of(run, DeploymentDocument):
+        except BaseException:
+            run.write_report()
+            raise
+        show_summary(run, run.write_report(), stream)
+        for deployment in run.documents_of(DeploymentDocument):
             _ask_once(deployment, stream)
-        if keep_serving:
-            _leave_serving(run, _deployment(run, "--keep-serving"), stream)
+            if keep_serving:
+                _leave_serving(run, deployment, stream)
 
 
-def _write_report(run: LocalRun) -> Path:
-    from stepworks.report.page import run_report
-
-    return write_atomically(run.folder / "report.html", run_report(run.record(), run.documents).encode())
-
-
-def _deployment(run: LocalRun, option: str) -> DeploymentDocument:
-    deployments = documents_of(run, DeploymentDocument)
-    if not deployments:
+def _require_deployment(run: LocalRun, option: str) -> None:
+    if not any(step.component == "deploy" for step in run.steps):
         raise UserError(
             f"The pipeline {run.pipeline.name} deploys no model",
             received=option,
-            expected="a pipeline with a deploy step",
+            expected="a pipeline with the step deploy",
             what_to_do=f"Leave {option} out.",
         )
-    return deployments[-1]
 
 
 def _rehearse(run: LocalRun, deployment: DeploymentDocument, stream: TextIO) -> None:
@@ -68,7 +63,7 @@ def _rehearse(run: LocalRun, deployment: DeploymentDocument, stream: TextIO) -> 
 
     stream.write("Rehearsing: a broken copy of the model is rolled out, and has to come back …\n")
     stream.flush()
-    document: CanaryDocument = rehearse_roll_back(run.supervisor, deployment)
+    document = rehearse_roll_back(run.supervisor, deployment)
     run.documents.setdefault("rehearsal", []).append(document)
 
 

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from stepworks.kubeflow.local.run import LocalRun
 from stepworks.report.documents import (
@@ -16,27 +16,25 @@ from stepworks.report.documents import (
     EvaluationDocument,
     VerdictDocument,
 )
-from stepworks.report.wording import duration, interval, metric_name, number, signed
-
-_Kind = TypeVar("_Kind")
-
-
-def documents_of(run: LocalRun, kind: type[_Kind]) -> list[_Kind]:
-    """The documents of one kind that the run's steps left, in running order."""
-    return [document for documents in run.documents.values() for document in documents if isinstance(document, kind)]
+from stepworks.report.wording import clipped, duration, interval, metric_name, number, signed
 
 
 def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
     """Print the metrics and what became of the model, and name the report."""
     lines = []
-    for evaluation in documents_of(run, EvaluationDocument):
-        lines += ["", *_metric_lines(evaluation, documents_of(run, ComparisonDocument)), ""]
-    lines += [f"Gate: {verdict.verdict}. {verdict.reason}" for verdict in documents_of(run, VerdictDocument)]
-    for canary in documents_of(run, CanaryDocument):
+    for evaluation in run.documents_of(EvaluationDocument):
+        lines += ["", *_metric_lines(evaluation, run.documents_of(ComparisonDocument)), ""]
+    lines += [f"Gate: {verdict.verdict}. {verdict.reason}" for verdict in run.documents_of(VerdictDocument)]
+    for canary in run.documents_of(CanaryDocument):
         title = "Rehearsed roll-back" if canary.rehearsal else "Roll-out"
         lines.append(f"{title}: {canary.outcome.replace('_', ' ')}. {canary.reason}")
+    lines += [
+        f"{step.name} gave {name}: {clipped(str(value), 200)}"
+        for step in run.steps
+        for name, value in step.values.items()
+    ]
     lines += ["", f"The run took {duration(run.seconds)}. Its report: {report.as_uri()}"]
-    for deployment in documents_of(run, DeploymentDocument):
+    for deployment in run.documents_of(DeploymentDocument):
         model = _shortest(Path(deployment.model_directory))
         lines += [
             f"Serve the model again:  {command_name()} serve {model}",

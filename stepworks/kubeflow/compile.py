@@ -41,7 +41,7 @@ def compile_pipeline(pipeline: Pipeline, target: Target) -> Compiled:
     Raises:
         ConfigurationError: A task was not placed, or the target lacks what it asks for.
     """
-    graph = pipeline.build(target)
+    graph = pipeline.build(target).graph
     _refuse_unplaced(graph, pipeline, target)
     return Compiled(pipeline.name, pipeline.version, target.name, _header(pipeline, target) + _to_yaml(graph))
 

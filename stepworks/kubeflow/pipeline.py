@@ -12,20 +12,42 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kfp import dsl
 
-from stepworks.errors import ConfigurationError, NotFoundError
+from stepworks.errors import ConfigurationError, NotFoundError, StepworksError
 from stepworks.placement.target import Target
 
 _SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+")
-_target: ContextVar[Target | None] = ContextVar("target", default=None)
+
+
+@dataclass
+class _Building:
+    """What a pipeline is being built for, and the claims that it has asked for so far."""
+
+    target: Target | None
+    claims: set[str] = field(default_factory=set)
+
+
+_building: ContextVar[_Building | None] = ContextVar("building", default=None)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A pipeline that was traced.
+
+    Attributes:
+        graph: kfp's graph component; its `pipeline_spec` and `platform_spec` are the IR.
+        claims: The claims that it uses, as targets name them.
+    """
+
+    graph: Any
+    claims: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -45,18 +67,32 @@ class Pipeline:
         """The parameters that a run can be given, by name."""
         return dict(inspect.signature(self.function).parameters)
 
-    def build(self, target: Target | None) -> Any:
+    def build(self, target: Target | None) -> Built:
         """Trace the pipeline for a target, or for this machine when there is none.
 
-        Returns:
-            kfp's graph component; its `pipeline_spec` and `platform_spec` are the IR.
+        Raises:
+            ConfigurationError: The function is no pipeline to kfp, or the target lacks what it asks for.
         """
-        with _building_for(target):
-            return dsl.pipeline(
+        building = _Building(target)
+        token = _building.set(building)
+        try:
+            graph = dsl.pipeline(
                 name=self.name.replace("_", "-"),
                 display_name=f"{self.name} {self.version}",
                 description=self.summary,
             )(self.function)
+        except StepworksError:
+            raise
+        except Exception as error:  # kfp raises many kinds, all of them about the function
+            raise ConfigurationError(
+                f"The pipeline {self.name} cannot be built",
+                received=f"{type(error).__name__}: {error}",
+                expected="a function that kfp can trace: annotated parameters, steps called with named arguments",
+                what_to_do="Correct the pipeline function.",
+            ) from error
+        finally:
+            _building.reset(token)
+        return Built(graph, frozenset(building.claims))
 
 
 def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
@@ -77,16 +113,34 @@ def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
 
 def current_target() -> Target | None:
     """The target that a pipeline is being built for; None for this machine."""
-    return _target.get()
+    building = _building.get()
+    return building.target if building else None
 
 
-@contextmanager
-def _building_for(target: Target | None) -> Iterator[None]:
-    token = _target.set(target)
-    try:
-        yield
-    finally:
-        _target.reset(token)
+def claim_path(name: str) -> str:
+    """Where a claim is mounted: as the target says, or below `/mnt` on this machine.
+
+    Args:
+        name: The claim, as targets name it: `checkpoints`, `datasets`, `registry`.
+
+    Raises:
+        ConfigurationError: The target has no such claim.
+    """
+    note_claim(name)
+    target = current_target()
+    return target.claim(name).mount_path if target else local_claim_path(name)
+
+
+def note_claim(name: str) -> None:
+    """Remember that the pipeline that is being built uses a claim."""
+    building = _building.get()
+    if building:
+        building.claims.add(name)
+
+
+def local_claim_path(name: str) -> str:
+    """The path that stands for a claim's mount path where there is no target."""
+    return f"/mnt/{name}"
 
 
 def load_pipelines() -> dict[str, Pipeline]:
@@ -124,7 +178,7 @@ def _load_from_file(path: Path) -> Pipeline:
         raise NotFoundError(f"There is no pipeline file {path}", what_to_do="Correct the path.")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    found = list(_pipelines_in(module))
+    found = [each for each in _pipelines_in(module) if each.function.__module__ == module.__name__]
     if len(found) != 1:
         raise NotFoundError(
             f"{path} does not hold one pipeline",

@@ -10,7 +10,7 @@ from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.component import family_of
-from stepworks.kubeflow.pipeline import current_target
+from stepworks.kubeflow.pipeline import current_target, note_claim
 from stepworks.placement.placement import Mount, Placement
 
 
@@ -27,12 +27,15 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
     Raises:
         ConfigurationError: The target lacks the role, the claim or the image, or KFP cannot express a field.
     """
+    names = list(mounts)
+    for name in names:
+        note_claim(name)
     target = current_target()
     if target is None:
         return task
     task.container_spec.image = target.image(family_of(task))
     apply_placement(task, target.placement(role))
-    for name in mounts:
+    for name in names:
         apply_mount(task, target.claim(name))
     return task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -105,11 +105,11 @@ def _look_up(table: Mapping[str, _Value], key: str, what: str, target: str) -> _
     return table[key]
 
 
-def read_targets(folder: Path) -> dict[str, Target]:
-    """Read every target in a folder, by name.
+def read_targets(folder: Path, names: Sequence[str] = ()) -> dict[str, Target]:
+    """Read the named targets in a folder, or every one, by name.
 
     Raises:
-        NotFoundError: The folder holds no target.
+        NotFoundError: The folder holds no target, or none of a name.
         ConfigurationError: One of them is wrong.
     """
     targets = {path.stem: Target.read(path) for path in sorted(folder.glob("*.yaml"))}
@@ -119,4 +119,12 @@ def read_targets(folder: Path) -> dict[str, Target]:
             expected="one YAML file a cluster, for example targets/a100.yaml",
             what_to_do="Run in the folder of the checkout, or name the folder with --targets.",
         )
-    return targets
+    for name in names:
+        if name not in targets:
+            raise NotFoundError(
+                f"There is no target {name}",
+                received=name,
+                expected=f"one of {', '.join(targets)}",
+                what_to_do=f"Correct the name, or describe the cluster in {folder / name}.yaml",
+            )
+    return {name: targets[name] for name in names} if names else targets

@@ -8,7 +8,6 @@ nothing else. A document is written whole or not at all, and names its own kind.
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -61,9 +60,6 @@ class _Document(Fragment):
             raise RunError(
                 f"{path} is not a {cls.__name__}", received=_first_fault(error), what_to_do="Run its step again."
             ) from error
-
-
-# ---------------------------------------------------------------------------------------------------- data
 
 
 class Histogram(Fragment):
@@ -158,9 +154,6 @@ class SplitDocument(_Document):
     parts: list[SplitPart]
 
 
-# ------------------------------------------------------------------------------------------------ training
-
-
 class Epoch(Fragment):
     """One pass over the training data. `seconds` is wall time, validation included."""
 
@@ -185,9 +178,6 @@ class TrainingDocument(_Document):
     stopped_by: Literal["early_stop", "epochs"]
     resumed_from_epoch: int | None = None
     settings: dict[str, str] = Field(default_factory=dict)
-
-
-# ---------------------------------------------------------------------------------------------- evaluation
 
 
 class Metric(Interval):
@@ -283,9 +273,6 @@ class VerdictDocument(_Document):
     rules: list[Rule]
 
 
-# ------------------------------------------------------------------------------------- serving and registry
-
-
 class ServingCheckDocument(_Document):
     """A real server against offline answers (`serving/check_serving`). Latencies are in milliseconds."""
 
@@ -376,59 +363,33 @@ Document = Annotated[
 ]
 
 
+_NO_DOCUMENT = {"json_invalid", "dict_type", "union_tag_not_found", "union_tag_invalid"}
+"""How validation tells that a file is not JSON, no object, or of no kind of ours."""
+
+
 @functools.cache
 def _any_document() -> TypeAdapter[Document]:
     return TypeAdapter(Document)
 
 
-def read_document(path: str | Path) -> Document:
-    """Read a document of whatever kind it names.
+def find_document(path: str | Path) -> Document | None:
+    """Read a document of whatever kind it names; None when the file is something else.
 
     Raises:
-        RunError: The file is not a document.
+        RunError: The file names a kind of ours and does not hold it.
     """
+    content = Path(path).read_bytes()
     try:
-        return _any_document().validate_json(Path(path).read_bytes())
-    except (OSError, ValidationError) as error:
-        received = _first_fault(error) if isinstance(error, ValidationError) else str(error)
+        return _any_document().validate_json(content)
+    except ValidationError as error:
+        if {fault["type"] for fault in error.errors()} & _NO_DOCUMENT:
+            return None
         raise RunError(
-            f"{path} is not a Stepworks document", received=received, what_to_do="Run its step again."
+            f"{path} is not a whole document", received=_first_fault(error), what_to_do="Run its step again."
         ) from error
-
-
-# ------------------------------------------------------------------------------------------ the run itself
-
-
-class StepRecord(Fragment):
-    """One step of a run. `seconds` is wall time of all its attempts; `log` is a path in the run's folder."""
-
-    name: str
-    component: str
-    state: Literal["pending", "running", "succeeded", "failed", "cached", "skipped", "cancelled"]
-    seconds: float | None = None
-    attempts: int = 0
-    depends_on: list[str] = Field(default_factory=list)
-    log: str | None = None
-    error: str | None = None
-
-
-class RunRecord(Fragment):
-    """One run of a pipeline: its steps and its lineage. Times are ISO 8601 in UTC."""
-
-    run_id: str
-    pipeline: str
-    version: str
-    state: Literal["running", "succeeded", "failed", "cancelled"]
-    started: str
-    seconds: float
-    steps: list[StepRecord]
-    parameters: dict[str, str] = Field(default_factory=dict)
-    data_digest: str | None = None
-    code_revision: str | None = None
-    package_versions: dict[str, str] = Field(default_factory=dict)
 
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"]) or "the document"
-    return f"{where}: {fault['msg']}" if fault["type"] != "json_invalid" else json.dumps(fault["msg"])
+    return f"{where}: {fault['msg']}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from stepworks.report.documents import StepRecord
 from stepworks.report.markup import Markup, element
+from stepworks.report.run_record import StepRecord
 from stepworks.report.wording import clipped, duration
 
 NODE_WIDTH, NODE_HEIGHT = 140, 44

@@ -9,8 +9,9 @@ from typing import Any
 
 from stepworks.files import write_atomically
 from stepworks.report import data_sections, model_sections, serving_sections
-from stepworks.report.documents import Document, RunRecord, StepRecord
+from stepworks.report.documents import Document
 from stepworks.report.markup import Child, Markup, element, join
+from stepworks.report.run_record import RunRecord, StepRecord
 from stepworks.report.run_sections import failure_section, header, lineage_section, steps_section
 from stepworks.report.section import Section
 from stepworks.report.wording import duration

@@ -9,14 +9,13 @@ from stepworks.report.documents import (
     ComparisonDocument,
     Document,
     EvaluationDocument,
-    RunRecord,
-    StepRecord,
     VerdictDocument,
 )
 from stepworks.report.graph import step_graph
 from stepworks.report.markdown import OUTCOME_WORDS
 from stepworks.report.markup import Child, Markup, element, join
 from stepworks.report.model_sections import OUTCOME_TONES
+from stepworks.report.run_record import RunRecord, StepRecord
 from stepworks.report.section import Section, facts, strip
 from stepworks.report.wording import duration, interval, metric_name, moment, number, percent, plural, signed
 
@@ -94,7 +93,7 @@ def steps_section(run: RunRecord, links: Mapping[str, str]) -> Section:
         strip(timed, strong=[name for name, _ in longest[:1]]) if timed else None,
         element("ul", legend, class_="legend") if timed else None,
     )
-    done = sum(step.state in {"succeeded", "cached"} for step in run.steps)
+    done = sum(step.state == "succeeded" for step in run.steps)
     return Section(
         "Steps", content, f"{done} of {plural(len(run.steps), 'step')} succeeded, {duration(worked)} of work"
     )

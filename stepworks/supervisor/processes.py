@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from stepworks.errors import ResourceError, ServingError
+from stepworks.files import read_tail
 
 _POLL_SECONDS = 0.05
 _PROBE_TIMEOUT_SECONDS = 2.0
 _SWEEP_SECONDS = 0.5
 _LOG_TAIL_LINES = 15
-_LOG_TAIL_BYTES = 16_384
 # Loopback is never behind the proxy that the environment may name.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -188,14 +188,8 @@ class ProcessGroup:
 
 def log_tail(log: Path) -> str:
     """The last lines of a log file, indented for an error message."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:]) or "    (nothing)"
+    lines = read_tail(log).splitlines()[-_LOG_TAIL_LINES:]
+    return "\n".join(f"    {line}" for line in lines) or "    (nothing)"
 
 
 def _answers(url: str) -> bool:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepworks.report.documents import RunRecord
+from stepworks.report.run_record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from stepworks.report.documents import (
     EvaluationDocument,
     ServingCheckDocument,
     VerdictDocument,
-    read_document,
+    find_document,
 )
 from tests.browser import Tab, assert_report_is_right
 from tests.local.flagship import Ended, run_flagship
@@ -36,7 +36,9 @@ STEPS = [
 
 def document(ended: Ended, name: str) -> Document:
     (path,) = ended.folder.glob(f"artifacts/*/*/{name}")
-    return read_document(path)
+    found = find_document(path)
+    assert found
+    return found
 
 
 def left_behind(home: Path) -> list[psutil.Process]:
@@ -82,7 +84,7 @@ def test_the_served_answers_are_the_offline_answers(first: Ended) -> None:
 
 
 def test_the_run_ends_with_metrics_a_report_and_the_commands_that_serve_and_ask(first: Ended) -> None:
-    for text in ("auc", "95 % interval", "Gate: pass", "report.html", "stepworks serve", "stepworks ask", "Asked"):
+    for text in ("auc", "95 % interval", "Gate: pass", "report.html", " serve ", " ask http", "Asked"):
         assert text in first.output
     asked = re.search(r"probability (0\.\d+), offline (0\.\d+)", first.output)
     assert asked

@@ -1,4 +1,5 @@
 import inspect
+import re
 
 import pytest
 
@@ -6,9 +7,20 @@ from stepworks import errors
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
-    words = (errors.__doc__ or "").replace("├──", " ").replace("└──", " ").replace("│", " ").split()
-    names = {word for word in words if word.endswith("Error")}
-    assert names == {name for name, _ in inspect.getmembers(errors, inspect.isclass) if name.endswith("Error")}
+    drawn: dict[str, str | None] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.search(r"\w+Error\b", line)
+        if found and line.startswith("    "):
+            above = [each for each in above if each[0] < found.start()]
+            drawn[found[0]] = above[-1][1] if above else None
+            above.append((found.start(), found[0]))
+    classes = inspect.getmembers(errors, inspect.isclass)
+    assert drawn == {
+        name: parent.__name__ if (parent := cls.__bases__[0]) is not Exception else None
+        for name, cls in classes
+        if name.endswith("Error")
+    }
 
 
 def test_a_message_has_a_line_for_each_part_that_is_given() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,7 +52,8 @@ def parse_arguments(pipeline: Pipeline, assignments: Iterable[str]) -> dict[str,
     return arguments
 
 
-def _parse(name: str, value: str, kind: Any) -> Any:
+def _parse(name: str, value: str, annotation: Any) -> Any:
+    kind = typing.get_origin(annotation) or annotation  # list[str] is a list
     try:
         if kind is bool:
             return _parse_bool(value)

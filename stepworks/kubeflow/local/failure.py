@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 import signal
-from collections import deque
 from pathlib import Path
 
+from stepworks.files import read_tail
 from stepworks.kubeflow.local.steps import Step
+from stepworks.supervisor.processes import log_tail
 
-TAIL_LINES = 15
-_TAIL_BYTES = 64 * 1024
+ATTEMPT_MARK = "\n--- attempt "
+"""Stands in a log between the attempts of a step."""
+
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
 
 
 def explain_failure(step: Step, log: Path) -> str:
     """Say why a step failed: the exception that ended it with its whole message, or how its process ended."""
-    text = _tail(log)
-    exception = last_exception(text)
+    _, _, last_attempt = read_tail(log).rpartition(ATTEMPT_MARK)
+    exception = last_exception(last_attempt)
     if exception and not (step.exit_code or 0) < 0:
         return exception
-    return f"{_describe_exit(step.exit_code)}\n  Last lines of the log:\n" + "\n".join(
-        f"    {line}" for line in deque(text.splitlines(), TAIL_LINES)
-    )
+    return f"{_describe_exit(step.exit_code)}\n  Last lines of the log:\n{log_tail(log)}"
 
 
 def last_exception(text: str) -> str | None:
@@ -64,13 +64,3 @@ def _describe_exit(exit_code: int | None) -> str:
         )
         return f"The step's process was ended by {name}{hint}"
     return f"The step's process ended with exit code {exit_code} and no exception"
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

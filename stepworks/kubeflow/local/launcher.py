@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stepworks.kubeflow.local.failure import explain_failure
+from kfp import dsl
+
+from stepworks.kubeflow.local.failure import ATTEMPT_MARK, explain_failure
 from stepworks.kubeflow.local.steps import Step
 from stepworks.supervisor.supervisor import Supervisor
 
@@ -49,7 +51,11 @@ class Launcher:
     def task_ended(self, name: str, *, succeeded: bool, outputs: Mapping[str, Any]) -> None:
         """A task has ended, after its last attempt."""
         step = self.steps[name]
-        step.metadata = {key: dict(value.metadata) for key, value in outputs.items() if hasattr(value, "metadata")}
+        for key, value in outputs.items():
+            if isinstance(value, dsl.Artifact):
+                step.metadata[key] = dict(value.metadata)
+            else:
+                step.values[key] = value
         step.end("succeeded" if succeeded else "failed")
         if not succeeded and step.log:
             step.error = explain_failure(step, self.logs / step.log)
@@ -63,7 +69,7 @@ class Launcher:
         step.outputs = read_outputs(command)
         with (self.logs / step.log).open("ab") as log:
             if step.attempts > 1:
-                log.write(f"\n--- attempt {step.attempts} ---\n".encode())
+                log.write(f"{ATTEMPT_MARK}{step.attempts} ---\n".encode())
                 log.flush()
             process = subprocess.Popen(
                 _with_quoted_python(command),

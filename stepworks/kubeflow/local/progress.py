@@ -5,10 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-from stepworks.kubeflow.local.steps import Step
+from stepworks.kubeflow.local.steps import MARKS, Step
 from stepworks.report.wording import duration
-
-MARKS = {"pending": "·", "running": "▶", "succeeded": "✓", "failed": "✗", "skipped": "○", "cancelled": "■"}
 
 
 class Progress(Protocol):

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from stepworks.kubeflow.local.progress import MARKS
-from stepworks.kubeflow.local.steps import Step
+from stepworks.kubeflow.local.steps import MARKS, Step
 from stepworks.report.wording import duration
 
 _STYLES = {"pending": "dim", "succeeded": "green", "failed": "bold red", "skipped": "dim", "cancelled": "yellow"}

@@ -10,24 +10,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 from kfp import local
 
-from stepworks.errors import ResourceError, StepFailedError
+from stepworks.errors import ResourceError, StepFailedError, StepworksError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.local.kfp_seam import observed_by
 from stepworks.kubeflow.local.launcher import Launcher
 from stepworks.kubeflow.local.lineage import code_revision, package_versions
 from stepworks.kubeflow.local.progress import open_progress
 from stepworks.kubeflow.local.steps import Step, read_steps
-from stepworks.kubeflow.pipeline import Pipeline
-from stepworks.report.documents import Document, RunRecord, read_document
+from stepworks.kubeflow.pipeline import Pipeline, local_claim_path
+from stepworks.report.documents import Document, find_document
+from stepworks.report.run_record import RunRecord
 from stepworks.supervisor.supervisor import Supervisor
 
-CLAIMS = ("checkpoints", "datasets", "registry")
-"""The claims that pipelines mount, below /mnt as the shipped targets mount them."""
+KFP_LOG = "kfp.log"
 _LARGEST_DOCUMENT = 8 * 1024 * 1024
+_Kind = TypeVar("_Kind")
 
 
 @dataclass
@@ -35,21 +36,34 @@ class LocalRun:
     """A run on this machine: its folder, its steps, and the documents that they left.
 
     Attributes:
+        pipeline: What runs.
+        graph: The pipeline as kfp traced it.
+        arguments: The values of its parameters.
         run_id: Names the run and its folder.
         folder: Holds the logs, the artifacts, the record and the report.
-        documents: What each step found, by its name.
         supervisor: Owns what outlives the steps; open until the run is closed.
+        started: When, in UTC.
+        steps: What runs, in an order in which it can.
+        documents: What each step found, by its name.
+        state: Success is stated when every step has ended well, and not before.
+        seconds: How long the steps took.
     """
 
     pipeline: Pipeline
+    graph: Any
     arguments: Mapping[str, Any]
     run_id: str
     folder: Path
-    steps: list[Step]
     supervisor: Supervisor
     started: datetime
+    steps: list[Step]
     documents: dict[str, list[Document]] = field(default_factory=dict)
+    state: Literal["running", "succeeded", "failed", "cancelled"] = "running"
     seconds: float = 0.0
+
+    def documents_of(self, kind: type[_Kind]) -> list[_Kind]:
+        """The documents of one kind that the steps left, in running order."""
+        return [each for documents in self.documents.values() for each in documents if isinstance(each, kind)]
 
     @property
     def failed_step(self) -> Step | None:
@@ -58,12 +72,11 @@ class LocalRun:
 
     def record(self) -> RunRecord:
         """The run as it is kept and reported."""
-        states = {step.state for step in self.steps}
         return RunRecord(
             run_id=self.run_id,
             pipeline=self.pipeline.name,
             version=self.pipeline.version,
-            state="failed" if "failed" in states else "cancelled" if "cancelled" in states else "succeeded",
+            state=self.state,
             started=self.started.isoformat(timespec="seconds"),
             seconds=self.seconds,
             steps=[step.record() for step in self.steps],
@@ -72,6 +85,18 @@ class LocalRun:
             code_revision=code_revision(Path(__file__).parent),
             package_versions=package_versions(),
         )
+
+    def write_report(self) -> Path:
+        """Write the record and the report as they are now; return the report's path.
+
+        Raises:
+            ResourceError: The disk is full or the run's folder is not writable.
+        """
+        from stepworks.report.page import run_report
+
+        record = self.record()
+        write_atomically(self.folder / "run.json", record.model_dump_json(indent=1).encode())
+        return write_atomically(self.folder / "report.html", run_report(record, self.documents).encode())
 
     def _data_digest(self) -> str | None:
         """The digest of what went in: the first that a step noted of an output, in running order."""
@@ -97,13 +122,15 @@ def local_run(pipeline: Pipeline, arguments: Mapping[str, Any], home: Path) -> I
     Raises:
         ResourceError: The run's folder cannot be made.
     """
+    built = pipeline.build(None)
     started = datetime.now(UTC)
     run_id = f"{pipeline.name}-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = home.absolute() / "runs" / run_id
     _make_folders(folder)
-    with Supervisor(folder / "logs", claims=_claims(home.absolute(), folder)) as supervisor:
-        steps: list[Step] = []
-        yield LocalRun(pipeline, arguments, run_id, folder, steps, supervisor, started)
+    claims = {local_claim_path(name): _claim_folder(name, home.absolute(), folder) for name in built.claims}
+    with Supervisor(folder / "logs", claims=claims) as supervisor:
+        steps = read_steps(built.graph.pipeline_spec)
+        yield LocalRun(pipeline, built.graph, arguments, run_id, folder, supervisor, started, steps)
 
 
 def _make_folders(folder: Path) -> None:
@@ -118,46 +145,56 @@ def _make_folders(folder: Path) -> None:
         ) from error
 
 
-def _claims(home: Path, folder: Path) -> dict[str, Path]:
-    """A folder for each claim. Checkpoints belong to the run; data sets and the registry outlive it."""
-    shared = home / "claims"
-    return {f"/mnt/{name}": (folder / "claims" / name if name == "checkpoints" else shared / name) for name in CLAIMS}
+def _claim_folder(name: str, home: Path, run: Path) -> Path:
+    """The folder that stands for a claim. Checkpoints belong to the run; other claims outlive it."""
+    return (run if name == "checkpoints" else home) / "claims" / name
 
 
 def execute(run: LocalRun, stream: TextIO) -> None:
-    """Run the pipeline's steps to the end, showing their progress on `stream`; the record is written whatever happens.
+    """Run the pipeline's steps to the end, showing their progress on `stream`.
 
     Raises:
         StepFailedError: A step failed; the message is the page that says what, why and what to do.
     """
-    graph = run.pipeline.build(None)
-    run.steps.extend(read_steps(graph.pipeline_spec))
     progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, stream)
 
     def step_ended(step: Step) -> None:
         _collect(run, step)
         progress.step_ended(step)
 
-    launcher = Launcher(run.steps, run.folder / "logs", run.supervisor, step_ended)
+    logs = run.folder / "logs"
+    launcher = Launcher(run.steps, logs, run.supervisor, step_ended)
     began = monotonic()
     try:
-        quiet = _kfp_output_in(run.folder / "logs" / "kfp.log")
-        with progress, _all_ended(run.steps, launcher), quiet, observed_by(launcher):
-            local.init(
-                local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(run.folder / "artifacts"),
-                raise_on_error=False,
-            )
-            graph(**run.arguments)
+        with progress, _all_ended(run.steps, launcher), _kfp_output_in(logs / KFP_LOG), observed_by(launcher):
+            local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(run.folder / "artifacts"))
+            run.graph(**run.arguments)
+        run.state = "succeeded"
+    except StepworksError:
+        run.state = "failed"
+        raise
+    except Exception as error:  # kfp raises a bare RuntimeError for a failed step, and others for its own troubles
+        run.state = "failed"
+        raise _explain(run, error) from error
+    except BaseException:
+        run.state = "cancelled"
+        raise
     finally:
         run.seconds = monotonic() - began
-        write_atomically(run.folder / "run.json", run.record().model_dump_json(indent=1).encode())
+
+
+def _explain(run: LocalRun, error: Exception) -> StepFailedError:
     failed = run.failed_step
-    if failed:
-        raise StepFailedError(
-            f"The step {failed.name} failed\n\n{_indent(failed.error or 'It left no message.')}\n\n"
-            f"  Its whole log: {run.folder / 'logs' / (failed.log or '')}"
+    if failed is None:
+        return StepFailedError(
+            "kfp's local runner ended the run",
+            received=f"{type(error).__name__}: {error}",
+            what_to_do=f"Read {run.folder / 'logs' / KFP_LOG}",
         )
+    page = _indent(failed.error or "It left no message.")
+    return StepFailedError(
+        f"The step {failed.name} failed\n\n{page}\n\n  Its whole log: {run.folder / 'logs' / (failed.log or '')}"
+    )
 
 
 @contextmanager
@@ -183,14 +220,12 @@ def _kfp_output_in(path: Path) -> Iterator[None]:
 
 
 def _collect(run: LocalRun, step: Step) -> None:
-    """Take up the documents that a step left, of a failed step too: they say why."""
+    """Take up the documents that a step left, of a failed step too: they say why. Other files are not ours."""
     for path in map(Path, step.outputs.values()):
-        if not path.is_file() or path.stat().st_size > _LARGEST_DOCUMENT:
-            continue
-        with path.open("rb") as file:
-            is_json = file.read(1) == b"{"
-        if is_json:
-            run.documents.setdefault(step.name, []).append(read_document(path))
+        if path.is_file() and path.stat().st_size <= _LARGEST_DOCUMENT:
+            document = find_document(path)
+            if document:
+                run.documents.setdefault(step.name, []).append(document)
 
 
 def _indent(text: str) -> str:

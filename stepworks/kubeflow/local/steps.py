@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stepworks.report.documents import StepRecord
+from stepworks.report.run_record import StepRecord
 
 State = Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"]
+MARKS = {"pending": "·", "running": "▶", "succeeded": "✓", "failed": "✗", "skipped": "○", "cancelled": "■"}
+"""How each state is shown."""
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Step:
         error: What went wrong, as the step's log says it.
         outputs: For each output artifact, the path it was to be written to.
         metadata: For each output artifact, what the step noted of it.
+        values: The output parameters.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Step:
     error: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     _started: float | None = None
     _ended: float | None = None
 
@@ -50,12 +54,17 @@ class Step:
         return (self._ended or time.monotonic()) - self._started
 
     def start(self) -> None:
-        """The first attempt begins."""
-        self.state, self._started = "running", time.monotonic()
+        """An execution begins; a step in a loop has several, some at the same time."""
+        if self._started is None:
+            self._started = time.monotonic()
+        if self.state != "failed":
+            self.state = "running"
 
     def end(self, state: State) -> None:
-        """The last attempt has ended."""
-        self.state, self._ended = state, time.monotonic()
+        """An execution has ended. A step of which one has failed stays failed."""
+        self._ended = time.monotonic()
+        if self.state != "failed":
+            self.state = state
 
     def record(self) -> StepRecord:
         """The step as the run's record keeps it."""

@@ -44,7 +44,7 @@ def test_the_pipelines_are_listed_and_one_shows_its_parameters() -> None:
         (["compile", "nonsense"], ["no pipeline nonsense"]),
         (["compile", "--target", "h100"], ["no target h100", "a100", "targets/h100.yaml"]),
         (["compile", "--targets", "absent"], ["no target in absent/"]),
-        (["serve", "absent"], ["absent"]),
+        (["serve", "absent", "--port", "0"], ["absent"]),
         (["ask", "http://127.0.0.1:9", "absent"], ["absent"]),
         (["run"], ["Missing argument", "pipeline"]),
         (["no-such-command"], ["no-such-command"]),
@@ -56,6 +56,19 @@ def test_a_mistake_of_the_caller_is_exit_code_2_and_one_message(arguments: list[
     for text in told:
         assert text in ended.stderr
     assert ended.returncode == 2
+
+
+def test_an_option_that_needs_a_deployed_model_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(
+        "from stepworks.kubeflow.component import component\n"
+        "from stepworks.kubeflow.pipeline import pipeline\n\n"
+        "@component('cpu')\ndef nothing() -> None:\n    'Do nothing.'\n\n"
+        "@pipeline(version='1.0.0')\ndef plain():\n    'Do nothing.'\n    nothing()\n"
+    )
+    ended = stepworks("run", "plain.py", "--keep-serving", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "deploys no model" in ended.stderr
+    assert "nothing" not in ended.stdout
 
 
 def test_compiling_twice_writes_once_and_the_check_follows_a_change(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from stepworks.kubeflow.pipeline import Pipeline
 
 PIPELINE = """
 @pipeline(version="1.0.0")
-def tiny(needed: str, n: int = 1, rate: float = 0.5, quick: bool = False, names: list = [], settings: dict = {}):
+def tiny(needed: str, n: int = 1, rate: float = 0.5, quick: bool = False, names: list[str] = [], settings: dict = {}):
     \"\"\"Take one of each kind.\"\"\"
     place(add(a=n, b=1), "small")
 """

@@ -97,9 +97,11 @@ def tiny(n: int = 1):
         task.set_cpu_request("500m").set_cpu_limit("4").set_memory_request("8Gi").set_memory_limit("16Gi")
         task.set_accelerator_type("nvidia.com/mig-1g.10gb").set_accelerator_limit(2)
 """
-    theirs = make_pipeline(by_setters).build(target()).pipeline_spec.deployment_spec
+    theirs = make_pipeline(by_setters).build(target()).graph.pipeline_spec.deployment_spec
     ours = (
-        make_pipeline(PIPELINE).build(target(roles={"training": "gpu", "small": "gpu"})).pipeline_spec.deployment_spec
+        make_pipeline(PIPELINE)
+        .build(target(roles={"training": "gpu", "small": "gpu"}))
+        .graph.pipeline_spec.deployment_spec
     )
     assert ours == theirs
 
@@ -174,6 +176,21 @@ def tiny():
     )
     with pytest.raises(ConfigurationError, match=r"python:3\.11"):
         compile_pipeline(tiny, target())
+
+
+def test_a_path_below_a_claim_follows_the_target(make_pipeline: Make) -> None:
+    tiny = make_pipeline(
+        """
+from stepworks.kubeflow.pipeline import claim_path
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Name a path.\"\"\"
+    place(fail(how=claim_path("work") + "/registry"), "small", mounts=["work"])
+"""
+    )
+    elsewhere = Mount(claim="work", mount_path="/elsewhere", access_mode="ReadWriteOnce")
+    assert "constant: /elsewhere/registry" in compile_pipeline(tiny, target(claims={"work": elsewhere})).text
 
 
 def test_a_read_only_mount_of_a_writable_claim_is_refused_since_kfp_has_no_field_for_it(make_pipeline: Make) -> None:

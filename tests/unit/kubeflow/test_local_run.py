@@ -19,7 +19,7 @@ from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, 
 from stepworks.errors import ResourceError, StepFailedError
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import Pipeline
-from stepworks.report.documents import RunRecord
+from stepworks.report.run_record import RunRecord
 
 Make = Callable[[str], Pipeline]
 
@@ -68,6 +68,7 @@ def test_the_names_of_kfp_that_we_replace_are_still_there() -> None:
 def test_a_run_shows_its_steps_and_keeps_a_record(make_pipeline: Make, tmp_path: Path) -> None:
     running, shown = run(make_pipeline(CHAIN), tmp_path / "home", n=5)
     assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["✓", "add"], ["✓", "add-2"], ["✓", "add-3"]]
+    running.write_report()
     record = RunRecord.model_validate_json((running.folder / "run.json").read_bytes())
     assert record.state == "succeeded"
     assert [(step.name, step.state, step.depends_on) for step in record.steps] == [
@@ -99,7 +100,7 @@ def test_a_failed_step_leaves_a_page(make_pipeline: Make, tmp_path: Path, how: s
     running, error = failing_run(make_pipeline(FAILING), tmp_path, how=how)
     for text in ["The step fail failed", "fail.log", *told]:
         assert text in str(error)
-    record = RunRecord.model_validate_json((running.folder / "run.json").read_bytes())
+    record = running.record()
     assert record.state == "failed"
     assert [step.state for step in record.steps] == ["succeeded", "failed", "skipped"]
 
@@ -122,6 +123,91 @@ def tiny(n: int = 1):
     running, _ = run(tiny, tmp_path)
     states = {step.name: step.state for step in running.steps}
     assert states == {"add": "succeeded", "add-2": "skipped", "add-3": "succeeded"}
+
+
+def test_a_loop_of_which_one_iteration_fails_has_failed(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+from kfp import dsl
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Fail once.\"\"\"
+    with dsl.ParallelFor(["ours", "not at all", "neither"]) as how:
+        fail(how=how)
+"""
+    )
+    running, error = failing_run(tiny, tmp_path)
+    assert "The column x is missing" in str(error)
+    assert running.record().state == "failed"
+
+
+def test_what_a_step_of_somebody_else_writes_is_no_document(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+@component("cpu")
+def write(result: Output[Artifact]) -> None:
+    \"\"\"Write JSON of its own.\"\"\"
+    with open(result.path, "w") as file:
+        file.write('{"rows": 3}')
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Write.\"\"\"
+    write()
+"""
+    )
+    running, _ = run(tiny, tmp_path)
+    assert running.documents == {}
+    assert running.state == "succeeded"
+
+
+def test_a_failure_of_the_last_attempt_is_told_and_not_of_the_first(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+@component("cpu")
+def stumble(folder: str) -> None:
+    \"\"\"Fail in two ways.\"\"\"
+    import os, pathlib
+    mark = pathlib.Path(folder) / "mark"
+    if mark.exists():
+        os._exit(3)
+    mark.touch()
+    raise ValueError("the first attempt")
+
+@pipeline(version="1.0.0")
+def tiny(folder: str):
+    \"\"\"Stumble.\"\"\"
+    stumble(folder=folder).set_retry(1, backoff_duration="1s")
+"""
+    )
+    running, error = failing_run(tiny, tmp_path / "home", folder=str(tmp_path))
+    assert "exit code 3" in str(error)
+    assert "the first attempt" not in str(error)
+    assert running.steps[0].attempts == 2
+
+
+def test_a_claim_is_a_folder_of_the_home_and_checkpoints_belong_to_the_run(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+from stepworks.kubeflow.pipeline import claim_path
+
+@component("cpu")
+def touch(path: str) -> None:
+    \"\"\"Make a file.\"\"\"
+    from stepworks.supervisor.client import local_path
+    local_path(path).touch()
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Touch two claims.\"\"\"
+    place(touch(path=f"{claim_path('checkpoints')}/a"), "small")
+    place(touch(path="/mnt/datasets/b"), "small", mounts=["datasets"])
+"""
+    )
+    running, _ = run(tiny, tmp_path)
+    assert (running.folder / "claims" / "checkpoints" / "a").exists()
+    assert (tmp_path / "claims" / "datasets" / "b").exists()
 
 
 def test_a_home_that_cannot_be_written_is_told(make_pipeline: Make, tmp_path: Path) -> None:

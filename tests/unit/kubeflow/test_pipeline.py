@@ -40,6 +40,17 @@ def test_an_unknown_pipeline_is_told_with_those_there_are() -> None:
         load_pipeline("nonsense")
 
 
+def test_a_function_that_kfp_cannot_trace_is_told(make_pipeline: Make) -> None:
+    broken = make_pipeline(ONE.replace("add(a=n, b=1)", "add(a=n)"))
+    with pytest.raises(ConfigurationError, match="tiny cannot be built"):
+        broken.build(None)
+
+
+def test_a_file_that_takes_another_pipeline_in_holds_its_own(write_pipeline: Callable[[str], Path]) -> None:
+    other = "\nfrom stepworks.pipelines.tabular_train_and_deploy import tabular_train_and_deploy\n"
+    assert load_pipeline(str(write_pipeline(other + ONE))).name == "tiny"
+
+
 def test_an_absent_file_is_told() -> None:
     with pytest.raises(NotFoundError, match=r"absent\.py"):
         load_pipeline("absent.py")

@@ -3,6 +3,7 @@
 import pytest
 
 from stepworks.report import documents as d
+from stepworks.report import run_record as r
 from stepworks.report.page import run_report
 
 
@@ -241,8 +242,8 @@ def documents() -> dict[str, list[d.Document]]:
 
 
 @pytest.fixture(scope="session")
-def run() -> d.RunRecord:
-    return d.RunRecord(
+def run() -> r.RunRecord:
+    return r.RunRecord(
         run_id="tabular-train-and-deploy-20251124-152133-4be1",
         pipeline="tabular_train_and_deploy",
         version="0.1.0",
@@ -250,7 +251,7 @@ def run() -> d.RunRecord:
         started="2025-11-24T15:21:33+00:00",
         seconds=87.5,
         steps=[
-            d.StepRecord(
+            r.StepRecord(
                 name=name,
                 component=name,
                 state="succeeded",
@@ -269,7 +270,7 @@ def run() -> d.RunRecord:
 
 
 @pytest.fixture
-def failed_run(run: d.RunRecord) -> d.RunRecord:
+def failed_run(run: r.RunRecord) -> r.RunRecord:
     """The run, ended by its gate."""
     steps, ended = [], False
     for step in run.steps:
@@ -281,5 +282,5 @@ def failed_run(run: d.RunRecord) -> d.RunRecord:
 
 
 @pytest.fixture(scope="session")
-def report(run: d.RunRecord, documents: dict[str, list[d.Document]]) -> str:
+def report(run: r.RunRecord, documents: dict[str, list[d.Document]]) -> str:
     return run_report(run, documents)

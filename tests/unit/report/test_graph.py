@@ -3,8 +3,8 @@ from itertools import combinations
 
 import pytest
 
-from stepworks.report.documents import RunRecord
 from stepworks.report.graph import NODE_HEIGHT, NODE_WIDTH, lay_out
+from stepworks.report.run_record import RunRecord
 
 
 @pytest.fixture
