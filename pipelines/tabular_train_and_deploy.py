@@ -33,7 +33,7 @@ def tabular_train_and_deploy(
 ) -> None:
     """Train a model on a table, judge it, and roll it out behind a gate."""
     registry = claim_path("registry")
-    ingested = place(ingest_table(source=source, contract=contract), "large", mounts=["datasets"])
+    ingested = place(ingest_table(source=source, contract=contract), "large-effects", mounts=["datasets"])
     table = ingested.outputs["table"]
     validated = place(validate_table(table=table, contract=contract), "small")
     place(profile_table(table=table, contract=contract), "small").after(validated)

@@ -19,7 +19,7 @@ def compile_pipelines(
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
     if check:
-        check_compiled(compiled, output)
+        check_compiled(compiled, output, complete=not names and not target_names)
         sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
         return
     changed = write_compiled(compiled, output)

@@ -55,7 +55,12 @@ def run(
     from stepworks.cli.run import run_locally
 
     _collect_garbage_again()
-    run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
+    try:
+        run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
+    except KeyboardInterrupt as error:
+        notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
+        sys.stderr.write(f"\nInterrupted: everything that this command started was ended.\n{notes}")
+        raise typer.Exit(130) from error
 
 
 @app.command("compile")
@@ -109,9 +114,6 @@ def main() -> NoReturn:
     except StepworksError as error:
         _show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted: everything that this command started was ended.\n")
-        sys.exit(130)
     sys.exit(0)
 
 

@@ -34,18 +34,24 @@ def run_locally(
         try:
             execute(run, stream)
             if rehearse_roll_back:
+                run.write_report()  # an interrupted rehearsal takes nothing from the run
                 _rehearse(run, run.documents_of(DeploymentDocument)[-1], stream)
-        except StepworksError as error:
-            error.add_note(f"The report of the run: {run.write_report().as_uri()}")
-            raise
-        except BaseException:
-            run.write_report()
+        except BaseException as error:
+            error.add_note(_told_report(run))
             raise
         show_summary(run, run.write_report(), stream)
         for deployment in run.documents_of(DeploymentDocument):
             _ask_once(deployment, stream)
             if keep_serving:
                 _leave_serving(run, deployment, stream)
+
+
+def _told_report(run: LocalRun) -> str:
+    """Write the report of a run that ended badly, and say where it is; what ended the run is not to be covered."""
+    try:
+        return f"The report of the run: {run.write_report().as_uri()}"
+    except StepworksError as error:
+        return f"The run has no report. {error}"
 
 
 def _require_deployment(run: LocalRun, option: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,18 @@ def write_compiled(compiled: Iterable[Compiled], folder: Path) -> list[Path]:
     return changed
 
 
-def check_compiled(compiled: Iterable[Compiled], folder: Path) -> None:
+def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bool = False) -> None:
     """Compare each IR with the file that is kept below `folder`.
 
+    Args:
+        compiled: What the source compiles to.
+        folder: The folder of compiled files.
+        complete: Whether it is everything that the source compiles to, so that another file is left over.
+
     Raises:
-        UserError: A file is missing or stale; the message shows the first differences.
+        UserError: A file is missing, stale or left over; the message shows the first differences.
     """
-    differences = []
+    differences = [f"{path} (kept) is of no pipeline and target" for path in _left_over(compiled, folder, complete)]
     for each in compiled:
         path = folder / each.path
         kept = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -114,5 +119,18 @@ def check_compiled(compiled: Iterable[Compiled], folder: Path) -> None:
             f"{len(differences)} compiled file(s) are not what the source compiles to",
             received="\n" + "\n".join(differences),
             expected="no difference",
-            what_to_do="Run: make compile, review the change, and commit it with the source.",
+            what_to_do="Run: make compile, review the change, and commit it with the source. Delete what is left over.",
         )
+
+
+def _left_over(compiled: Collection[Compiled], folder: Path, complete: bool) -> list[Path]:
+    """Kept files that nothing compiles to. Earlier versions of a pipeline stay: they may be released."""
+    if not complete:
+        return []
+    current = {each.pipeline: each.version for each in compiled}
+    known = {folder / each.path for each in compiled}
+    return [
+        path
+        for path in sorted(folder.glob("*/*/*.yaml"))
+        if path not in known and current.get(path.parts[-3], path.parts[-2]) == path.parts[-2]
+    ]

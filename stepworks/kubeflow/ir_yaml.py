@@ -14,6 +14,22 @@ _LINE = 150
 """A collection that fits into this many characters is written on one line."""
 
 
+_TYPING_NAMES = {
+    "Any",
+    "Callable",
+    "Dict",
+    "List",
+    "Literal",
+    "Mapping",
+    "NamedTuple",
+    "Optional",
+    "Sequence",
+    "Tuple",
+    "Union",
+}
+"""What a step may take from kfp's `from typing import *`; the same on every Python, so that the bytes are, too."""
+
+
 class _Shared(str):
     """A text that is written once and referred to by a YAML alias after that: kfp's launcher of a step."""
 
@@ -55,14 +71,8 @@ def _unused_import(statement: ast.stmt, used: set[str]) -> bool:
         return False
     names = [alias.asname or alias.name for alias in statement.names]
     if names == ["*"]:
-        return isinstance(statement, ast.ImportFrom) and statement.module == "typing" and not _typing_names() & used
+        return isinstance(statement, ast.ImportFrom) and statement.module == "typing" and not used & _TYPING_NAMES
     return not used.intersection(names)
-
-
-def _typing_names() -> set[str]:
-    import typing
-
-    return set(typing.__all__)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -177,7 +177,14 @@ def _load_from_file(path: Path) -> Pipeline:
     if not path.is_file() or specification is None or specification.loader is None:
         raise NotFoundError(f"There is no pipeline file {path}", what_to_do="Correct the path.")
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        raise ConfigurationError(
+            f"The pipeline file {path} does not import",
+            received=f"{type(error).__name__}: {error}",
+            what_to_do="Correct the file; run it with Python alone to see where it fails.",
+        ) from error
     found = [each for each in _pipelines_in(module) if each.function.__module__ == module.__name__]
     if len(found) != 1:
         raise NotFoundError(

@@ -92,9 +92,9 @@ class ProcessGroup:
 
     @classmethod
     def spawn(
-        cls, name: str, command: Sequence[str], *, ready_url: str, log: Path, environment: Mapping[str, str]
+        cls, name: str, command: Sequence[str], *, ready_url: str = "", log: Path, environment: Mapping[str, str]
     ) -> ProcessGroup:
-        """Start `command`; it is not waited for.
+        """Start `command`; it is not waited for, and its output is added to `log`.
 
         Raises:
             ResourceError: There is no such program, it may not be run, or the log cannot be written.
@@ -163,15 +163,27 @@ class ProcessGroup:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
+    def wait(self) -> int:
+        """Wait until the process has ended by itself; its exit code. What it leaves behind is not ended here."""
+        return self._popen.wait()
+
     def end(self, deadline: float) -> None:
-        """Ask the group to end; from `deadline` (monotonic clock) on, kill it."""
+        """Ask the group to end, and wait until all of it has; from `deadline` (monotonic clock) on, kill it."""
         self.signal(signal.SIGTERM)
-        try:
-            self._popen.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._popen.wait()
+        while self._any_left() and time.monotonic() < deadline:
+            time.sleep(_SWEEP_SECONDS / 100)
+        self.signal(signal.SIGKILL)
+        self._popen.wait()
         self._sweep()
+
+    def _any_left(self) -> bool:
+        """Whether the leader or a descendant in its group is alive: a shell ends before what it started does."""
+        self._popen.poll()
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def _sweep(self) -> None:
         # Once only: the number of a group that is gone may belong to somebody else later.

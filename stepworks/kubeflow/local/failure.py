@@ -7,60 +7,74 @@ import signal
 from pathlib import Path
 
 from stepworks.files import read_tail
-from stepworks.kubeflow.local.steps import Step
 from stepworks.supervisor.processes import log_tail
 
 ATTEMPT_MARK = "\n--- attempt "
 """Stands in a log between the attempts of a step."""
 
-_TRACEBACK = "Traceback (most recent call last):"
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
+_TAIL_BYTES = 256 * 1024
+_SHOWN_LINES = 60
+_SHOWN_CHARACTERS = 300
+_TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f]")
+_UNCAUGHT = 1
+"""The exit code of Python for an exception that nobody caught."""
 
 
-def explain_failure(step: Step, log: Path) -> str:
-    """Say why a step failed: the exception that ended it with its whole message, or how its process ended."""
-    _, _, last_attempt = read_tail(log).rpartition(ATTEMPT_MARK)
-    exception = last_exception(last_attempt)
-    if exception and not (step.exit_code or 0) < 0:
-        return exception
-    return f"{_describe_exit(step.exit_code)}\n  Last lines of the log:\n{log_tail(log)}"
+def explain_failure(exit_code: int | None, log: Path) -> str:
+    """Say why a step failed: the exception that ended it with its whole message, or how its process ended.
+
+    Args:
+        exit_code: How its last attempt ended; negative for a signal, None when it could not be started.
+        log: What it printed.
+    """
+    _, _, last_attempt = read_tail(log, _TAIL_BYTES).rpartition(ATTEMPT_MARK)
+    exception = last_exception(last_attempt) if exit_code == _UNCAUGHT else None
+    return _printable(exception or f"{_describe_exit(exit_code)}\n  Last lines of the log:\n{log_tail(log)}")
 
 
 def last_exception(text: str) -> str | None:
-    """The exception that ends the last traceback of a log, its message whole; None when there is none.
+    """The exception that ends a log, its message whole; None when there is none.
 
     An error of this library is shown by its message alone, any other with its class, which is part of the
     message there.
     """
-    _, separator, after = text.rpartition(_TRACEBACK)
-    if not separator:
+    tracebacks = list(_TRACEBACK.finditer(text))
+    if not tracebacks:
         return None
-    lines = after.splitlines()
-    for number, line in enumerate(lines[1:], start=1):
+    lines = text[tracebacks[-1].end() :].strip("\n").splitlines()
+    for number, line in enumerate(lines):
         match = _EXCEPTION.match(line)
         if match:
-            message = [match["message"] or "", *_continued(lines[number + 1 :])]
+            message = [match["message"] or "", *lines[number + 1 :]]
             ours = line.startswith("stepworks.errors.")
             return "\n".join(message if ours else [f"{match['name']}: {message[0]}", *message[1:]]).rstrip()
     return None
 
 
-def _continued(lines: list[str]) -> list[str]:
-    """The lines that belong to an exception's message: up to a blank one."""
-    end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
-    return lines[:end]
-
-
 def _describe_exit(exit_code: int | None) -> str:
     if exit_code is None:
         return "The step's process could not be started"
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = (
-            "\n  What to do: if you did not kill it, the machine ran out of memory: close programs, or give the step "
+    if exit_code >= 0:
+        return f"The step's process ended with exit code {exit_code}"
+    if exit_code == -signal.SIGKILL:
+        return (
+            "The step's process was ended by SIGKILL\n"
+            "  What to do: if you did not kill it, the machine ran out of memory: close programs, or give the step "
             "smaller data"
-            if name == "SIGKILL"
-            else ""
         )
-        return f"The step's process was ended by {name}{hint}"
-    return f"The step's process ended with exit code {exit_code} and no exception"
+    known = {each.value for each in signal.Signals}
+    name = signal.Signals(-exit_code).name if -exit_code in known else f"signal {-exit_code}"
+    return f"The step's process was ended by {name}"
+
+
+def _printable(text: str) -> str:
+    """A text that cannot flood or steer a terminal."""
+    lines = _UNPRINTABLE.sub("", text).splitlines()
+    more = [f"… and {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
+    return "\n".join([*(_clipped(line) for line in lines[:_SHOWN_LINES]), *more])
+
+
+def _clipped(line: str) -> str:
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]} …"

@@ -17,18 +17,18 @@ from kfp.local.orchestrator import task_executor
 
 
 class TaskObserver(Protocol):
-    """Is told of every task, and starts its process."""
+    """Is told of every execution of a task, and starts its processes."""
 
-    def task_started(self, name: str) -> None:
-        """A task begins, with its first attempt."""
+    def task_started(self, name: str, component: str) -> None:
+        """An execution of a task begins, with its first attempt."""
         ...
 
-    def task_ended(self, name: str, *, succeeded: bool, outputs: Mapping[str, Any]) -> None:
-        """A task has ended, after its last attempt; it has no outputs when it failed."""
+    def task_ended(self, *, succeeded: bool, outputs: Mapping[str, Any]) -> None:
+        """The calling thread's execution has ended, after its last attempt; it has no outputs when it failed."""
         ...
 
     def run_process(self, command: list[str], environment: dict[str, str]) -> int:
-        """Run one attempt of the task of the calling thread to its end; return the exit code."""
+        """Run one attempt of the calling thread's execution to its end; return the exit code."""
         ...
 
 
@@ -38,14 +38,14 @@ def observed_by(observer: TaskObserver) -> Iterator[None]:
     execute_single_task: Callable[..., Any] = task_executor.execute_single_task
     run_local_subprocess = subprocess_task_handler.run_local_subprocess
 
-    def execute(*, task_name: str, **arguments: Any) -> tuple[dict[str, Any], status.Status]:
-        observer.task_started(task_name)
-        outputs: dict[str, Any] = {}
-        ended = status.Status.FAILURE
+    def execute(*, task_name: str, task_spec: Any, **arguments: Any) -> tuple[dict[str, Any], status.Status]:
+        observer.task_started(task_name, task_spec.component_ref.name)
         try:
-            outputs, ended = execute_single_task(task_name=task_name, **arguments)
-        finally:
-            observer.task_ended(task_name, succeeded=ended == status.Status.SUCCESS, outputs=outputs)
+            outputs, ended = execute_single_task(task_name=task_name, task_spec=task_spec, **arguments)
+        except Exception:
+            observer.task_ended(succeeded=False, outputs={})
+            raise
+        observer.task_ended(succeeded=ended == status.Status.SUCCESS, outputs=outputs)
         return outputs, ended
 
     def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:

@@ -158,43 +158,50 @@ def execute(run: LocalRun, stream: TextIO) -> None:
     """
     progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, stream)
 
-    def step_ended(step: Step) -> None:
-        _collect(run, step)
+    def step_ended(step: Step, outputs: Mapping[str, str]) -> None:
+        _collect(run, step, outputs)
         progress.step_ended(step)
 
     logs = run.folder / "logs"
     launcher = Launcher(run.steps, logs, run.supervisor, step_ended)
     began = monotonic()
+    trouble = None
     try:
-        with progress, _all_ended(run.steps, launcher), _kfp_output_in(logs / KFP_LOG), observed_by(launcher):
+        with (
+            progress,
+            _all_ended(run.steps, launcher),
+            launcher.ended_by_signals(),
+            _kfp_output_in(logs / KFP_LOG),
+            observed_by(launcher),
+        ):
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(run.folder / "artifacts"))
             run.graph(**run.arguments)
-        run.state = "succeeded"
-    except StepworksError:
-        run.state = "failed"
-        raise
-    except Exception as error:  # kfp raises a bare RuntimeError for a failed step, and others for its own troubles
-        run.state = "failed"
-        raise _explain(run, error) from error
+    except Exception as error:  # noqa: BLE001  # kfp raises a bare RuntimeError for a failed step, others for its own
+        trouble = error
     except BaseException:
         run.state = "cancelled"
         raise
     finally:
         run.seconds = monotonic() - began
+    if trouble or run.failed_step:  # kfp itself goes on where an upstream failure is to be ignored
+        run.state = "failed"
+        raise _explain(run, trouble) from trouble
+    run.state = "succeeded"
 
 
-def _explain(run: LocalRun, error: Exception) -> StepFailedError:
+def _explain(run: LocalRun, trouble: Exception | None) -> StepFailedError:
     failed = run.failed_step
     if failed is None:
         return StepFailedError(
             "kfp's local runner ended the run",
-            received=f"{type(error).__name__}: {error}",
+            received=f"{type(trouble).__name__}: {trouble}",
             what_to_do=f"Read {run.folder / 'logs' / KFP_LOG}",
         )
-    page = _indent(failed.error or "It left no message.")
-    return StepFailedError(
-        f"The step {failed.name} failed\n\n{page}\n\n  Its whole log: {run.folder / 'logs' / (failed.log or '')}"
-    )
+    page = failed.error or "It left no message."
+    if isinstance(trouble, StepworksError):
+        page = f"{page}\n{trouble}"
+    log = run.folder / "logs" / (failed.log or KFP_LOG)
+    return StepFailedError(f"The step {failed.name} failed\n\n{_indent(page)}\n\n  Its whole log: {log}")
 
 
 @contextmanager
@@ -205,10 +212,7 @@ def _all_ended(steps: list[Step], launcher: Launcher) -> Iterator[None]:
     finally:
         launcher.stop()
         for step in steps:
-            if step.state == "running":
-                step.end("cancelled")
-            elif step.state == "pending":
-                step.end("skipped")
+            step.close()
 
 
 @contextmanager
@@ -219,11 +223,15 @@ def _kfp_output_in(path: Path) -> Iterator[None]:
         yield
 
 
-def _collect(run: LocalRun, step: Step) -> None:
+def _collect(run: LocalRun, step: Step, outputs: Mapping[str, str]) -> None:
     """Take up the documents that a step left, of a failed step too: they say why. Other files are not ours."""
-    for path in map(Path, step.outputs.values()):
+    for path in map(Path, outputs.values()):
         if path.is_file() and path.stat().st_size <= _LARGEST_DOCUMENT:
-            document = find_document(path)
+            try:
+                document = find_document(path)
+            except StepworksError as error:
+                step.fail(str(error), step.log)
+                continue
             if document:
                 run.documents.setdefault(step.name, []).append(document)
 

@@ -16,61 +16,82 @@ MARKS = {"pending": "·", "running": "▶", "succeeded": "✓", "failed": "✗",
 
 @dataclass
 class Step:
-    """One task of the pipeline, as it goes.
+    """One task of the pipeline, as it goes. In a loop it has several executions, some at the same time.
 
     Attributes:
-        name: The task's name in the pipeline.
-        component: The name of its component.
+        name: The task's name in the pipeline, with that of the inner pipeline where it is not the only one.
+        task: The task's name where it stands.
+        component: The name of its component in the pipeline; it and `task` are what kfp tells of an execution.
         depends_on: The tasks that it waits for.
-        state: What it is doing.
-        log: The name of its log file; None before its first attempt.
-        attempts: How often its process was started.
-        exit_code: How the last attempt ended.
-        error: What went wrong, as the step's log says it.
-        outputs: For each output artifact, the path it was to be written to.
+        state: What it is doing. A step of which one execution has failed stays failed.
+        executions: How often it was begun.
+        attempts: The most attempts of one execution.
+        log: The name of the log file of the execution that `error` is of, or of the last one.
+        error: What went wrong first, as the step's log says it.
         metadata: For each output artifact, what the step noted of it.
         values: The output parameters.
     """
 
     name: str
+    task: str
     component: str
     depends_on: list[str]
     state: State = "pending"
-    log: str | None = None
+    executions: int = 0
     attempts: int = 0
-    exit_code: int | None = None
+    log: str | None = None
     error: str | None = None
-    outputs: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    _running: int = 0
     _started: float | None = None
     _ended: float | None = None
 
     @property
     def seconds(self) -> float | None:
-        """Wall time of all attempts so far; None before the first."""
+        """Wall time from the first execution's begin to the last one's end, so far; None before the first."""
         if self._started is None:
             return None
-        return (self._ended or time.monotonic()) - self._started
+        return (time.monotonic() if self._running or self._ended is None else self._ended) - self._started
 
-    def start(self) -> None:
-        """An execution begins; a step in a loop has several, some at the same time."""
+    def start(self) -> str:
+        """An execution begins; return the name of its log file."""
         if self._started is None:
             self._started = time.monotonic()
+        self.executions += 1
+        self._running += 1
         if self.state != "failed":
             self.state = "running"
+        log = f"{self.name}.log" if self.executions == 1 else f"{self.name}-{self.executions}.log"
+        if self.error is None:
+            self.log = log
+        return log
 
     def end(self, state: State) -> None:
-        """An execution has ended. A step of which one has failed stays failed."""
+        """An execution has ended."""
+        self._running -= 1
         self._ended = time.monotonic()
-        if self.state != "failed":
+        if self.state != "failed" and (state == "failed" or not self._running):
             self.state = state
+
+    def close(self) -> None:
+        """The run has ended: what still ran was cancelled, what never began was skipped."""
+        if self._running:
+            self._running, self._ended = 0, time.monotonic()
+        if self.state in ("running", "pending"):
+            self.state = "cancelled" if self.state == "running" else "skipped"
+
+    def fail(self, error: str, log: str | None) -> None:
+        """Keep what went wrong; the first trouble is the one to read."""
+        self.state = "failed"
+        if self.error is None:
+            self.error, self.log = error, log
 
     def record(self) -> StepRecord:
         """The step as the run's record keeps it."""
         return StepRecord(
             name=self.name,
-            component=self.component,
+            component=self.component.removeprefix("comp-"),
             state=self.state,
             seconds=self.seconds,
             attempts=self.attempts,
@@ -82,20 +103,24 @@ class Step:
 
 def read_steps(pipeline_spec: Any) -> list[Step]:
     """List the tasks of a pipeline in an order in which they can run, those of inner pipelines in their place."""
-    steps = list(_walk(pipeline_spec, pipeline_spec.root.dag))
+    found = {(step.task, step.component): step for step in _walk(pipeline_spec, pipeline_spec.root.dag, "")}
+    steps = list(found.values())
+    for step in steps:
+        if [each.task for each in steps].count(step.task) == 1:
+            step.name = step.task
     known = {step.name for step in steps}
     for step in steps:
         step.depends_on = [name for name in step.depends_on if name in known]
     return _in_running_order(steps)
 
 
-def _walk(pipeline_spec: Any, dag: Any) -> Iterator[Step]:
+def _walk(pipeline_spec: Any, dag: Any, outer: str) -> Iterator[Step]:
     for name, task in dag.tasks.items():
         component = pipeline_spec.components[task.component_ref.name]
         if component.HasField("dag"):
-            yield from _walk(pipeline_spec, component.dag)
+            yield from _walk(pipeline_spec, component.dag, f"{outer}{name}.")
         else:
-            yield Step(name, task.component_ref.name.removeprefix("comp-"), sorted(task.dependent_tasks))
+            yield Step(f"{outer}{name}", name, task.component_ref.name, sorted(task.dependent_tasks))
 
 
 def _in_running_order(steps: list[Step]) -> list[Step]:

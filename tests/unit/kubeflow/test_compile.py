@@ -208,6 +208,10 @@ def test_writing_tells_what_changed_and_the_check_shows_the_difference(make_pipe
     assert write_compiled(compiled, tmp_path / "compiled") == [path]
     assert write_compiled(compiled, tmp_path / "compiled") == []
     check_compiled(compiled, tmp_path / "compiled")
+    (path.parent / "gone.yaml").touch()
+    check_compiled(compiled, tmp_path / "compiled")
+    with pytest.raises(UserError, match=r"gone\.yaml \(kept\) is of no pipeline and target"):
+        check_compiled(compiled, tmp_path / "compiled", complete=True)
     path.write_text(path.read_text().replace("example/cpu:1", "example/cpu:2"))
     with pytest.raises(UserError) as caught:
         check_compiled(compiled, tmp_path / "compiled")

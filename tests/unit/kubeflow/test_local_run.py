@@ -56,11 +56,11 @@ def failing_run(pipeline: Pipeline, home: Path, **arguments: Any) -> tuple[Local
 
 
 def test_the_names_of_kfp_that_we_replace_are_still_there() -> None:
+    assert {"task_name", "task_spec"} <= set(inspect.signature(task_executor.execute_single_task).parameters)
     assert list(inspect.signature(subprocess_task_handler.run_local_subprocess).parameters) == [
         "full_command",
         "env_vars",
     ]
-    assert "task_name" in inspect.signature(task_executor.execute_single_task).parameters
     for orchestrator in (dag_orchestrator, enhanced_dag_orchestrator):
         assert "task_executor.execute_single_task(" in inspect.getsource(orchestrator)
 
@@ -214,6 +214,96 @@ def test_a_home_that_cannot_be_written_is_told(make_pipeline: Make, tmp_path: Pa
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="--home"):
         run(make_pipeline(CHAIN), tmp_path / "file")
+
+
+INNER = """
+from kfp import dsl
+
+@dsl.pipeline
+def inner(how: str):
+    add(a=1, b=1)
+    fail(how=how)
+
+@pipeline(version="1.0.0")
+def tiny(how: str):
+    \"\"\"Fail within.\"\"\"
+    add(a=2, b=2)
+    with dsl.ExitHandler(fail(how="not at all")):
+        inner(how=how)
+"""
+
+
+def test_a_failure_within_an_inner_pipeline_is_the_runs_and_steps_of_one_name_are_kept_apart(
+    make_pipeline: Make, tmp_path: Path
+) -> None:
+    running, error = failing_run(make_pipeline(INNER), tmp_path, how="ours")
+    assert "The column x is missing" in str(error)
+    states = {step.name: step.state for step in running.steps}
+    assert sorted(states.values()) == ["failed", "succeeded", "succeeded", "succeeded"]
+    assert len(states) == 4
+    assert len({step.log for step in running.steps}) == 4
+
+
+def test_what_a_step_leaves_in_the_background_ends_with_it(make_pipeline: Make, tmp_path: Path) -> None:
+    tiny = make_pipeline(
+        """
+@component("cpu")
+def leave() -> None:
+    \"\"\"Leave something behind.\"\"\"
+    import subprocess
+    subprocess.Popen(["sleep", "271"])
+
+@pipeline(version="1.0.0")
+def tiny():
+    \"\"\"Leave.\"\"\"
+    leave()
+"""
+    )
+    run(tiny, tmp_path)
+    assert [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "271"]] == []
+
+
+LOOPING = """
+from kfp import dsl
+
+@component("cpu")
+def clean(number: int, folder: str) -> None:
+    \"\"\"Sleep, and clean up on SIGTERM.\"\"\"
+    import pathlib, signal, sys, time
+    def end(*_):
+        time.sleep(0.5)
+        (pathlib.Path(folder) / f"cleaned-{number}").touch()
+        sys.exit(1)
+    signal.signal(signal.SIGTERM, end)
+    (pathlib.Path(folder) / f"began-{number}").touch()
+    time.sleep(600)
+
+@pipeline(version="1.0.0")
+def tiny(folder: str):
+    \"\"\"Loop.\"\"\"
+    with dsl.ParallelFor([1, 2, 3, 4]) as number:
+        clean(number=number, folder=folder)
+"""
+
+
+def test_an_interrupted_loop_ends_at_once_starts_nothing_more_and_gives_its_steps_the_grace(
+    write_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    command = ["run", str(write_pipeline(LOOPING)), "--home", str(home), "-p", f"folder={tmp_path}"]
+    process = subprocess.Popen([sys.executable, "-m", "stepworks", *command], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted" in errors
+    began = {path.name.removeprefix("began-") for path in tmp_path.glob("began-*")}
+    assert {path.name.removeprefix("cleaned-") for path in tmp_path.glob("cleaned-*")} == began
+    assert len(began) == 2
+    record = RunRecord.model_validate_json(next(home.glob("runs/*/run.json")).read_bytes())
+    assert record.state == "cancelled"
+    assert {step.state for step in record.steps} == {"cancelled"}
+    assert next(home.glob("runs/*/report.html")).exists()
 
 
 SLEEPING = """

@@ -46,6 +46,11 @@ def test_a_function_that_kfp_cannot_trace_is_told(make_pipeline: Make) -> None:
         broken.build(None)
 
 
+def test_a_file_that_does_not_import_is_told(write_pipeline: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigurationError, match="no_such_module"):
+        load_pipeline(str(write_pipeline("import no_such_module")))
+
+
 def test_a_file_that_takes_another_pipeline_in_holds_its_own(write_pipeline: Callable[[str], Path]) -> None:
     other = "\nfrom stepworks.pipelines.tabular_train_and_deploy import tabular_train_and_deploy\n"
     assert load_pipeline(str(write_pipeline(other + ONE))).name == "tiny"

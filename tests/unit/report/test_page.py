@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stepworks.report import documents as d
+from stepworks.report import run_record as r
 from stepworks.report.markdown import verdict_markdown
 from stepworks.report.page import document_page, run_report
 
@@ -110,7 +111,7 @@ def test_a_rehearsed_canary_is_marked_and_stands_after_the_steps(report: str) ->
     assert "Rolled back" not in text[: text.index("Where the time went")]
 
 
-def test_a_failed_run_says_first_what_failed(failed_run: d.RunRecord, documents: dict) -> None:
+def test_a_failed_run_says_first_what_failed(failed_run: r.RunRecord, documents: dict) -> None:
     page = Page(run_report(failed_run, {"evaluate": documents["evaluate"]}))
     text = page.text
     assert "Failed after" in text
@@ -121,7 +122,7 @@ def test_a_failed_run_says_first_what_failed(failed_run: d.RunRecord, documents:
     assert {found["href"] for found in page.all("a")} == {"#failed-gate", "#s0"}
 
 
-def test_a_run_that_has_only_begun(run: d.RunRecord) -> None:
+def test_a_run_that_has_only_begun(run: r.RunRecord) -> None:
     steps = [step.model_copy(update={"state": "pending", "seconds": None}) for step in run.steps]
     bare = {"parameters": {}, "data_digest": None, "code_revision": None, "package_versions": {}}
     page = Page(run_report(run.model_copy(update={"state": "running", "steps": steps, **bare}), {}))
@@ -130,7 +131,7 @@ def test_a_run_that_has_only_begun(run: d.RunRecord) -> None:
     assert "Where the time went" not in page.text
 
 
-def test_a_run_without_steps(run: d.RunRecord) -> None:
+def test_a_run_without_steps(run: r.RunRecord) -> None:
     assert "0 of 0 steps" in Page(run_report(run.model_copy(update={"steps": []}), {})).text
 
 
@@ -150,7 +151,7 @@ def _hostile(value: Any, text: str) -> Any:
 @pytest.mark.parametrize(
     "text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</style></svg><b>", "a & b < $x^2$ ' é"]
 )
-def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, documents: dict, report: str) -> None:
+def test_values_of_the_data_are_never_markup(text: str, run: r.RunRecord, documents: dict, report: str) -> None:
     harmless = Page(report)
     record = run.model_dump()
     for step in record["steps"]:
@@ -161,7 +162,7 @@ def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, docume
         for step, left in documents.items()
     }
 
-    page = Page(run_report(d.RunRecord.model_validate(record), hostile))
+    page = Page(run_report(r.RunRecord.model_validate(record), hostile))
 
     assert text.split("$", maxsplit=1)[0].strip() in page.text
     assert page.open == []
@@ -169,7 +170,7 @@ def test_values_of_the_data_are_never_markup(text: str, run: d.RunRecord, docume
     assert not [key for _, found in page.elements for key in found if key.startswith("on")]
 
 
-def test_the_same_documents_give_the_same_bytes(run: d.RunRecord, documents: dict, report: str) -> None:
+def test_the_same_documents_give_the_same_bytes(run: r.RunRecord, documents: dict, report: str) -> None:
     assert run_report(run, documents) == report
 
 
