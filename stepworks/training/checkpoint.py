@@ -77,8 +77,9 @@ class CheckpointStore:
             try:
                 _write_synced(temporary / STATE_FILE, content)
                 _write_synced(temporary / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
-                # A complete checkpoint of the same step is of the same run, so either one will do.
-                if not destination.exists():
+                # A whole checkpoint of the same step is of the same run, so either one will do; a torn one is in the way.
+                if not _is_whole(destination):
+                    shutil.rmtree(destination, ignore_errors=True)
                     temporary.rename(destination)
                 _sync_folder(self.folder)
             finally:
@@ -129,11 +130,19 @@ class CheckpointStore:
             )
 
     def _prune(self) -> None:
-        complete = [folder for folder in sorted(self.folder.glob(f"{_PREFIX}*")) if (folder / MANIFEST_FILE).exists()]
-        for folder in complete[: -self.keep]:
+        whole = [folder for folder in sorted(self.folder.glob(f"{_PREFIX}*")) if _is_whole(folder)]
+        for folder in whole[: -self.keep]:
             shutil.rmtree(folder, ignore_errors=True)
         for folder in self.folder.glob(f"{_TEMPORARY_PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _read(folder)
+    except (OSError, ValidationError, ValueError):
+        return False
+    return True
 
 
 def _read(folder: Path) -> tuple[Manifest, bytes]:

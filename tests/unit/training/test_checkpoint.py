@@ -88,6 +88,18 @@ def test_saving_a_step_again_keeps_the_complete_one(store: CheckpointStore) -> N
     assert newest_value(store) == 1
 
 
+def test_a_torn_checkpoint_is_replaced_and_does_not_count_as_one_that_is_kept(store: CheckpointStore) -> None:
+    store.save(1, state(1))
+    torn = store.save(2, state(2)) / STATE_FILE
+    torn.write_bytes(torn.read_bytes()[:100])
+    store.save(2, state(2))
+    assert newest_value(store) == 2
+    torn.write_bytes(torn.read_bytes()[:100])
+    newest = store.save(3, state(3)) / STATE_FILE
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert newest_value(store) == 1
+
+
 def test_a_folder_that_cannot_be_made_names_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="file/checkpoints"):
