@@ -77,7 +77,7 @@ class CheckpointStore:
             try:
                 _write_synced(temporary / STATE_FILE, content)
                 _write_synced(temporary / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
-                # A whole checkpoint of the same step is of the same run, so either one will do; a torn one is in the way.
+                # A whole one of the same step is of the same run, so either will do; a torn one is in the way.
                 if not _is_whole(destination):
                     shutil.rmtree(destination, ignore_errors=True)
                     temporary.rename(destination)
