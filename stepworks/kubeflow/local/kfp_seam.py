@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from kfp.local import status, subprocess_task_handler
 from kfp.local.orchestrator import task_executor
 
+from stepworks.kubeflow.local.steps import component_name
+
 
 class TaskObserver(Protocol):
     """Is told of every execution of a task, and starts its processes."""
@@ -39,7 +41,7 @@ def observed_by(observer: TaskObserver) -> Iterator[None]:
     run_local_subprocess = subprocess_task_handler.run_local_subprocess
 
     def execute(*, task_name: str, task_spec: Any, **arguments: Any) -> tuple[dict[str, Any], status.Status]:
-        observer.task_started(task_name, task_spec.component_ref.name)
+        observer.task_started(task_name, component_name(task_spec))
         try:
             outputs, ended = execute_single_task(task_name=task_name, task_spec=task_spec, **arguments)
         except Exception:

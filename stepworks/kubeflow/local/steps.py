@@ -21,7 +21,7 @@ class Step:
     Attributes:
         name: The task's name in the pipeline, with that of the inner pipeline where it is not the only one.
         task: The task's name where it stands.
-        component: The name of its component in the pipeline; it and `task` are what kfp tells of an execution.
+        component: Its component's name in the pipeline; kfp tells it, and `task`, of each execution.
         depends_on: The tasks that it waits for.
         state: What it is doing. A step of which one execution has failed stays failed.
         executions: How often it was begun.
@@ -91,7 +91,7 @@ class Step:
         """The step as the run's record keeps it."""
         return StepRecord(
             name=self.name,
-            component=self.component.removeprefix("comp-"),
+            component=self.component,
             state=self.state,
             seconds=self.seconds,
             attempts=self.attempts,
@@ -114,13 +114,18 @@ def read_steps(pipeline_spec: Any) -> list[Step]:
     return _in_running_order(steps)
 
 
+def component_name(task_spec: Any) -> str:
+    """The name of a task's component in its pipeline."""
+    return str(task_spec.component_ref.name).removeprefix("comp-")
+
+
 def _walk(pipeline_spec: Any, dag: Any, outer: str) -> Iterator[Step]:
     for name, task in dag.tasks.items():
         component = pipeline_spec.components[task.component_ref.name]
         if component.HasField("dag"):
             yield from _walk(pipeline_spec, component.dag, f"{outer}{name}.")
         else:
-            yield Step(f"{outer}{name}", name, task.component_ref.name, sorted(task.dependent_tasks))
+            yield Step(f"{outer}{name}", name, component_name(task), sorted(task.dependent_tasks))
 
 
 def _in_running_order(steps: list[Step]) -> list[Step]:
