@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepworks.errors import NotFoundError, ParameterError, RegistryError, ResourceError
 from stepworks.files import write_atomically
+from stepworks.supervisor.client import local_path
 
 CHAMPION = "champion"
 """The alias of the version that serves."""
@@ -104,13 +105,17 @@ class RegisteredModel:
 class Registry:
     """A registry in `folder`, which is made by the first registration.
 
+    Args:
+        folder: A path, which may lie below the mount path of a claim.
+
     Raises:
+        ResourceError: The supervisor of this run does not answer.
         ParameterError: From every method: a name is not a lowercase DNS label that starts with a letter.
         RegistryError: From every method: a file of the registry cannot be read.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder)
+        self._folder = local_path(folder)
 
     def register(self, name: str, package: Path, digest: str, metadata: Metadata) -> RegisteredModel:
         """Copy a package into the registry as the next version.

@@ -8,15 +8,10 @@ from pathlib import Path
 from stepworks.errors import NotFoundError, ServingError
 from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import RegisteredModel
-from stepworks.report.documents import CanaryDocument, DeploymentDocument, VerdictDocument
+from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.client import ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples, read_package
-from stepworks.serving.rollout.judge import Judge, ThresholdJudge
-from stepworks.serving.rollout.local import LocalArm, LocalBackend
-from stepworks.serving.rollout.policy import RolloutPolicy
-from stepworks.serving.rollout.probes import HttpProber, read_probes
-from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.client import SupervisorClient
 from stepworks.supervisor.processes import ProcessManager
@@ -43,7 +38,7 @@ def deploy(
     """Start a candidate's server beside the champion's, behind a split that gives it no traffic.
 
     The service is named as the model. A server that already runs with the same package is adopted, so the step
-    can be retried.
+    can be retried; a candidate that was promoted before goes on serving.
 
     Args:
         candidate: The version to deploy.
@@ -61,7 +56,7 @@ def deploy(
         ResourceError: A process cannot be started.
     """
     require_pass(verdict, "deploy the model", ServingError)
-    manager = manager or _supervisor_of_this_run()
+    manager = manager or supervisor_of_this_run()
     stable = champion if champion is not None and champion.version != candidate.version else None
     _require_same_signature(candidate, stable)
     service = candidate.name
@@ -76,8 +71,11 @@ def deploy(
         # The first requests of a server are slow; they are not to be the canary's.
         ask(urls[candidate_plan.process], service, Samples.read(candidate.directory).rows[:_WARM_UP_ROWS])
         url = start_split(manager, split_process(service))
+        candidate_url = urls[candidate_plan.process]
         stable_url = None if stable is None else urls[plans[str(stable.version)].process]
-        change_split(url, SplitSettings(stable=stable_url, candidate=urls[candidate_plan.process]))
+        # A version that was promoted before goes on serving.
+        if read_split(url).settings.stable != candidate_url:
+            change_split(url, SplitSettings(stable=stable_url, candidate=candidate_url))
     except BaseException:
         with contextlib.suppress(NotFoundError):
             manager.stop(candidate_plan.process)
@@ -89,54 +87,6 @@ def deploy(
         candidate_version=str(candidate.version),
         model_directory=str(candidate.directory),
     )
-
-
-def roll_out_deployment(
-    deployment: DeploymentDocument,
-    package: Path,
-    stable_package: Path | None,
-    manager: ProcessManager | None = None,
-    *,
-    judge: Judge | None = None,
-    policy: RolloutPolicy | None = None,
-) -> CanaryDocument:
-    """Roll out what `deploy` deployed.
-
-    Args:
-        deployment: Where the service is.
-        package: The candidate's package; its recorded samples are sent.
-        stable_package: The package of the stable version; missing when there is none.
-        manager: Owns the processes; by default the supervisor of this run.
-        judge: Decides after each stage; a `ThresholdJudge` by default.
-        policy: The stages; those of `RolloutPolicy` by default.
-
-    Returns:
-        The roll-out's course; its outcome may be a roll-back.
-
-    Raises:
-        ServingError: There is no supervisor, or the service does not answer; it has been rolled back then.
-    """
-    manager = manager or _supervisor_of_this_run()
-    settings = read_split(deployment.url).settings
-    if settings.candidate is None:
-        raise ServingError(
-            f"The service {deployment.service} has no candidate to roll out",
-            received=f"version {deployment.candidate_version} was promoted or rolled back before",
-            what_to_do="Deploy the version again.",
-        )
-    stable = None
-    if deployment.stable_version is not None and settings.stable is not None:
-        process = server_process(deployment.service, deployment.stable_version)
-        stable = LocalArm(deployment.stable_version, process, settings.stable)
-    candidate = LocalArm(
-        deployment.candidate_version,
-        server_process(deployment.service, deployment.candidate_version),
-        settings.candidate,
-    )
-    backend = LocalBackend(manager, deployment.service, deployment.url, stable, candidate)
-    probes = read_probes(package, stable_package)
-    with HttpProber(deployment.url, deployment.service, probes) as prober:
-        return roll_out(backend, judge or ThresholdJudge(), policy or RolloutPolicy(), prober)
 
 
 def require_same_package(package: Path, registered: RegisteredModel) -> None:
@@ -156,24 +106,12 @@ def require_same_package(package: Path, registered: RegisteredModel) -> None:
         )
 
 
-def require_promotion(document: CanaryDocument) -> None:
-    """Refuse to go on after a roll-out that did not promote.
+def supervisor_of_this_run() -> ProcessManager:
+    """The supervisor that this step reaches through its environment.
 
     Raises:
-        ServingError: The candidate was rolled back, or held for lack of data.
+        ServingError: There is none.
     """
-    if document.outcome != "promoted":
-        stable = document.stable_version
-        serves = "No version serves." if stable is None else f"Version {stable} serves as before."
-        raise ServingError(
-            f"Version {document.candidate_version} of {document.service} was not promoted",
-            received=f"{document.outcome} at {document.stages[-1].percent} % of the traffic: {document.reason}",
-            expected="every stage of the roll-out passed",
-            what_to_do=f"Read the canary's course in the report. {serves}",
-        )
-
-
-def _supervisor_of_this_run() -> ProcessManager:
     manager = SupervisorClient.from_environment()
     if manager is None:
         raise ServingError(

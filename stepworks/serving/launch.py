@@ -56,6 +56,12 @@ def start_servers(manager: ProcessManager, plans: list[ServerPlan]) -> dict[str,
     return {plan.process: url for plan, url in zip(plans, urls, strict=True)}
 
 
+def find_server(manager: ProcessManager, process: str) -> str | None:
+    """The address of a server or split that runs; missing when there is none of that name, or when it ended."""
+    running = manager.processes().get(process)
+    return _origin(running.ready_url) if running is not None and running.running else None
+
+
 def start_split(manager: ProcessManager, name: str) -> str:
     """Start the traffic split, or adopt the one that runs; its address.
 
@@ -63,9 +69,9 @@ def start_split(manager: ProcessManager, name: str) -> str:
         ServingError: It ended, or was not ready in time.
         ResourceError: It cannot be started.
     """
-    running = manager.processes().get(name)
-    if running is not None and running.running:
-        return _origin(running.ready_url)
+    running = find_server(manager, name)
+    if running is not None:
+        return running
     port = manager.free_port()
     command = [sys.executable, "-m", "stepworks.serving.split", "--port", str(port)]
     ready_url = f"http://127.0.0.1:{port}/-/split"

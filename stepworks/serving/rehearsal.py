@@ -15,23 +15,15 @@ from stepworks.report.documents import CanaryDocument, DeploymentDocument
 from stepworks.serving.deploy import server_process
 from stepworks.serving.launch import ServerPlan, start_servers
 from stepworks.serving.manifest import MODEL_FILE, OUTPUT, SAMPLES_FILE, read_package, write_manifest
-from stepworks.serving.rollout.judge import Judge, ThresholdJudge
-from stepworks.serving.rollout.local import LocalArm, LocalBackend
+from stepworks.serving.rollout.deployment import roll_out_arms
+from stepworks.serving.rollout.judge import Judge
+from stepworks.serving.rollout.local import LocalArm
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import HttpProber, read_probes
-from stepworks.serving.rollout.rollout import roll_out
-from stepworks.serving.split_admin import read_split
+from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.processes import ProcessManager
 
 _CHECKED_REQUESTS = 20
-
-
-class RehearsalBackend(LocalBackend):
-    """Never ends the version that serves, whatever the judge says."""
-
-    def promote(self) -> None:
-        """Take the traffic from the broken version again; that it came so far is an error of the judge."""
-        self.set_percent(0)
 
 
 def rehearse_roll_back(
@@ -65,27 +57,17 @@ def rehearse_roll_back(
             expected="a promoted version",
             what_to_do="Roll a version out first.",
         )
-    broken = f"{service}.rehearsal"
+    stable = LocalArm(version, server_process(service, version), stable_url, package)
+    broken_version = f"{version}-broken"
+    process = server_process(service, broken_version)
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         try:
             broken_package = break_package(package, Path(folder) / "package")
-            urls = start_servers(manager, [ServerPlan(broken, broken_package, service)])
-            backend = RehearsalBackend(
-                manager,
-                service,
-                deployment.url,
-                LocalArm(version, server_process(service, version), stable_url),
-                LocalArm(f"{version}-broken", broken, urls[broken]),
-            )
-            with HttpProber(deployment.url, service, read_probes(broken_package, package)) as prober:
-                document = roll_out(
-                    backend, judge or ThresholdJudge(), policy or RolloutPolicy(), prober, rehearsal=True
-                )
-            if document.outcome != "rolled_back":
-                backend.roll_back()
+            url = start_servers(manager, [ServerPlan(process, broken_package, service)])[process]
+            broken = LocalArm(broken_version, process, url, broken_package)
+            document = roll_out_arms(manager, deployment, stable, broken, judge=judge, policy=policy, rehearsal=True)
         finally:
-            with contextlib.suppress(NotFoundError):
-                manager.stop(broken)
+            _take_out(manager, deployment, stable, process)
     require_roll_back(document)
     _require_stable_alone(deployment)
     return document
@@ -130,6 +112,15 @@ def require_roll_back(document: CanaryDocument) -> None:
             expected="rolled_back",
             what_to_do="Make the judge stricter: it lets a model pass whose every answer is wrong.",
         )
+
+
+def _take_out(manager: ProcessManager, deployment: DeploymentDocument, stable: LocalArm, broken: str) -> None:
+    """Give all traffic to the stable version, whatever the judge said, and end the broken one."""
+    try:
+        change_split(deployment.url, SplitSettings(stable=stable.url))
+    finally:
+        with contextlib.suppress(NotFoundError):
+            manager.stop(broken)
 
 
 def _require_stable_alone(deployment: DeploymentDocument) -> None:

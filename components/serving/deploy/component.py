@@ -27,10 +27,9 @@ def deploy(
     from stepworks.registry.registry import Registry
     from stepworks.report.documents import RegistrationDocument, VerdictDocument
     from stepworks.serving import deploy as serving
-    from stepworks.supervisor.client import local_path
 
     registered = RegistrationDocument.read(registration.path)
-    models = Registry(local_path(registry))
+    models = Registry(registry)
     candidate = models.get(registered.name, registered.version)
     serving.require_same_package(Path(package.path), candidate)
     verdict_document = VerdictDocument.read(verdict.path)

@@ -26,19 +26,13 @@ def roll_out_canary(
     """
     from pathlib import Path
 
-    from stepworks.registry.registry import CHAMPION, Registry
     from stepworks.report.documents import DeploymentDocument, RegistrationDocument
     from stepworks.report.page import write_page
-    from stepworks.serving import deploy as serving
-    from stepworks.supervisor.client import local_path
+    from stepworks.serving.rollout import deployment as rollout
 
     deployed = DeploymentDocument.read(deployment.path)
     registered = RegistrationDocument.read(registration.path)
-    models = Registry(local_path(registry))
-    version = deployed.stable_version
-    stable = None if version is None else models.get(registered.name, int(version)).directory
-    document = serving.roll_out_deployment(deployed, Path(package.path), stable)
+    document = rollout.roll_out_deployment(deployed, Path(package.path), registered, registry)
     document.write(canary.path)
     write_page(page.path, f"Canary of {deployed.service}", document)
-    serving.require_promotion(document)
-    models.set_alias(registered.name, CHAMPION, registered.version)
+    rollout.require_promotion(document)

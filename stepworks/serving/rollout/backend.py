@@ -43,7 +43,7 @@ class TrafficBackend(Protocol):
         ...
 
     def promote(self) -> None:
-        """Make the candidate the stable version, and end the old one."""
+        """Make the candidate the stable version. The old one stays up, so that all can still be rolled back."""
         ...
 
     def roll_back(self) -> None:

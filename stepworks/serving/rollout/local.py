@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from stepworks.errors import NotFoundError
 from stepworks.report.documents import CanaryArm
@@ -14,11 +15,12 @@ from stepworks.supervisor.processes import ProcessManager
 
 @dataclass(frozen=True)
 class LocalArm:
-    """One version: its name, the name of its process, and the address of its server."""
+    """One version: its name, the name of its process, the address of its server, and the package it serves."""
 
     version: str
     process: str
     url: str
+    package: Path
 
 
 class LocalBackend:
@@ -70,15 +72,12 @@ class LocalBackend:
         return Traffic(None if self._stable is None else _arm(arms["stable"]), _arm(arms["candidate"]))
 
     def promote(self) -> None:
-        """Make the candidate the stable version, and end the old one's server.
+        """Make the candidate the stable version of the split. The old one's server stays up.
 
         Raises:
             ServingError: The split does not answer.
-            ResourceError: The supervisor does not answer.
         """
         change_split(self._url, SplitSettings(stable=self._candidate.url))
-        if self._stable is not None:
-            self._end(self._stable)
 
     def roll_back(self) -> None:
         """Give all traffic to the stable version, and end the candidate's server.
@@ -90,11 +89,8 @@ class LocalBackend:
         try:
             change_split(self._url, SplitSettings(stable=None if self._stable is None else self._stable.url))
         finally:
-            self._end(self._candidate)
-
-    def _end(self, arm: LocalArm) -> None:
-        with contextlib.suppress(NotFoundError):  # It was ended before.
-            self._manager.stop(arm.process)
+            with contextlib.suppress(NotFoundError):  # It was ended before.
+                self._manager.stop(self._candidate.process)
 
 
 def _arm(counts: ArmCounts) -> CanaryArm:

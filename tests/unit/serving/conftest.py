@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import psutil
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from stepworks.data.transform_parameters import CategoricalFeature, NumericFeatu
 from stepworks.serving.package import build_package
 from stepworks.training.model_directory import save_model
 from stepworks.training.tabular import build_model
+from tests.processes import MARK, marked
 
 SETTINGS = {"hidden": [16, 8]}
 PARAMETERS = TransformParameters(
@@ -102,24 +102,9 @@ def champion_package(tmp_path_factory: pytest.TempPathFactory, raw_table: Path) 
     return folder / "package"
 
 
-def serving_processes() -> list[str]:
-    """The command lines of the servers and splits that run below this process, however deep."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            command = process.cmdline()
-            if process.status() != psutil.STATUS_ZOMBIE and any(
-                part.startswith("stepworks.serving") for part in command
-            ):
-                found.append(" ".join(command))
-        except psutil.Error:
-            continue
-    return found
-
-
 @pytest.fixture
-def no_new_process() -> Iterator[Callable[[], list[str]]]:
-    """Fails the test if a server or a split is left that was not there before."""
-    before = set(serving_processes())
-    yield lambda: [command for command in serving_processes() if command not in before]
-    assert [command for command in serving_processes() if command not in before] == []
+def no_new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Fails the test if something that it started is left."""
+    monkeypatch.setenv(MARK, str(tmp_path))
+    yield lambda: [" ".join(process.cmdline()) for process in marked(tmp_path)]
+    assert marked(tmp_path) == []

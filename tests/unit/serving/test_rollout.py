@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from stepworks.errors import ServingError
 from stepworks.report.documents import CanaryArm, CanaryDocument, CanaryStage
-from stepworks.serving.deploy import require_promotion
 from stepworks.serving.rollout.backend import Traffic
+from stepworks.serving.rollout.deployment import require_promotion
 from stepworks.serving.rollout.judge import ThresholdJudge
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import ProbeResult

@@ -21,7 +21,6 @@ from stepworks.serving.check import largest_difference
 from stepworks.serving.client import V2Client, ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples
-from stepworks.serving.rehearsal import RehearsalBackend
 from stepworks.serving.rollout.judge import ThresholdJudge
 from stepworks.serving.rollout.local import LocalArm, LocalBackend
 from stepworks.serving.rollout.policy import RolloutPolicy
@@ -159,13 +158,14 @@ def start_mortal(supervisor: Supervisor, name: str) -> LocalArm:
     port = supervisor.free_port()
     url = f"http://127.0.0.1:{port}"
     supervisor.start(name, [sys.executable, "-m", "http.server", str(port)], ready_url=url)
-    return LocalArm("2", name, url)
+    return LocalArm("2", name, url, Path("no package"))
 
 
 def test_a_candidate_that_dies_is_rolled_back(urls: dict[str, str], supervisor: Supervisor, package: Path) -> None:
     candidate = start_mortal(supervisor, "candidate")
     os.kill(supervisor.processes()["candidate"].pid, signal.SIGKILL)
-    backend = LocalBackend(supervisor, "flights", urls["split"], LocalArm("1", "server", urls["server"]), candidate)
+    stable = LocalArm("1", "server", urls["server"], package)
+    backend = LocalBackend(supervisor, "flights", urls["split"], stable, candidate)
     with HttpProber(urls["split"], "flights", read_probes(package, package)) as prober:
         document = roll_out(backend, ThresholdJudge(), RolloutPolicy(), prober)
     assert (document.outcome, document.stages[0].percent) == ("rolled_back", 5)
@@ -176,17 +176,13 @@ def test_a_candidate_that_dies_is_rolled_back(urls: dict[str, str], supervisor: 
     assert sorted(supervisor.processes()) == ["server", "split"]
 
 
-def test_promoting_ends_the_old_version_but_a_rehearsal_never_does(
-    urls: dict[str, str], supervisor: Supervisor
-) -> None:
+def test_promoting_leaves_the_old_server_up(urls: dict[str, str], supervisor: Supervisor, package: Path) -> None:
     old = start_mortal(supervisor, "old")
-    new = LocalArm("2", "server", urls["server"])
-    RehearsalBackend(supervisor, "flights", urls["split"], old, new).promote()
-    assert "old" in supervisor.processes()
-    assert read_split(urls["split"]).settings.percent == 0
-    LocalBackend(supervisor, "flights", urls["split"], old, new).promote()
-    assert "old" not in supervisor.processes()
+    backend = LocalBackend(supervisor, "flights", urls["split"], old, LocalArm("2", "server", urls["server"], package))
+    backend.promote()
     assert read_split(urls["split"]).settings == SplitSettings(stable=urls["server"])
+    assert supervisor.processes()["old"].running, "until the registry names the new one, all can be rolled back"
+    supervisor.stop("old")
 
 
 def test_a_dead_arm_is_an_error_of_that_arm(urls: dict[str, str], supervisor: Supervisor, package: Path) -> None:
