@@ -31,15 +31,11 @@ def compare(
     from pathlib import Path
 
     from stepworks.evaluation.baseline import historical_rate
-    from stepworks.evaluation.compare import BASELINE, champion_reference, compare
+    from stepworks.evaluation.compare import BASELINE, compare
     from stepworks.evaluation.predictions import read_predictions
-    from stepworks.registry.registry import Registry
-    from stepworks.serving.predict import predict_package
-    from stepworks.supervisor.client import local_path
+    from stepworks.serving.champion import champion_predictions
 
     rows = Path(test.path)
     references = {BASELINE: historical_rate(Path(train.path), rows, baseline_keys, target)}
-    champion = Registry(local_path(registry)).champion(model_name)
-    if champion:
-        references[champion_reference(champion.version)] = predict_package(champion.directory, rows, target)
+    references |= champion_predictions(registry, model_name, rows, target)
     compare(read_predictions(Path(predictions.path)), references).write(comparison.path)

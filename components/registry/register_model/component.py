@@ -21,20 +21,8 @@ def register_model(
     """
     from pathlib import Path
 
-    from stepworks.registry.admission import require_pass
-    from stepworks.registry.registry import Metadata, Registry
-    from stepworks.report.documents import RegistrationDocument, VerdictDocument
-    from stepworks.serving.manifest import read_package
-    from stepworks.supervisor.client import local_path
+    from stepworks.report.documents import VerdictDocument
+    from stepworks.serving.registration import register_package
 
-    require_pass(VerdictDocument.read(verdict.path), "register the model")
-    source = Path(package.path)
-    metadata = Metadata(run=run, created_by="registry/register_model")
-    model = Registry(local_path(registry)).register(name, source, read_package(source).digest, metadata)
-    RegistrationDocument(
-        name=model.name,
-        version=model.version,
-        uri=str(model.directory),
-        digest=model.digest,
-        already_registered=model.already_registered,
-    ).write(registration.path)
+    judged = VerdictDocument.read(verdict.path)
+    register_package(registry, name, Path(package.path), judged, run).write(registration.path)

@@ -13,6 +13,7 @@ from stepworks.errors import NotFoundError, ParameterError, RegistryError, Resou
 from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import Metadata, Registry
 from stepworks.report.documents import VerdictDocument
+from stepworks.supervisor.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -154,3 +155,11 @@ def test_only_a_pass_passes(verdict: str) -> None:
     require_pass(VerdictDocument(verdict="pass", reason="better", rules=[]), "register the model")
     with pytest.raises(RegistryError, match=f"(?s)does not let this run register the model.*{verdict}: too few rows"):
         require_pass(VerdictDocument(verdict=verdict, reason="too few rows", rules=[]), "register the model")
+
+
+def test_a_claims_mount_path_is_resolved(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Supervisor(tmp_path / "logs", {"/mnt/registry": tmp_path / "claim"}) as supervisor:
+        for name, value in supervisor.environment().items():
+            monkeypatch.setenv(name, value)
+        model = Registry("/mnt/registry/team").register("flights", package, "d", metadata())
+    assert model.directory == tmp_path / "claim" / "team" / "flights" / "1" / "package"

@@ -15,11 +15,15 @@ import torch
 
 from stepworks.data.transform import apply_transform
 from stepworks.data.transform_parameters import CategoricalFeature, TransformParameters
-from stepworks.errors import DataError, NotFoundError, ResourceError, ServingError
+from stepworks.errors import DataError, NotFoundError, RegistryError, ResourceError, ServingError
+from stepworks.registry.registry import CHAMPION, Metadata, Registry
+from stepworks.report.documents import VerdictDocument
+from stepworks.serving.champion import champion_predictions
 from stepworks.serving.graph import build_graph
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from stepworks.serving.package import build_package, choose_rows
 from stepworks.serving.predict import predict_package
+from stepworks.serving.registration import register_package
 from stepworks.serving.session import load_session, predict_rows
 from stepworks.training.predict import predict
 
@@ -136,6 +140,37 @@ def test_what_is_no_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(ServingError, match="is not a manifest"):
         read_package(tmp_path)
+
+
+def test_a_package_enters_the_registry_by_the_gate_and_under_its_own_digest(package: Path, tmp_path: Path) -> None:
+    passed = VerdictDocument(verdict="pass", reason="better", rules=[])
+    copy = Path(shutil.copytree(package, tmp_path / "copy"))
+    registered = register_package(tmp_path / "registry", "flights", copy, passed, "run-1")
+    assert (registered.version, registered.digest) == (1, read_package(package).digest)
+    assert read_package(Path(registered.uri)) == read_package(package)
+    again = register_package(tmp_path / "registry", "flights", copy, passed, "run-1")
+    assert again == registered.model_copy(update={"already_registered": True})
+    failed = VerdictDocument(verdict="insufficient_data", reason="too few rows", rules=[])
+    with pytest.raises(RegistryError, match=r"(?s)does not let this run register the model.*too few rows"):
+        register_package(tmp_path / "registry", "flights", copy, failed, "run-2")
+    (copy / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ServingError, match=r"missing or changed: model\.onnx"):
+        register_package(tmp_path / "registry", "flights", copy, passed, "run-3")
+    assert [path.name for path in (tmp_path / "registry" / "flights").iterdir()] == ["1"]
+
+
+def test_the_champion_is_asked_where_there_is_one(
+    package: Path, champion_package: Path, raw_table: Path, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path)
+    assert champion_predictions(tmp_path, "flights", raw_table, "late") == {}
+    for made, run in ((package, "1"), (champion_package, "2")):
+        registry.register("flights", made, read_package(made).digest, Metadata(run=run, created_by="test"))
+    assert champion_predictions(tmp_path, "flights", raw_table, "late") == {}, "registered is not champion"
+    registry.set_alias("flights", CHAMPION, 2)
+    found = champion_predictions(tmp_path, "flights", raw_table, "late")
+    assert list(found) == ["champion 2"]
+    assert found["champion 2"].equals(predict_package(champion_package, raw_table, "late"))
 
 
 @pytest.mark.parametrize("content", ["{", '{"rows": [], "probabilities": []}', '{"rows": [{}], "probabilities": []}'])
