@@ -11,6 +11,7 @@ from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
 
 from stepworks.serving.manifest import InputTensor, Manifest
+from stepworks.serving.tensors import tensor
 
 
 class OnnxModel(Model):  # type: ignore[misc]
@@ -74,10 +75,10 @@ def _array(given: InferInput, wanted: InputTensor) -> npt.NDArray[Any]:
             return array.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{expected}, received {given.datatype} of shape {given.shape}: {error}.") from error
-    return np.array([[_text(value)] for value in array[:, 0]], dtype=np.object_).reshape(-1, 1)
+    return tensor(map(_text, array[:, 0]), wanted)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
     if value is None:
-        return ""
+        return None
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from stepworks.data.tables import read_table
-from stepworks.serving.manifest import InputTensor, read_package
+from stepworks.serving.manifest import read_package
 from stepworks.serving.session import load_session
+from stepworks.serving.tensors import tensor
 
 ROWS_AT_ONCE = 65_536
+
+_TYPES = {"FP32": pl.Float32, "BYTES": pl.String}
 
 
 def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
@@ -33,11 +34,12 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
         DataError: The table cannot be read, or lacks a column.
     """
     manifest = read_package(package)
-    frame = read_table(table, ["row_id", *(tensor.name for tensor in manifest.inputs), target])
+    frame = read_table(table, ["row_id", *(each.name for each in manifest.inputs), target])
+    raw = frame.select(pl.col(each.name).cast(_TYPES[each.datatype]) for each in manifest.inputs)
     session = load_session(package, threads=0)
     answers = [
-        session.run(None, {tensor.name: _column(part[tensor.name], tensor) for tensor in manifest.inputs})[0]
-        for part in frame.iter_slices(ROWS_AT_ONCE)
+        session.run(None, {each.name: tensor(part[each.name], each) for each in manifest.inputs})[0]
+        for part in raw.iter_slices(ROWS_AT_ONCE)
     ]
     return pl.DataFrame(
         {
@@ -46,9 +48,3 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
             "probability": np.concatenate(answers)[:, 0].astype(np.float64) if answers else np.empty(0),
         }
     )
-
-
-def _column(values: pl.Series, tensor: InputTensor) -> npt.NDArray[Any]:
-    if tensor.datatype == "FP32":
-        return values.cast(pl.Float32).fill_null(float("nan")).to_numpy().reshape(-1, 1)
-    return np.array(values.cast(pl.String).fill_null("").to_list(), dtype=np.object_).reshape(-1, 1)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from stepworks.errors import ServingError
-from stepworks.serving.manifest import MODEL_FILE, InputTensor, Manifest, Row, read_package
+from stepworks.serving.manifest import MODEL_FILE, Manifest, Row, read_package
+from stepworks.serving.tensors import tensor
 
 
 def load_session(package: Path, threads: int = 1) -> Any:
@@ -55,33 +55,17 @@ def predict_rows(package: Path, rows: Sequence[Row]) -> list[float]:
 
 
 def tensors(manifest: Manifest, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
-    """The graph's inputs for raw rows: [rows, 1] float32 with NaN for missing, or texts with "" for missing.
+    """The graph's inputs for raw rows, by name.
 
     Raises:
         ServingError: A row lacks a column, or has a value of the wrong type.
     """
     try:
-        return {
-            tensor.name: np.array(
-                [[_plain(row[tensor.name], tensor)] for row in rows],
-                dtype=np.float32 if tensor.datatype == "FP32" else np.object_,
-            )
-            for tensor in manifest.inputs
-        }
-    except (KeyError, ValueError, TypeError) as error:
+        return {wanted.name: tensor([row[wanted.name] for row in rows], wanted) for wanted in manifest.inputs}
+    except (KeyError, TypeError) as error:
         raise ServingError(
             "A row does not fit the model's signature",
             received=f"{type(error).__name__}: {error}",
-            expected=", ".join(f"{tensor.name} ({tensor.datatype})" for tensor in manifest.inputs),
+            expected=", ".join(f"{wanted.name} ({wanted.datatype})" for wanted in manifest.inputs),
             what_to_do="Give every column in every row; None stands for missing.",
         ) from error
-
-
-def _plain(value: float | str | None, tensor: InputTensor) -> float | str:
-    if tensor.datatype == "FP32":
-        if isinstance(value, str):
-            raise TypeError(f"{tensor.name} is a text: {value!r}")
-        return float("nan") if value is None else float(value)
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{tensor.name} is not a text: {value!r}")
-    return value or ""

@@ -20,11 +20,12 @@ from stepworks.registry.registry import CHAMPION, Metadata, Registry
 from stepworks.report.documents import VerdictDocument
 from stepworks.serving.champion import champion_predictions
 from stepworks.serving.graph import build_graph
-from stepworks.serving.manifest import Samples, read_package, write_manifest
+from stepworks.serving.manifest import InputTensor, Samples, read_package, write_manifest
 from stepworks.serving.package import build_package, choose_rows
 from stepworks.serving.predict import predict_package
 from stepworks.serving.registration import register_package
 from stepworks.serving.session import load_session, predict_rows
+from stepworks.serving.tensors import tensor
 from stepworks.training.predict import predict
 
 
@@ -191,6 +192,20 @@ def test_unusable_samples_are_named(tmp_path: Path, content: str) -> None:
 def test_a_row_that_does_not_fit_is_refused(package: Path, row: dict[str, float | str | None]) -> None:
     with pytest.raises(ServingError, match=r"(?s)does not fit the model's signature.*origin"):
         predict_rows(package, [row])
+
+
+def test_missing_values_are_nan_and_the_empty_text() -> None:
+    numbers = tensor([1, None, 2.5], InputTensor(name="distance", datatype="FP32"))
+    assert (numbers.dtype, numbers.shape) == (np.float32, (3, 1))
+    np.testing.assert_array_equal(numbers[:, 0], [1.0, np.nan, 2.5])
+    assert tensor(["AA", None], InputTensor(name="carrier", datatype="BYTES")).tolist() == [["AA"], [""]]
+
+
+def test_a_text_that_looks_like_a_number_is_none() -> None:
+    with pytest.raises(TypeError, match=r"distance is a text: '1\.5'"):
+        tensor([1.0, "1.5"], InputTensor(name="distance", datatype="FP32"))
+    with pytest.raises(TypeError, match="carrier is not a text: 7"):
+        tensor(["AA", 7], InputTensor(name="carrier", datatype="BYTES"))
 
 
 def test_an_empty_text_cannot_be_a_category(parameters: TransformParameters) -> None:
