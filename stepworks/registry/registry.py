@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepworks.errors import NotFoundError, ParameterError, RegistryError, ResourceError
 from stepworks.files import write_atomically
@@ -48,14 +48,12 @@ class Metadata(BaseModel):
     Attributes:
         run: The id of the run that made it.
         created_by: What registered it, for example a pipeline's name.
-        metrics: What was measured of it, by name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     created_by: str
-    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 class _Record(BaseModel):

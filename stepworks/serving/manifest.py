@@ -36,13 +36,12 @@ class InputTensor(_Part):
 
     Attributes:
         name: The column's name.
-        datatype: Its type in the Open Inference Protocol. Every number is FP32, integers too.
-        optional: Whether a value may be missing: NaN (in JSON, null) for FP32, the empty string for BYTES.
+        datatype: Its type in the Open Inference Protocol. Every number is FP32, integers too. A value may be
+            missing: NaN (in JSON, null) for FP32, the empty string for BYTES.
     """
 
     name: str
     datatype: Literal["FP32", "BYTES"]
-    optional: bool = True
 
 
 class OutputTensor(_Part):
@@ -59,7 +58,6 @@ class Manifest(_Part):
         format: The version of this format.
         inputs: The raw columns, in the graph's order.
         output: The answer.
-        samples: The file of recorded samples.
         files: The SHA-256 digest of each file of the package, by its name.
         digest: The SHA-256 digest of all the above; it identifies the package.
     """
@@ -67,7 +65,6 @@ class Manifest(_Part):
     format: Literal[1] = 1
     inputs: tuple[InputTensor, ...]
     output: OutputTensor = OutputTensor()
-    samples: str = SAMPLES_FILE
     files: dict[str, str]
     digest: str
 

@@ -30,7 +30,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def metadata(run: str = "run-1") -> Metadata:
-    return Metadata(run=run, created_by="test", metrics={"auc": 0.687})
+    return Metadata(run=run, created_by="test")
 
 
 def test_a_registered_version_is_a_copy_with_its_origin(registry: Registry, package: Path) -> None:
