@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stepworks.errors import StepworksError
-from stepworks.serving.server import listen
+from stepworks.serving.server import GRACE_SECONDS, listen
 from stepworks.serving.split_admin import ADMIN_PATH, ARM_HEADER, ArmCounts, ArmName, SplitSettings, SplitState
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -173,7 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with listen(options.host, options.port) as listener:
-            config = uvicorn.Config(application(), log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+            config = uvicorn.Config(
+                application(), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+            )
             uvicorn.Server(config).run(sockets=[listener])
     except StepworksError as error:
         sys.stderr.write(f"{error}\n")

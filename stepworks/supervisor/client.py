@@ -13,10 +13,10 @@ from typing import Any
 from stepworks.errors import ResourceError
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from stepworks.supervisor.control import error_from_json, process_from_json
+from stepworks.supervisor.loopback import direct
 from stepworks.supervisor.processes import ManagedProcess
 
 _REQUEST_SECONDS = 30.0
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class SupervisorClient:
@@ -80,7 +80,7 @@ class SupervisorClient:
             f"{self._address}/{action}", data=None if body is None else json.dumps(body).encode()
         )
         try:
-            with _DIRECT.open(request, timeout=timeout_seconds) as answer:
+            with direct.open(request, timeout=timeout_seconds) as answer:
                 content: dict[str, Any] = json.load(answer)
                 return content
         except urllib.error.HTTPError as error:

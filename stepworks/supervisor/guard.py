@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterable
 
 GRACE_SECONDS = 5.0
+"""How long a process may take to end by itself after SIGTERM, before it is killed; the supervisor's, too."""
+
 _POLL_SECONDS = 0.05
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Protocol
 
 from stepworks.errors import ResourceError, ServingError
 from stepworks.files import read_tail
+from stepworks.supervisor.loopback import direct
 
 _POLL_SECONDS = 0.05
 _PROBE_TIMEOUT_SECONDS = 2.0
 _SWEEP_SECONDS = 0.5
 _LOG_TAIL_LINES = 15
-# Loopback is never behind the proxy that the environment may name.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ def log_tail(log: Path) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        with _DIRECT.open(url, timeout=_PROBE_TIMEOUT_SECONDS) as answer:
+        with direct.open(url, timeout=_PROBE_TIMEOUT_SECONDS) as answer:
             return int(answer.status) == 200
     except (urllib.error.URLError, OSError, ValueError):
         return False

@@ -19,10 +19,8 @@ from typing import IO, Self
 from stepworks.errors import NotFoundError, ParameterError, ResourceError, ServingError
 from stepworks.supervisor import ENVIRONMENT_VARIABLE, guard
 from stepworks.supervisor.control import ControlEndpoint
+from stepworks.supervisor.guard import GRACE_SECONDS
 from stepworks.supervisor.processes import ManagedProcess, ProcessGroup
-
-GRACE_SECONDS = 5.0
-"""How long a process may take to end by itself after SIGTERM, before it is killed."""
 
 READY_TIMEOUT_SECONDS = 60.0
 """How long a process may take to become ready, unless `start` is told otherwise."""

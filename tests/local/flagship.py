@@ -1,12 +1,12 @@
 """Running the flagship through the command, as a user does."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from stepworks.report.run_record import RunRecord
+from tests.processes import environment_with
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def run_flagship(home: Path, *options: str) -> Ended:
     before = set(home.glob("runs/*"))
     ended = subprocess.run(
         [sys.executable, "-m", "stepworks", "run", "tabular_train_and_deploy", "--home", str(home), *options],
-        env={**os.environ, "STEPWORKS_TEST_MARK": str(home)},
+        env=environment_with(home),
         capture_output=True,
         text=True,
         check=False,

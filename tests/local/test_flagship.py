@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stepworks.registry.registry import Registry
@@ -25,6 +24,7 @@ from stepworks.report.documents import (
 )
 from tests.browser import Tab, assert_report_is_right
 from tests.local.flagship import Ended, run_flagship
+from tests.processes import marked, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -38,17 +38,6 @@ def document(ended: Ended, name: str) -> Document:
     (path,) = ended.folder.glob(f"artifacts/*/*/{name}")
     found = find_document(path)
     assert found
-    return found
-
-
-def left_behind(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("STEPWORKS_TEST_MARK") == str(home):
-                found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 
@@ -129,7 +118,7 @@ def test_the_server_that_was_kept_answers_and_nothing_else_is_left(second: Ended
     assert told
     url, process = told[1], int(told[2])
     try:
-        assert {each.pid for each in left_behind(home)} == {process}
+        assert {each.pid for each in marked(home)} == {process}
         package = home / "claims" / "registry" / "late-flights" / "2" / "package"
         asked = subprocess.run(
             [sys.executable, "-m", "stepworks", "ask", url, str(package), "--name", "late-flights", "--rows", "2"],
@@ -140,10 +129,7 @@ def test_the_server_that_was_kept_answers_and_nothing_else_is_left(second: Ended
         assert all(abs(float(answer) - float(recorded)) < 1e-5 for answer, recorded in answers)
     finally:
         os.kill(process, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while left_behind(home):
-        assert time.monotonic() < deadline, "the kept server did not end"
-        time.sleep(0.1)
+    wait_for(lambda: not marked(home))
 
 
 def test_a_model_is_served_again_from_the_registry_and_a_used_port_is_told(first: Ended, home: Path) -> None:

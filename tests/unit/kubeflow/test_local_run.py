@@ -2,11 +2,9 @@
 
 import inspect
 import io
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from stepworks.errors import ResourceError, StepFailedError
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.report.run_record import RunRecord
+from tests.processes import environment_with, marked, wait_for
 
 Make = Callable[[str], Pipeline]
 
@@ -332,7 +331,7 @@ def test_an_ended_run_leaves_no_process(
     mark = f"{tmp_path}"
     process = subprocess.Popen(
         [sys.executable, "-m", "stepworks", "run", str(write_pipeline(SLEEPING)), "--home", str(tmp_path / "home")],
-        env={**os.environ, "STEPWORKS_TEST_MARK": mark},
+        env=environment_with(mark),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -341,21 +340,3 @@ def test_an_ended_run_leaves_no_process(
     process.send_signal(number)
     assert process.wait(timeout=30) == exit_code
     wait_for(lambda: not marked(mark))
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("STEPWORKS_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what the test waits for did not come"
-        time.sleep(0.05)

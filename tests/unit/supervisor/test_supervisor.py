@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +16,7 @@ from stepworks.errors import NotFoundError, ParameterError, ResourceError, Servi
 from stepworks.supervisor import ENVIRONMENT_VARIABLE, guard
 from stepworks.supervisor.client import SupervisorClient, local_path
 from stepworks.supervisor.supervisor import Supervisor
+from tests.processes import alive, wait_for
 
 SERVER = """
 import http.server, os, subprocess, sys
@@ -45,20 +45,6 @@ def start(manager: Supervisor | SupervisorClient, name: str = "greeter", code: s
     assert alive(process.pid)
     assert alive(child)
     return [process.pid, child]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture
