@@ -75,7 +75,7 @@ class _Record(BaseModel):
                 f"The registry's file {path} cannot be read",
                 received=str(error),
                 expected="what the registry wrote",
-                what_to_do=f"Restore the file, or remove the version {path.parent}.",
+                what_to_do=f"Restore the file; or give its aliases to another version, then remove {path.parent}.",
             ) from error
 
 
@@ -150,7 +150,7 @@ class Registry:
                 finished = Path(incoming) / "version"
                 shutil.copytree(package, finished / PACKAGE)
                 write_atomically(finished / METADATA_FILE, record.model_dump_json(indent=1).encode() + b"\n")
-                version = _claim(folder, finished)
+                version = _claim(folder, finished, after=max(self._aliases(name).values(), default=0))
         return self.get(name, version)
 
     def get(self, name: str, version: int) -> RegisteredModel:
@@ -219,9 +219,12 @@ class Registry:
         return self._folder / name
 
 
-def _claim(folder: Path, finished: Path) -> int:
-    """Rename a finished version to the next free number; whoever is second takes the one after."""
-    version = max(_version_numbers(folder), default=0) + 1
+def _claim(folder: Path, finished: Path, *, after: int) -> int:
+    """Rename a finished version to the next free number; whoever is second takes the one after.
+
+    A number that an alias names is never given again, though its version was removed: the alias would follow.
+    """
+    version = max([after, *_version_numbers(folder)]) + 1
     while True:
         try:
             finished.rename(folder / str(version))

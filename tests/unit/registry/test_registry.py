@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ def test_a_registered_version_is_a_copy_with_its_origin(registry: Registry, pack
     assert found == model
     assert (found.directory / "weights" / "w").read_bytes() == b"\x00\x01"
     assert (found.digest, found.metadata, found.already_registered) == ("d1", metadata(), False)
+
+
+def test_a_number_that_an_alias_names_is_not_given_again(registry: Registry, package: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        registry.register("flights", package, f"d{number}", metadata(f"run-{number}"))
+    registry.set_alias("flights", "champion", 2)
+    shutil.rmtree(tmp_path / "registry" / "flights" / "2")
+    assert registry.register("flights", package, "d3", metadata("run-3")).version == 3
 
 
 def test_versions_count_up_and_a_retry_gets_its_own(registry: Registry, package: Path) -> None:
