@@ -57,13 +57,14 @@ def run(
     _collect_garbage_again()
     try:
         run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, SystemExit) as error:
         notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"\nInterrupted: everything that this command started was ended.\n{notes}")
-        raise typer.Exit(130) from error
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
+        raise typer.Exit(code) from error
 
 
-@app.command("compile")
+@app.command("compile", short_help="Compile pipelines to IR YAML.")
 def compile_(
     pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to compile; all when none is named.")] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Compile for this target only.")] = None,
@@ -77,24 +78,24 @@ def compile_(
     compile_pipelines(pipeline or [], target or [], targets, output, check=check)
 
 
-@app.command()
+@app.command(short_help="Serve a packaged model until Ctrl-C.")
 def serve(
     model_directory: Annotated[Path, typer.Argument(help="A packaged model: the output of package_model.")],
     name: Annotated[str, typer.Option(help="The name that the model answers to.")] = "model",
-    port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port, on this machine only; 0: a free one.")] = 8080,
 ) -> None:
     """Serve a packaged model by the Open Inference Protocol (V2, REST), until Ctrl-C."""
-    from stepworks.serving.server import main as serve_model
+    from stepworks.serving.server import serve as serve_model
 
     _collect_garbage_again()
-    sys.exit(serve_model(["--model-directory", str(model_directory), "--model-name", name, "--port", str(port)]))
+    serve_model(model_directory, name, "127.0.0.1", port)
 
 
-@app.command()
+@app.command(short_help="Ask a served model for recorded rows.")
 def ask(
     url: Annotated[str, typer.Argument(help="Where the model is served, for example http://127.0.0.1:8080.")],
     model_directory: Annotated[Path, typer.Argument(help="The packaged model; its recorded rows are sent.")],
-    name: Annotated[str, typer.Option(help="The name that the model answers to.")] = "model",
+    name: Annotated[str | None, typer.Option(help="The model's name, where the server has several.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="How many recorded rows to send.")] = 3,
 ) -> None:
     """Send recorded rows of a packaged model to a server, and show the answers beside the expected ones."""

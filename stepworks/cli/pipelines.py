@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
-from stepworks.report.wording import clipped
 
 
 def show_pipelines() -> None:
@@ -28,8 +27,8 @@ def show_pipeline(name: str) -> None:
     console.print(f"{pipeline.name} {pipeline.version}: {pipeline.summary}\n", highlight=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("Parameter", "Type", "Default"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for parameter in pipeline.parameters().values():
         default = "(must be given)" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
-        table.add_row(parameter.name, getattr(parameter.annotation, "__name__", ""), clipped(default, 60))
+        table.add_row(parameter.name, getattr(parameter.annotation, "__name__", ""), default)
     console.print(table, highlight=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from stepworks.cli.summary import command_name, show_summary
+from stepworks.cli.summary import command_name, quoted, show_summary
 from stepworks.errors import StepworksError, UserError
 from stepworks.kubeflow.local.arguments import parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
@@ -39,7 +39,7 @@ def run_locally(
         except BaseException as error:
             error.add_note(_told_report(run))
             raise
-        show_summary(run, run.write_report(), stream)
+        show_summary(run, run.write_report(), stream, keep_serving=keep_serving)
         for deployment in run.documents_of(DeploymentDocument):
             _ask_once(deployment, stream)
             if keep_serving:
@@ -93,6 +93,6 @@ def _leave_serving(run: LocalRun, deployment: DeploymentDocument, stream: TextIO
     url = process.ready_url.partition("/v2/")[0]
     stream.write(
         f"{deployment.service} stays up at {url} (process {process.pid}).\n"
-        f"Ask it:   {command_name()} ask {url} {deployment.model_directory} --name {deployment.service}\n"
+        f"Ask it:   {command_name()} ask {url} {quoted(deployment.model_directory)} --name {deployment.service}\n"
         f"Stop it:  kill {process.pid}\n"
     )

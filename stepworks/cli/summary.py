@@ -19,8 +19,8 @@ from stepworks.report.documents import (
 from stepworks.report.wording import clipped, duration, interval, metric_name, number, signed
 
 
-def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
-    """Print the metrics and what became of the model, and name the report."""
+def show_summary(run: LocalRun, report: Path, stream: TextIO, *, keep_serving: bool) -> None:
+    """Print the metrics and what became of the model, name the report, and say how to serve the model again."""
     lines = []
     for evaluation in run.documents_of(EvaluationDocument):
         lines += ["", *_metric_lines(evaluation, run.documents_of(ComparisonDocument)), ""]
@@ -34,8 +34,8 @@ def show_summary(run: LocalRun, report: Path, stream: TextIO) -> None:
         for name, value in step.values.items()
     ]
     lines += ["", f"The run took {duration(run.seconds)}. Its report: {report.as_uri()}"]
-    for deployment in run.documents_of(DeploymentDocument):
-        model = _shortest(Path(deployment.model_directory))
+    for deployment in [] if keep_serving else run.documents_of(DeploymentDocument):
+        model = quoted(deployment.model_directory)
         lines += [
             f"Serve the model again:  {command_name()} serve {model}",
             f"and ask it:             {command_name()} ask http://127.0.0.1:8080 {model}",
@@ -67,6 +67,7 @@ def _metric_lines(evaluation: EvaluationDocument, comparisons: list[ComparisonDo
     return [f"{name:<{width}}  {value:>8}  {bounds:>19}" for name, value, bounds in rows]
 
 
-def _shortest(path: Path) -> Path:
-    """The path from here where it is below this folder, so that a command can be read and copied."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def quoted(path: str) -> str:
+    """A path as it is written in a command: from here where it is below this folder, and quoted where it has to be."""
+    short = Path(path).relative_to(Path.cwd()) if Path(path).is_relative_to(Path.cwd()) else path
+    return shlex.quote(str(short))

@@ -102,7 +102,8 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
     Raises:
         UserError: A file is missing, stale or left over; the message shows the first differences.
     """
-    differences = [f"{path} (kept) is of no pipeline and target" for path in _left_over(compiled, folder, complete)]
+    left_over = [f"{path} (kept) is of no pipeline and target" for path in _left_over(compiled, folder, complete)]
+    differences = []
     for each in compiled:
         path = folder / each.path
         kept = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -114,12 +115,14 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
             )
             more = [f"... and {len(lines) - DIFFERENCE_LINES} more lines"] if len(lines) > DIFFERENCE_LINES else []
             differences.append("\n".join(lines[:DIFFERENCE_LINES] + more))
-    if differences:
+    if differences or left_over:
+        advice = ["Run: make compile, review the change, and commit it with the source."] if differences else []
+        advice += ["Delete what is left over."] if left_over else []
         raise UserError(
-            f"{len(differences)} compiled file(s) are not what the source compiles to",
-            received="\n" + "\n".join(differences),
+            f"{len(differences) + len(left_over)} compiled file(s) are not what the source compiles to",
+            received="\n" + "\n".join([*differences, *left_over]),
             expected="no difference",
-            what_to_do="Run: make compile, review the change, and commit it with the source. Delete what is left over.",
+            what_to_do=" ".join(advice),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from stepworks.errors import ServingError
+from stepworks.errors import ServingError, UserError
 from stepworks.serving.manifest import OUTPUT, Row
 
 TIMEOUT_SECONDS = 30.0
@@ -26,6 +26,13 @@ class V2Client:
     """
 
     def __init__(self, url: str, model_name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UserError(
+                "The server's address is no URL",
+                received=url,
+                expected="for example http://127.0.0.1:8080",
+                what_to_do="Write http:// before it.",
+            )
         self._path = f"/v2/models/{model_name}"
         # The environment may name a proxy, which is no use for a server on loopback or in the cluster.
         self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
@@ -49,6 +56,14 @@ class V2Client:
             inputs = _content(self._request("GET", self._path))["inputs"]
             self._signature = {each["name"]: each["datatype"] for each in inputs}
         return self._signature
+
+    def served_models(self) -> list[str]:
+        """The names of the models that the server serves.
+
+        Raises:
+            ServingError: The server does not answer.
+        """
+        return list(_content(self._request("GET", "/v2/models"))["models"])
 
     def send(self, rows: Sequence[Row]) -> httpx.Response:
         """Send raw rows in one request, and give the answer whatever its status.
@@ -113,6 +128,25 @@ def ask(url: str, model_name: str, rows: Sequence[Row]) -> list[float]:
     """
     with V2Client(url, model_name) as client:
         return client.ask(rows)
+
+
+def only_model(url: str) -> str:
+    """The name of the one model that a server serves.
+
+    Raises:
+        UserError: The server serves none, or several.
+        ServingError: The server does not answer.
+    """
+    with V2Client(url, "") as client:
+        names: list[str] = client.served_models()
+    if len(names) != 1:
+        raise UserError(
+            f"The server at {url} does not serve one model",
+            received=", ".join(names) or "none",
+            expected="one model",
+            what_to_do="Name the model with --name.",
+        )
+    return names[0]
 
 
 def _content(response: httpx.Response) -> Any:

@@ -42,14 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        with listen(options.host, options.port) as listener:
-            # What can be refused is refused before KServe's imports, which take seconds.
-            manifest = read_package(options.model_directory)
-            _serve(options.model_name, manifest, load_session(options.model_directory), listener)
+        serve(options.model_directory, options.model_name, options.host, options.port)
     except StepworksError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def serve(package: Path, model_name: str, host: str, port: int) -> None:
+    """Serve a package until a signal ends it. What can be refused is refused before KServe's imports.
+
+    Args:
+        package: The package's folder.
+        model_name: The model's name in the protocol's paths.
+        host: The address to listen on.
+        port: The TCP port; 0 for a free one.
+
+    Raises:
+        NotFoundError: There is no package.
+        ServingError: The package was changed.
+        ResourceError: The port is in use, or this user may not listen there.
+    """
+    with listen(host, port) as listener:
+        manifest = read_package(package)
+        _serve(model_name, manifest, load_session(package), listener)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -21,7 +21,7 @@ def test_the_step_that_the_readme_writes_runs_and_compiles(tmp_path: Path) -> No
         command_line = [sys.executable, "-m", "stepworks", *arguments, *options]
         printed.append(subprocess.run(command_line, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)
     assert "add-up gave Output: 4950" in printed[0]
-    assert (tmp_path / "compiled/my_pipeline/1.0.0/a100.yaml").exists()
+    assert (tmp_path / "my_compiled/my_pipeline/1.0.0/a100.yaml").exists()
 
 
 def test_every_page_that_is_linked_is_there() -> None:

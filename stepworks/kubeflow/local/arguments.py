@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -25,9 +26,15 @@ def parse_arguments(pipeline: Pipeline, assignments: Iterable[str]) -> dict[str,
     arguments: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
-        if not separator:
+        if not separator or not name:
             raise ParameterError(
                 "A parameter is not of the form name=value", received=assignment, what_to_do="Write -p name=value."
+            )
+        if name in arguments:
+            raise ParameterError(
+                f"The parameter {name} is given twice",
+                received=f"{arguments[name]!r} and {value!r}",
+                what_to_do="Give it once.",
             )
         if name not in parameters:
             raise ParameterError(
@@ -58,11 +65,11 @@ def _parse(name: str, value: str, annotation: Any) -> Any:
         if kind is bool:
             return _parse_bool(value)
         if kind in (int, float):
-            return kind(value)
+            return _parse_number(value, kind)
         if kind in (list, dict):
             return _parse_json(value, kind)
     except ValueError as error:
-        form = " in JSON" if kind in (list, dict) else ""
+        form = " in JSON" if kind in (list, dict) else ", a finite number" if kind is float else ""
         raise ParameterError(
             f"The parameter {name} has a value of the wrong type",
             received=repr(value),
@@ -70,6 +77,13 @@ def _parse(name: str, value: str, annotation: Any) -> Any:
             what_to_do=f"Correct -p {name}=…",
         ) from error
     return value
+
+
+def _parse_number(value: str, kind: type[int] | type[float]) -> int | float:
+    number = kind(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _parse_json(value: str, kind: type) -> Any:

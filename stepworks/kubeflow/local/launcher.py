@@ -41,7 +41,9 @@ class Launcher:
     Args:
         steps: The steps of the run; their states are kept up to date.
         logs: The folder of the log files.
+        temporary: The folder for what steps need for a moment; kfp's launcher leaves a folder a step.
         supervisor: Is named in each step's environment, and ends the steps if this process is killed.
+        on_begin: Called when an execution begins.
         on_end: Called when an execution has ended, with the path of each output artifact.
     """
 
@@ -49,13 +51,17 @@ class Launcher:
         self,
         steps: list[Step],
         logs: Path,
+        temporary: Path,
         supervisor: Supervisor,
+        *,
+        on_begin: Callable[[Step], None],
         on_end: Callable[[Step, Mapping[str, str]], None],
     ) -> None:
         self.steps = {(step.task, step.component): step for step in steps}
         self.logs = logs
         self.supervisor = supervisor
-        self.environment = {**supervisor.environment(), "PYTHONUNBUFFERED": "1"}
+        self.environment = {**supervisor.environment(), "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+        self.on_begin = on_begin
         self.on_end = on_end
         self._current = threading.local()  # kfp runs the iterations of a loop in threads
         self._lock = threading.RLock()  # a signal may come while the main thread holds it
@@ -67,6 +73,7 @@ class Launcher:
         step = self.steps[name, component]
         with self._lock:
             self._current.execution = _Execution(step, step.start())
+            self.on_begin(step)
 
     def task_ended(self, *, succeeded: bool, outputs: Mapping[str, Any]) -> None:
         """The calling thread's execution has ended, after its last attempt."""

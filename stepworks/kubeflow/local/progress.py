@@ -18,6 +18,10 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
+    def step_began(self, step: Step) -> None:
+        """A step begins."""
+        ...
+
     def step_ended(self, step: Step) -> None:
         """A step has ended, by whatever way."""
         ...
@@ -39,7 +43,7 @@ def open_progress(title: str, steps: list[Step], stream: TextIO) -> Progress:
 
 
 class PlainProgress:
-    """A line when the run starts, and a line when a step has ended."""
+    """A line when the run starts, when a step begins, and when it has ended."""
 
     def __init__(self, title: str, stream: TextIO) -> None:
         self.title = title
@@ -53,6 +57,10 @@ class PlainProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         return None
+
+    def step_began(self, step: Step) -> None:
+        """Tell of a step's begin."""
+        self._print(f"{MARKS[step.state]} {step.name}")
 
     def step_ended(self, step: Step) -> None:
         """Tell of a step's end."""

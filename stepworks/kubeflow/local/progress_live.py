@@ -36,6 +36,9 @@ class LiveProgress:
     ) -> None:
         self._live.stop()
 
+    def step_began(self, step: Step) -> None:
+        """Nothing to do: the tree is drawn from the steps."""
+
     def step_ended(self, step: Step) -> None:
         """Nothing to do: the tree is drawn from the steps."""
 

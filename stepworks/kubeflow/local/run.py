@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -163,7 +164,9 @@ def execute(run: LocalRun, stream: TextIO) -> None:
         progress.step_ended(step)
 
     logs = run.folder / "logs"
-    launcher = Launcher(run.steps, logs, run.supervisor, step_ended)
+    temporary = run.folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    launcher = Launcher(run.steps, logs, temporary, run.supervisor, on_begin=progress.step_began, on_end=step_ended)
     began = monotonic()
     trouble = None
     try:
@@ -183,6 +186,7 @@ def execute(run: LocalRun, stream: TextIO) -> None:
         raise
     finally:
         run.seconds = monotonic() - began
+        shutil.rmtree(temporary, ignore_errors=True)
     if trouble or run.failed_step:  # kfp itself goes on where an upstream failure is to be ignored
         run.state = "failed"
         raise _explain(run, trouble) from trouble
@@ -198,8 +202,8 @@ def _explain(run: LocalRun, trouble: Exception | None) -> StepFailedError:
             what_to_do=f"Read {run.folder / 'logs' / KFP_LOG}",
         )
     page = failed.error or "It left no message."
-    if isinstance(trouble, StepworksError):
-        page = f"{page}\n{trouble}"
+    if trouble and not isinstance(trouble, RuntimeError):  # a RuntimeError of kfp says only that the step failed
+        page = f"{page}\n{trouble if isinstance(trouble, StepworksError) else repr(trouble)}"
     log = run.folder / "logs" / (failed.log or KFP_LOG)
     return StepFailedError(f"The step {failed.name} failed\n\n{_indent(page)}\n\n  Its whole log: {log}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -111,7 +111,8 @@ def read_steps(pipeline_spec: Any) -> list[Step]:
     known = {step.name for step in steps}
     for step in steps:
         step.depends_on = [name for name in step.depends_on if name in known]
-    return _in_running_order(steps)
+    by_name = {step.name: step for step in steps}
+    return [by_name[name] for name in running_order({step.name: step.depends_on for step in steps})]
 
 
 def component_name(task_spec: Any) -> str:
@@ -128,13 +129,16 @@ def _walk(pipeline_spec: Any, dag: Any, outer: str) -> Iterator[Step]:
             yield Step(f"{outer}{name}", name, component_name(task), sorted(task.dependent_tasks))
 
 
-def _in_running_order(steps: list[Step]) -> list[Step]:
-    ordered: list[Step] = []
-    done: set[str] = set()
-    waiting = list(steps)
+def running_order(dependencies: Mapping[str, Collection[str]]) -> list[str]:
+    """Order tasks so that each comes after those that it waits for; of those that could be next, by name.
+
+    Args:
+        dependencies: For each task, the tasks that it waits for; those that are no key are left to the caller.
+    """
+    ordered: list[str] = []
+    waiting = sorted(dependencies)
     while waiting:
-        ready = [step for step in waiting if done.issuperset(step.depends_on)] or waiting
-        ordered.append(ready[0])
-        done.add(ready[0].name)
-        waiting.remove(ready[0])
+        ready = next((task for task in waiting if not any(each in waiting for each in dependencies[task])), waiting[0])
+        ordered.append(ready)
+        waiting.remove(ready)
     return ordered

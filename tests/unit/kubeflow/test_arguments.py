@@ -35,7 +35,8 @@ def tiny(make_pipeline: Callable[[str], Pipeline]) -> Pipeline:
     ],
 )
 def test_a_value_has_the_type_of_its_parameter(tiny: Pipeline, assignment: str, value: Any) -> None:
-    arguments = parse_arguments(tiny, ["needed=x", assignment])
+    needed = [] if assignment.startswith("needed=") else ["needed=x"]
+    arguments = parse_arguments(tiny, [*needed, assignment])
     assert arguments[assignment.partition("=")[0]] == value
     assert type(arguments[assignment.partition("=")[0]]) is type(value)
 
@@ -47,6 +48,10 @@ def test_a_value_has_the_type_of_its_parameter(tiny: Pipeline, assignment: str, 
         (["needed=x", "epochs=3"], "no parameter epochs"),
         (["needed=x", "n=three"], "n has a value of the wrong type"),
         (["needed=x", "n=1.5"], "Expected: int"),
+        (["needed=x", "rate=nan"], "a finite number"),
+        (["needed=x", "rate=-inf"], "a finite number"),
+        (["needed=x", "n=1", "n=2"], "given twice"),
+        (["needed=x", "=3"], "name=value"),
         (["needed=x", "quick=perhaps"], "Expected: bool"),
         (["needed=x", "names={}"], "Expected: list in JSON"),
         (["needed=x", "settings=[1"], "Expected: dict in JSON"),

@@ -16,6 +16,7 @@ from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, 
 
 from stepworks.errors import ResourceError, StepFailedError
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
+from stepworks.kubeflow.local.steps import running_order
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.report.run_record import RunRecord
 from tests.processes import environment_with, marked, wait_for
@@ -62,11 +63,20 @@ def test_the_names_of_kfp_that_we_replace_are_still_there() -> None:
     ]
     for orchestrator in (dag_orchestrator, enhanced_dag_orchestrator):
         assert "task_executor.execute_single_task(" in inspect.getsource(orchestrator)
+        assert "graph_utils.topological_sort_tasks(" in inspect.getsource(orchestrator)
+
+
+def test_tasks_run_in_an_order_that_is_always_the_same() -> None:
+    waits: dict[str, list[str]] = {"z": [], "b": ["z"], "a": ["b", "elsewhere"], "c": ["z"], "d": ["a", "c"]}
+    assert running_order(waits) == ["z", "b", "a", "c", "d"]
+    assert running_order(dict(reversed(waits.items()))) == ["z", "b", "a", "c", "d"]
 
 
 def test_a_run_shows_its_steps_and_keeps_a_record(make_pipeline: Make, tmp_path: Path) -> None:
     running, shown = run(make_pipeline(CHAIN), tmp_path / "home", n=5)
-    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["✓", "add"], ["✓", "add-2"], ["✓", "add-3"]]
+    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [
+        ["▶", "add"], ["✓", "add"], ["▶", "add-2"], ["✓", "add-2"], ["▶", "add-3"], ["✓", "add-3"],
+    ]  # fmt: skip
     running.write_report()
     record = RunRecord.model_validate_json((running.folder / "run.json").read_bytes())
     assert record.state == "succeeded"
