@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from stepworks.errors import ResourceError, ServingError
+from stepworks.errors import ResourceError, ServingError, UserError
 from stepworks.serving import server, split
 from stepworks.serving.check import largest_difference
-from stepworks.serving.client import V2Client, ask
+from stepworks.serving.client import V2Client, ask, only_model
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples
 from stepworks.serving.rollout.judge import ThresholdJudge
@@ -49,6 +49,15 @@ def test_the_server_answers_as_the_trained_model(urls: dict[str, str], package: 
     samples = Samples.read(package)
     answers = ask(urls["server"], "flights", samples.rows)
     np.testing.assert_allclose(answers, samples.probabilities, atol=1e-6)
+
+
+def test_the_only_model_of_a_server_needs_no_name(urls: dict[str, str]) -> None:
+    assert only_model(urls["server"]) == "flights"
+
+
+def test_an_address_that_is_no_url_is_refused() -> None:
+    with pytest.raises(UserError, match="http://"):
+        only_model("localhost:8080")
 
 
 def test_a_feature_left_out_by_the_caller_is_missing(urls: dict[str, str]) -> None:
