@@ -11,14 +11,18 @@ Inputs = tuple[torch.Tensor, ...]
 
 
 class Rows(Protocol):
-    """Rows of a data set, taken by index, so that their order can be a pure function of seed and epoch."""
+    """Rows of a data set, taken by index, so that their order can be a pure function of seed and epoch.
+
+    The row at index i is the i-th row of the table that the data builder was given: predictions are put beside the
+    table's `row_id` by position.
+    """
 
     def __len__(self) -> int:
         """The number of rows."""
         ...
 
     def take(self, indices: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
-        """The inputs and the targets of the rows at `indices` (int64, one dimension)."""
+        """The inputs and the targets, 0 and 1 of shape [rows], of the rows at `indices` (int64, one dimension)."""
         ...
 
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""A trained model as a folder: which builder made it, with which settings, and its weights.
+"""A trained model as a folder: which builders made it and its rows, with which settings, and its weights.
 
 The folder holds `model.json`, `model.safetensors` and the transform's `transform.json`, and nothing that runs
 code when it is read.
@@ -23,20 +23,34 @@ from stepworks.training.reference import resolve
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
+BUILT_IN_DATA = "stepworks.training.tabular:read_rows"
 
 
 class ModelFile(BaseModel):
-    """What `model.json` holds: the builder's reference and the settings it was called with."""
+    """What `model.json` holds.
+
+    Attributes:
+        format: The version of this layout.
+        model: The reference of the model builder.
+        data: The reference of the data builder, whose rows the model takes.
+        settings: The keyword arguments that the model builder was called with.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     model: str
+    data: str
     settings: dict[str, Any]
 
 
 def save_model(
-    directory: Path, module: torch.nn.Module, transform: TransformParameters, reference: str, settings: dict[str, Any]
+    directory: Path,
+    module: torch.nn.Module,
+    transform: TransformParameters,
+    reference: str,
+    settings: dict[str, Any],
+    data: str = BUILT_IN_DATA,
 ) -> None:
     """Write a model folder. `model.json` is written last: a folder without it is not a model.
 
@@ -44,16 +58,37 @@ def save_model(
         directory: Where; made when missing, replaced when it holds a model.
         module: The trained module.
         transform: What its features went through.
-        reference: The builder, `package.module:name`.
-        settings: The keyword arguments of the builder, as JSON can hold them.
+        reference: The model builder, `package.module:name`.
+        settings: The keyword arguments of the model builder, as JSON can hold them.
+        data: The data builder, `package.module:name`; as in the train step, the built-in one where none is given.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     save_file(weights, directory / WEIGHTS_FILE)
     write_atomically(directory / TRANSFORM_FILE, transform.model_dump_json(indent=1).encode())
-    description = ModelFile(model=reference, settings=settings)
+    description = ModelFile(model=reference, data=data, settings=settings)
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
+
+
+def read_model_file(directory: Path) -> ModelFile:
+    """Read `model.json` from a model folder.
+
+    Raises:
+        NotFoundError: The folder holds no model.
+        TrainingError: The file does not say what a model is made of.
+    """
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no model in {directory}",
+            expected=f"{MODEL_FILE}, {WEIGHTS_FILE} and {TRANSFORM_FILE}",
+            what_to_do="Give the model folder that the train step wrote.",
+        )
+    try:
+        return ModelFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _cannot_be_loaded(directory, error) from error
 
 
 def load_model(directory: Path) -> torch.nn.Module:
@@ -64,23 +99,20 @@ def load_model(directory: Path) -> torch.nn.Module:
         TrainingError: The weights are torn or do not fit the model.
         ConfigurationError: The builder does not import.
     """
-    path = directory / MODEL_FILE
-    if not path.is_file():
-        raise NotFoundError(
-            f"There is no model in {directory}",
-            expected=f"{MODEL_FILE}, {WEIGHTS_FILE} and {TRANSFORM_FILE}",
-            what_to_do="Give the model folder that the train step wrote.",
-        )
+    description = read_model_file(directory)
+    builder = resolve(description.model, role="model")
     try:
-        description = ModelFile.model_validate_json(path.read_bytes())
-        builder = resolve(description.model, role="model")
         module: torch.nn.Module = builder(TransformParameters.read(directory), **description.settings)
         module.load_state_dict(load_file(directory / WEIGHTS_FILE))
-    except (ValidationError, SafetensorError, OSError, RuntimeError, TypeError) as error:
-        raise TrainingError(
-            f"The model in {directory} cannot be loaded",
-            received=f"{type(error).__name__}: {error}",
-            expected="weights that fit the builder and its settings",
-            what_to_do="Train again, or use the library version that wrote the model.",
-        ) from error
+    except (SafetensorError, OSError, RuntimeError, TypeError) as error:
+        raise _cannot_be_loaded(directory, error) from error
     return module.eval()
+
+
+def _cannot_be_loaded(directory: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"The model in {directory} cannot be loaded",
+        received=f"{type(error).__name__}: {error}",
+        expected=f"a {MODEL_FILE} of this library version, and weights that fit the builder and its settings",
+        what_to_do="Train again, or use the library version that wrote the model.",
+    )

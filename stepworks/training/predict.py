@@ -7,9 +7,13 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from stepworks.data.contract import ROW_ID
+from stepworks.data.tables import read_table
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.training.model_directory import load_model
-from stepworks.training.tabular import read_rows
+from stepworks.errors import DataError
+from stepworks.training.data import Rows
+from stepworks.training.model_directory import load_model, read_model_file
+from stepworks.training.reference import build
 
 ROWS_AT_ONCE = 16_384
 
@@ -18,26 +22,38 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
     """Predict every row of an encoded table.
 
     Args:
-        model_directory: A model folder that the train step wrote.
+        model_directory: A model folder that the train step wrote; it names the data builder that reads the table.
         features: An output of transform_table made with this model's transform.
 
     Returns:
         A frame of `row_id` (UInt32), `target` (Int8) and `probability` (Float64), in the table's order.
 
     Raises:
-        NotFoundError: There is no model.
+        NotFoundError: There is no model or no table.
+        ConfigurationError: A builder does not import.
         DataError: The table does not fit the model.
     """
     module = load_model(model_directory)
-    rows = read_rows(features, TransformParameters.read(model_directory))
-    with torch.inference_mode():
-        logits = torch.cat(
-            [module(*rows.take(indices)[0]) for indices in torch.split(torch.arange(len(rows)), ROWS_AT_ONCE)]
+    data = read_model_file(model_directory).data
+    row_ids = read_table(features, [ROW_ID])[ROW_ID]
+    rows: Rows = build(data, features, TransformParameters.read(model_directory), role="data")
+    if len(rows) != len(row_ids):
+        raise DataError(
+            "The data builder does not give the rows of the table",
+            received=f"{len(rows)} rows of {data}, {len(row_ids)} rows in {features}",
+            expected="each row of the table once, in its order",
+            what_to_do="Keep every row in the data builder; rows are left out in the data contract.",
         )
+    logits, targets = [], []
+    with torch.inference_mode():
+        for indices in torch.split(torch.arange(len(rows)), ROWS_AT_ONCE):
+            inputs, target = rows.take(indices)
+            logits.append(module(*inputs))
+            targets.append(target)
     return pl.DataFrame(
         {
-            "row_id": pl.read_parquet(features, columns=["row_id"])["row_id"],
-            "target": rows.target.to(torch.int8).numpy(),
-            "probability": torch.sigmoid(logits.double()).numpy(),
+            ROW_ID: row_ids,
+            "target": torch.cat(targets).to(torch.int8).numpy(),
+            "probability": torch.sigmoid(torch.cat(logits).double()).numpy(),
         }
     )

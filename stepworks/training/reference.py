@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +46,32 @@ def resolve(reference: str, *, role: str) -> Callable[..., Any]:
             what_to_do=f"Correct the {role} parameter.",
         )
     return builder  # type: ignore[no-any-return]  # a module's attribute has no static type
+
+
+def build(reference: str, *arguments: object, role: str, settings: dict[str, Any] | None = None) -> Any:
+    """Call the builder that a reference names.
+
+    Args:
+        reference: `package.module:name`.
+        *arguments: What every builder of this role is called with.
+        role: What it is for, as an error message says it: `model`, `data`.
+        settings: Its keyword arguments.
+
+    Raises:
+        ConfigurationError: As of `resolve`, or the builder does not take these arguments.
+    """
+    builder, settings = resolve(reference, role=role), settings or {}
+    signature = inspect.signature(builder)
+    try:
+        signature.bind(*arguments, **settings)
+    except TypeError as error:
+        given = ", ".join([*(type(argument).__name__ for argument in arguments), *map(repr, settings)])
+        raise ConfigurationError(
+            f"The {role} builder {reference} does not take what it is called with",
+            received=f"{given}: {error}",
+            expected=f"arguments of {reference}{signature}",
+            what_to_do=f"Correct the builder, or the parameter {role}_settings."
+            if settings
+            else "Correct the builder.",
+        ) from error
+    return builder(*arguments, **settings)

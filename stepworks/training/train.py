@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import math
@@ -18,7 +17,8 @@ from stepworks.report.documents import Epoch, TrainingDocument
 from stepworks.training.checkpoint import CheckpointStore
 from stepworks.training.loop import LoopSettings, TrainingLoop, seed_everything
 from stepworks.training.model_directory import save_model
-from stepworks.training.reference import resolve
+from stepworks.training.reference import build, resolve
+from stepworks.training.trial import try_model
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +54,17 @@ def train(
         model_directory: Where the model folder is written.
 
     Raises:
-        ConfigurationError: A reference or a setting is wrong; told before the first epoch.
+        ConfigurationError: A reference or a setting is wrong, or the model does not fit the rows; told before the
+            first epoch.
         DataError: A features file cannot be read.
         TrainingError: Training cannot go on.
     """
     parameters = TransformParameters.read(transform)
-    build_rows = resolve(spec.data, role="data")
-    build_model = resolve(spec.model, role="model")
-    train_rows, validation_rows = build_rows(train, parameters), build_rows(validation, parameters)
+    resolve(spec.model, role="model")  # A wrong name is told before a large table is read.
+    train_rows, validation_rows = (build(spec.data, part, parameters, role="data") for part in (train, validation))
     seed_everything(spec.loop.seed)
-    module = _build(build_model, spec, parameters)
+    module = _build_model(spec, parameters)
+    try_model(module, train_rows, spec.loop.torch_device(), model=spec.model, data=spec.data)
     identity = {
         "model": spec.model,
         "model_settings": json.dumps(spec.model_settings, sort_keys=True),
@@ -74,7 +75,7 @@ def train(
     loop = TrainingLoop(module, train_rows, validation_rows, spec.loop, CheckpointStore(checkpoints, identity))
     logger.info("Training %s on %s: %d rows", spec.model, loop.device, len(train_rows))
     result = loop.run(on_epoch=_log_epoch)
-    save_model(model_directory, module, parameters, spec.model, spec.model_settings)
+    save_model(model_directory, module, parameters, spec.model, spec.model_settings, spec.data)
     return TrainingDocument(
         model=spec.model,
         device=torch.cuda.get_device_name() if loop.device.type == "cuda" else "cpu",
@@ -87,18 +88,8 @@ def train(
     )
 
 
-def _build(builder: Any, spec: TrainingSpec, parameters: TransformParameters) -> torch.nn.Module:
-    signature = inspect.signature(builder)
-    try:
-        signature.bind(parameters, **spec.model_settings)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"The model builder {spec.model} does not take these settings",
-            received=f"{spec.model_settings}: {error}",
-            expected=f"arguments of {spec.model}{signature}",
-            what_to_do="Correct the parameter model_settings.",
-        ) from error
-    module = builder(parameters, **spec.model_settings)
+def _build_model(spec: TrainingSpec, parameters: TransformParameters) -> torch.nn.Module:
+    module = build(spec.model, parameters, role="model", settings=spec.model_settings)
     if not isinstance(module, torch.nn.Module) or not callable(getattr(module, "loss", None)):
         raise ConfigurationError(
             f"The model builder {spec.model} did not return a model",

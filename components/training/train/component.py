@@ -35,8 +35,10 @@ def train(
         trained_model: The model folder, with the weights of the best epoch.
         training: The training document.
         metrics: The best epoch's figures for the Kubeflow UI.
-        model: The model builder, `package.module:name`.
-        data: The data builder, `package.module:name`.
+        model: The model builder, `package.module:name`: given the transform's parameters and `model_settings`, it
+            returns a torch module with `loss(outputs, targets)`; `forward` returns one logit a row.
+        data: The data builder, `package.module:name`: given a features file and the transform's parameters, it
+            returns rows as `stepworks.training.data.Rows` describes them.
         model_settings: Keyword arguments of the model builder.
         epochs: The most passes over the training rows.
         batch_size: Rows an optimizer step.
