@@ -73,7 +73,7 @@ def test_the_served_answers_are_the_offline_answers(first: Ended) -> None:
 
 
 def test_the_run_ends_with_metrics_a_report_and_the_commands_that_serve_and_ask(first: Ended) -> None:
-    for text in ("auc", "95 % interval", "Gate: pass", "report.html", " serve ", " ask http", "Asked"):
+    for text in ("AUC", "95 % interval", "Gate: pass", "report.html", " serve ", " ask http", "Asked"):
         assert text in first.output
     asked = re.search(r"probability (0\.\d+), offline (0\.\d+)", first.output)
     assert asked

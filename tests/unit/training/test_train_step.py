@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from kfp import dsl
+
+from stepworks.components.training.train.component import train
+from stepworks.report.documents import TrainingDocument
+from stepworks.training.model_directory import load_model
+
+
+def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path: Path) -> None:
+    metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
+    train.python_func(
+        train_features=dsl.Dataset(name="train", uri=str(features / "train")),
+        validation_features=dsl.Dataset(name="validation", uri=str(features / "validation")),
+        transform=dsl.Artifact(name="transform", uri=str(features)),
+        checkpoints=str(tmp_path / "checkpoints"),
+        trained_model=dsl.Model(name="model", uri=str(tmp_path / "model")),
+        training=dsl.Artifact(name="training", uri=str(tmp_path / "training")),
+        metrics=metrics,
+        model_settings={"hidden": [8.0]},
+        epochs=2,
+        batch_size=256,
+    )
+    document = TrainingDocument.read(tmp_path / "training")
+    assert len(document.epochs) == 2
+    assert metrics.metadata["validation_auc"] == document.epochs[document.best_epoch - 1].validation_auc
+    assert load_model(tmp_path / "model").training is False
+    assert list((tmp_path / "checkpoints").glob("step-*"))
