@@ -9,9 +9,8 @@ import polars as pl
 
 from stepworks.data.contract import ROW_ID, TableContract
 from stepworks.data.tables import read_table, write_table
-from stepworks.data.transform_parameters import FILE_NAME, CategoricalFeature, NumericFeature, TransformParameters
+from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.errors import DataError
-from stepworks.files import write_atomically
 
 
 def fit_transform(train: Path, contract: TableContract, minimum_rows: int = 20) -> TransformParameters:
@@ -97,15 +96,6 @@ def encode_features(frame: pl.DataFrame, parameters: TransformParameters) -> pl.
             *(_code(frame[text.name], text) for text in parameters.categorical),
         ]
     )
-
-
-def write_parameters(parameters: TransformParameters, directory: Path) -> Path:
-    """Write `transform.json` into a directory, from which `TransformParameters.read` reads it.
-
-    Raises:
-        ResourceError: The directory cannot be written.
-    """
-    return write_atomically(directory / FILE_NAME, parameters.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _fit_number(series: pl.Series) -> NumericFeature:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepworks.errors import DataError, NotFoundError
+from stepworks.files import write_atomically
 
 FILE_NAME = "transform.json"
 
@@ -41,6 +42,14 @@ class TransformParameters(BaseModel):
     target: str
     numeric: tuple[NumericFeature, ...]
     categorical: tuple[CategoricalFeature, ...]
+
+    def write(self, directory: str | Path) -> Path:
+        """Write `transform.json` into a transform's or a model's directory, which is made when missing.
+
+        Raises:
+            ResourceError: The disk is full or the directory is not writable.
+        """
+        return write_atomically(Path(directory) / FILE_NAME, self.model_dump_json(indent=1).encode() + b"\n")
 
     @classmethod
     def read(cls, directory: str | Path) -> Self:

@@ -66,7 +66,7 @@ def save_model(
     directory.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     save_file(weights, directory / WEIGHTS_FILE)
-    write_atomically(directory / TRANSFORM_FILE, transform.model_dump_json(indent=1).encode())
+    transform.write(directory)
     description = ModelFile(model=reference, data=data, settings=settings)
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
 

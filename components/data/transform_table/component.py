@@ -31,9 +31,9 @@ def transform_table(
     from pathlib import Path
 
     from stepworks.data.contract import TableContract
-    from stepworks.data.transform import apply_transform, fit_transform, write_parameters
+    from stepworks.data.transform import apply_transform, fit_transform
 
     parameters = fit_transform(Path(train.path), TableContract.read(contract))
-    write_parameters(parameters, Path(transform.path))
+    parameters.write(transform.path)
     for part, features in ((train, train_features), (validation, validation_features), (test, test_features)):
         apply_transform(Path(part.path), parameters, Path(features.path))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stepworks.data.contract import TableContract
-from stepworks.data.transform import apply_transform, encode_features, fit_transform, write_parameters
+from stepworks.data.transform import apply_transform, encode_features, fit_transform
 from stepworks.data.transform_parameters import FILE_NAME, TransformParameters
 from stepworks.errors import DataError, NotFoundError
 
@@ -115,7 +115,7 @@ def test_arithmetic_is_float32_to_the_last_bit(ingested: Path, flights_contract:
 def test_parameters_survive_the_way_through_a_folder(contract: TableContract, train: Path, tmp_path: Path) -> None:
     parameters = fit_transform(train, contract, minimum_rows=1)
 
-    write_parameters(parameters, tmp_path / "transform")
+    parameters.write(tmp_path / "transform")
 
     assert TransformParameters.read(tmp_path / "transform") == parameters
     (tmp_path / "transform" / FILE_NAME).write_text('{"format": 2}')

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from stepworks.components.evaluation.compare.component import compare
 from stepworks.components.evaluation.evaluate.component import evaluate
 from stepworks.components.evaluation.gate.component import gate
-from stepworks.data.transform import apply_transform, write_parameters
+from stepworks.data.transform import apply_transform
 from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.errors import EvaluationError
 from stepworks.registry.registry import CHAMPION, Metadata, Registry
@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     for part, rows, seed in (("train", 3000, 1), ("validation", 500, 2), ("test", 2000, 3)):
         apply_transform(write_rows(folder / part, rows, seed), TRANSFORM, folder / f"{part}_features")
-    write_parameters(TRANSFORM, folder / "transform")
+    TRANSFORM.write(folder / "transform")
     train(
         TrainingSpec(
             model="stepworks.training.tabular:build_model",

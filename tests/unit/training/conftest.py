@@ -45,5 +45,5 @@ def features(tmp_path_factory: pytest.TempPathFactory, transform: TransformParam
     folder = tmp_path_factory.mktemp("features")
     write_features(folder / "train", rows=2000, seed=1)
     write_features(folder / "validation", rows=1000, seed=2)
-    (folder / "transform.json").write_text(transform.model_dump_json())
+    transform.write(folder)
     return folder
