@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from stepworks.data.columns import ROW_ID, Column, KnownAt
+from stepworks.data.recipe import Join, Recipe, SourceTable, Target
 from stepworks.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from stepworks.data.contract import Column, Join, KnownAt, SourceTable, TableContract
-
 _ORDERED_TYPES = ("integer", "number")
-Scope = dict[str, "KnownAt"]
+Scope = dict[str, KnownAt]
 """The columns that an expression may use, and when each is known."""
 
 
@@ -29,26 +28,24 @@ def parse_expression(field: str, expression: str) -> pl.Expr:
         raise _wrong(field, f"{expression!r}: {error}", "a SQL expression that polars understands") from error
 
 
-def check_columns(contract: TableContract) -> None:
-    """Check roles, types and bounds of the columns.
+def check_columns(columns: Mapping[str, Column], target: Target) -> None:
+    """Check roles, types and bounds of a contract's columns.
 
     Raises:
         ConfigurationError: One is wrong, or there is not one target and at least one feature.
     """
-    from stepworks.data.contract import ROW_ID
-
-    if ROW_ID in contract.columns:
+    if ROW_ID in columns:
         raise _wrong(f"columns.{ROW_ID}", "a column of this name", "any other name: ingest adds this column itself")
-    for name, column in contract.columns.items():
+    for name, column in columns.items():
         _check_column(f"columns.{name}", column)
-    targets = contract.with_role("target")
-    if targets != (contract.target.name,):
-        raise _wrong(
-            "columns", f"the role target at {list(targets)}", f"the role target at {contract.target.name} and no other"
-        )
-    if len(contract.with_role("time")) > 1:
-        raise _wrong("columns", f"the role time at {list(contract.with_role('time'))}", "the role time at one column")
-    if not contract.with_role("feature"):
+    targets, times, features = (
+        [name for name, column in columns.items() if column.role == role] for role in ("target", "time", "feature")
+    )
+    if targets != [target.name]:
+        raise _wrong("columns", f"the role target at {targets}", f"the role target at {target.name} and no other")
+    if len(times) > 1:
+        raise _wrong("columns", f"the role time at {times}", "the role time at one column")
+    if not features:
         raise _wrong("columns", "no feature", "at least one column with the role feature")
 
 
@@ -59,7 +56,7 @@ def _check_column(field: str, column: Column) -> None:
     if column.role == "feature" and column.type == "timestamp":
         raise _wrong(f"{field}.type", "timestamp", "a feature of another type, for example the hour as an integer")
     if column.role == "feature" and column.known_at == "outcome":
-        raise _wrong(f"{field}.known_at", "outcome", "scheduled_departure: a feature must not tell the outcome")
+        raise _wrong(f"{field}.known_at", "outcome", "prediction: a feature must not tell the outcome")
     bounds = [bound for bound in (column.minimum, column.maximum) if bound is not None]
     if bounds and column.type not in _ORDERED_TYPES:
         raise _wrong(field, f"minimum or maximum for the type {column.type}", "bounds for integers and numbers only")
@@ -69,24 +66,24 @@ def _check_column(field: str, column: Column) -> None:
         raise _wrong(f"{field}.allowed", f"values for the type {column.type}", "allowed values for texts only")
 
 
-def check_lineage(contract: TableContract) -> None:
+def check_lineage(recipe: Recipe, columns: Mapping[str, Column]) -> None:
     """Follow every expression to the columns of the source: all exist, and none tells a feature the outcome.
 
     Raises:
-        ConfigurationError: A table or column is unknown or defined twice, or a column that is declared as known at
-            scheduled departure is computed from one that is known only at the outcome.
+        ConfigurationError: A table or column is unknown or defined twice, or a column that is declared as known
+            when the prediction is asked for is computed from one that is known only at the outcome.
     """
-    scopes = {name: _table_scope(f"tables.{name}", table) for name, table in contract.tables.items()}
-    if contract.base not in scopes:
-        raise _wrong("base", contract.base, f"one of {sorted(scopes)}")
-    scope = scopes[contract.base]
-    for position, join in enumerate(contract.joins):
+    scopes = {name: _table_scope(f"tables.{name}", table) for name, table in recipe.tables.items()}
+    if recipe.base not in scopes:
+        raise _wrong("base", recipe.base, f"one of {sorted(scopes)}")
+    scope = scopes[recipe.base]
+    for position, join in enumerate(recipe.joins):
         _join_scope(f"joins.{position}", join, scope, scopes)
-    _derive_scope("derive", contract.derive, scope)
-    for position, rule in enumerate(contract.drop_rows):
+    _derive_scope("derive", recipe.derive, scope)
+    for position, rule in enumerate(recipe.drop_rows):
         _known_at(f"drop_rows.{position}.where", rule.where, scope)
-    _derive_scope("target", {contract.target.name: contract.target.expression}, scope)
-    for name, column in contract.columns.items():
+    _derive_scope("target", {recipe.target.name: recipe.target.expression}, scope)
+    for name, column in columns.items():
         if name not in scope:
             raise _wrong(f"columns.{name}", name, "a column of the base table, a join, derive or the target")
         if scope[name] == "outcome" and column.known_at != "outcome":
@@ -105,7 +102,7 @@ def _table_scope(field: str, table: SourceTable) -> Scope:
     unknown = sorted(set(table.outcome) - set(names))
     if unknown:
         raise _wrong(f"{field}.outcome", str(unknown), f"columns that are read: {names}")
-    scope: Scope = {name: "outcome" if name in table.outcome else "scheduled_departure" for name in names}
+    scope: Scope = {name: "outcome" if name in table.outcome else "prediction" for name in names}
     _derive_scope(f"{field}.derive", table.derive, scope)
     return scope
 
@@ -143,7 +140,7 @@ def _known_at(field: str, expression: str, scope: Scope) -> KnownAt:
     unknown = sorted(set(roots) - set(scope))
     if unknown:
         raise _wrong(field, f"{expression!r}, which uses {unknown}", f"columns among {sorted(scope)}")
-    return "outcome" if any(scope[root] == "outcome" for root in roots) else "scheduled_departure"
+    return "outcome" if any(scope[root] == "outcome" for root in roots) else "prediction"
 
 
 def _wrong(field: str, received: str, expected: str) -> ConfigurationError:

@@ -10,9 +10,11 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stepworks.data.contract import ROW_ID, Column, DropRule, Join, TableContract
+from stepworks.data.columns import ROW_ID, Column
+from stepworks.data.contract import TableContract
 from stepworks.data.contract_checks import parse_expression
 from stepworks.data.locations import locate
+from stepworks.data.recipe import DropRule, Join
 from stepworks.data.sources import load_file, parse_csv
 from stepworks.data.tables import POLARS_TYPES, write_table
 from stepworks.errors import ConfigurationError, DataError

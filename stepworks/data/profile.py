@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stepworks.data.contract import Column, TableContract
+from stepworks.data.columns import Column
+from stepworks.data.contract import TableContract
 from stepworks.data.tables import read_table, share_true
 from stepworks.report.documents import ColumnProfile, CountedValue, Histogram, PeriodRate, ProfileDocument
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stepworks.data.contract import ColumnType, SourceTable
+from stepworks.data.columns import ColumnType
+from stepworks.data.recipe import SourceTable
 from stepworks.data.tables import POLARS_TYPES
 from stepworks.errors import DataError, ResourceError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from stepworks.data.contract import ROW_ID, TableContract
+from stepworks.data.columns import ROW_ID
+from stepworks.data.contract import TableContract
 from stepworks.data.tables import read_table, share_true, write_table
 from stepworks.errors import DataError, ParameterError
 from stepworks.report.documents import SplitDocument, SplitPart

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stepworks.data.contract import ColumnType
+from stepworks.data.columns import ColumnType
 from stepworks.errors import DataError, NotFoundError, ResourceError
 from stepworks.files import write_atomically
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stepworks.data.contract import ROW_ID, TableContract
+from stepworks.data.columns import ROW_ID
+from stepworks.data.contract import TableContract
 from stepworks.data.tables import read_table, write_table
 from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.errors import DataError

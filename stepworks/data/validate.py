@@ -7,7 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from stepworks.data.contract import ROW_ID, Column, TableContract
+from stepworks.data.columns import ROW_ID, Column
+from stepworks.data.contract import TableContract
 from stepworks.data.tables import POLARS_TYPES, read_table
 from stepworks.errors import DataError
 from stepworks.report.documents import Check, ValidationDocument

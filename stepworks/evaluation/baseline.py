@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
+from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.errors import EvaluationError, ParameterError
 from stepworks.evaluation.predictions import SCHEMA
@@ -49,7 +50,7 @@ def historical_rate(
         )
     names = [f"key_{position}" for position in range(len(keys))]
     seen = _read(train, keys, names, target, "training")
-    asked = _read(test, keys, names, target, "test", pl.col("row_id").cast(pl.UInt32))
+    asked = _read(test, keys, names, target, "test", pl.col(ROW_ID).cast(pl.UInt32))
     if seen.is_empty():
         raise EvaluationError(
             "There is no history to take a rate from",
@@ -74,7 +75,7 @@ def _read(
         raise EvaluationError(
             f"The historical rate cannot be computed from the {role} table",
             received=str(error).splitlines()[0],
-            expected=f"row_id, the keys {', '.join(keys)} and the target {target} from: {', '.join(table.columns)}",
+            expected=f"{ROW_ID}, the keys {', '.join(keys)} and the target {target} from: {', '.join(table.columns)}",
             what_to_do="Correct the baseline's keys, or the target's name.",
         ) from error
 

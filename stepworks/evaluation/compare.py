@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from stepworks.data.columns import ROW_ID
 from stepworks.errors import EvaluationError
 from stepworks.evaluation.delong import auc_difference, auc_interval
 from stepworks.evaluation.predictions import check_predictions, outcomes_of
@@ -50,18 +51,18 @@ def compare(
 
 
 def _compare(candidate: pl.DataFrame, reference: pl.DataFrame, name: str, confidence: float) -> Comparison:
-    paired = candidate.join(reference, on="row_id", how="inner", suffix="_reference", maintain_order="left")
+    paired = candidate.join(reference, on=ROW_ID, how="inner", suffix="_reference", maintain_order="left")
     if not paired.height == candidate.height == reference.height:
         raise _not_comparable(
             name,
             f"{candidate.height} rows of the candidate, {reference.height} of the reference, {paired.height} in both",
-            "the same row_id in both",
+            f"the same {ROW_ID} in both",
         )
     disagreeing = paired.filter(pl.col("target") != pl.col("target_reference"))
     if not disagreeing.is_empty():
         raise _not_comparable(
             name,
-            f"{disagreeing.height} rows with two targets, the first with row_id {disagreeing['row_id'][0]}",
+            f"{disagreeing.height} rows with two targets, the first with row_id {disagreeing[ROW_ID][0]}",
             "the same target in both",
         )
     positive, ours = outcomes_of(paired)

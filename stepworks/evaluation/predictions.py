@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table, write_table
 from stepworks.errors import EvaluationError
 
-SCHEMA: dict[str, pl.DataType] = {"row_id": pl.UInt32(), "target": pl.Int8(), "probability": pl.Float64()}
+SCHEMA: dict[str, pl.DataType] = {ROW_ID: pl.UInt32(), "target": pl.Int8(), "probability": pl.Float64()}
 """The columns of predictions: the row, its outcome (0 or 1), and the predicted probability of 1."""
 
 Floats = npt.NDArray[np.float64]
@@ -45,15 +46,15 @@ def check_predictions(predictions: pl.DataFrame, name: str) -> pl.DataFrame:
     missing = {column: count for column, count in predictions.null_count().row(0, named=True).items() if count}
     if missing:
         raise _not_usable(name, f"missing values: {missing}", "a value in every row and column")
-    if predictions["row_id"].is_duplicated().any():
-        twice = predictions.filter(pl.col("row_id").is_duplicated())["row_id"]
-        raise _not_usable(name, f"row_id {twice[0]} more than once", "each row once")
+    if predictions[ROW_ID].is_duplicated().any():
+        twice = predictions.filter(pl.col(ROW_ID).is_duplicated())[ROW_ID]
+        raise _not_usable(name, f"{ROW_ID} {twice[0]} more than once", "each row once")
     wrong = predictions.filter(~pl.col("probability").is_between(0.0, 1.0))
     if not wrong.is_empty():
         row_id, _, probability = wrong.row(0)
         raise _not_usable(
             name,
-            f"{wrong.height} rows outside, the first with row_id {row_id} and probability {probability}",
+            f"{wrong.height} rows outside, the first with {ROW_ID} {row_id} and probability {probability}",
             "probabilities from 0 to 1, none of them NaN",
         )
     classes = sorted(predictions["target"].unique().to_list())

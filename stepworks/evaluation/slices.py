@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
+from stepworks.data.columns import ROW_ID
 from stepworks.errors import EvaluationError
 from stepworks.evaluation.delong import auc_interval
 from stepworks.evaluation.predictions import outcomes_of
@@ -49,7 +50,7 @@ def slices_of(
             expected=f"columns out of: {', '.join(table.columns)}",
             what_to_do="Correct the names of the slice columns.",
         )
-    joined = predictions.join(table.select("row_id", *columns), on="row_id", how="inner")
+    joined = predictions.join(table.select(ROW_ID, *columns), on=ROW_ID, how="inner")
     if not joined.height == predictions.height == table.height:
         raise EvaluationError(
             "The predictions and the test table are of different rows",

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from stepworks.data.contract import ROW_ID
+from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError

@@ -36,7 +36,7 @@ def test_refuses_a_feature_that_is_known_at_the_outcome(trips: dict[str, Any]) -
 
 
 def test_refuses_an_outcome_that_is_declared_as_known_before(trips: dict[str, Any]) -> None:
-    trips["columns"]["delay"] = {"type": "integer", "known_at": "scheduled_departure"}
+    trips["columns"]["delay"] = {"type": "integer", "known_at": "prediction"}
 
     assert refusal(trips).problem == "The data contract is wrong at columns.delay.known_at"
 

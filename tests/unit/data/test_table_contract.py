@@ -40,7 +40,7 @@ def test_reads_roles_types_and_names(trips: Content) -> None:
     assert contract.with_role("identifier") == ("trip",)
     assert contract.joins[0].keys == {"line": "line"}
     assert contract.tables["trips"].types["heat"] == "number"
-    assert contract.columns["stops"].known_at == "scheduled_departure"
+    assert contract.columns["stops"].known_at == "prediction"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_reads_roles_types_and_names(trips: Content) -> None:
         (put("colour", "blue"), "colour"),
         (put("tables.trips.columns.integers", ["trip"]), "tables.trips.columns.integers"),
         (put("columns.heat.role", "feather"), "columns.heat.role"),
+        (put("columns.heat.known_at", "breakfast"), "columns.heat.known_at"),
         (put("columns.row_id", {"type": "integer"}), "columns.row_id"),
         (put("columns.nowhere", {"type": "integer"}), "columns.nowhere"),
         (put("columns.planned.role", "feature"), "columns.planned.type"),
