@@ -13,6 +13,7 @@ from stepworks.report.documents import (
     Rule,
     VerdictDocument,
 )
+from stepworks.report.wording import signed
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,12 @@ class GateSettings:
             what a user would not notice, so that the same training with another seed passes.
         smallest_rows: The fewest rows that a verdict is given on.
         smallest_class: The fewest rows of each class that a verdict is given on.
-        largest_calibration_error: The highest expected calibration error; None does not ask.
     """
 
     baseline_margin: float = 0.0
     champion_margin: float = 0.005
     smallest_rows: int = 1000
     smallest_class: int = 100
-    largest_calibration_error: float | None = None
 
     def __post_init__(self) -> None:
         if self.baseline_margin < 0 or self.champion_margin < 0:
@@ -41,6 +40,13 @@ class GateSettings:
                 received=f"baseline_margin={self.baseline_margin}, champion_margin={self.champion_margin}",
                 expected="margins of at least 0, in AUC",
                 what_to_do="Correct the margin.",
+            )
+        if self.smallest_rows < 1 or self.smallest_class < 1:
+            raise ParameterError(
+                "A gate would judge by no rows",
+                received=f"smallest_rows={self.smallest_rows}, smallest_class={self.smallest_class}",
+                expected="at least 1 row of each class",
+                what_to_do="Correct the number.",
             )
 
 
@@ -76,27 +82,10 @@ def gate(
         _ahead_of_baseline(_baseline(comparison), settings.baseline_margin),
         *_not_worse_than_champion(comparison, settings.champion_margin),
     ]
-    if settings.largest_calibration_error is not None:
-        rules.append(_calibrated(evaluation, settings.largest_calibration_error))
     outcomes = {rule.outcome for rule in rules}
     if "insufficient_data" in outcomes:
         return _verdict("insufficient_data", rules)
     return _verdict("fail" if "fail" in outcomes else "pass", rules)
-
-
-def require_pass(verdict: VerdictDocument) -> None:
-    """Let a model through.
-
-    Raises:
-        EvaluationError: The verdict is not `pass`.
-    """
-    if verdict.verdict != "pass":
-        raise EvaluationError(
-            "The gate does not let the model through",
-            received=f"{verdict.verdict.replace('_', ' ')}. {verdict.reason}",
-            expected="every rule passes",
-            what_to_do="Improve the model or its data; a margin is changed only where the product allows it.",
-        )
 
 
 def _verdict(outcome: str, rules: list[Rule]) -> VerdictDocument:
@@ -148,16 +137,7 @@ def _interval_above(name: str, compared: Comparison, bound: float) -> Rule:
     return Rule(
         name=name,
         outcome="insufficient_data" if low is None else "pass" if low > bound else "fail",
-        statement=f"{_difference(compared)}; the whole interval must lie above {_signed(bound)}.",
-    )
-
-
-def _calibrated(evaluation: EvaluationDocument, largest: float) -> Rule:
-    error = evaluation.expected_calibration_error
-    return Rule(
-        name="calibrated",
-        outcome="pass" if error <= largest else "fail",
-        statement=f"The expected calibration error is {error:.3f}; it must be at most {largest:.3f}.",
+        statement=f"{_difference(compared)}; the whole interval must lie above {signed(bound, 4)}.",
     )
 
 
@@ -166,15 +146,10 @@ def _difference(compared: Comparison) -> str:
     bounds = (
         "no interval, too few rows"
         if interval.low is None or interval.high is None
-        else f"{interval.confidence * 100:g} % interval {_signed(interval.low)} to {_signed(interval.high)}"
+        else f"{interval.confidence * 100:g} % interval {signed(interval.low, 4)} to {signed(interval.high, 4)}"
     )
     reference = compared.reference if is_champion(compared.reference) else f"the {compared.reference}"
     return (
         f"AUC {compared.candidate_value:.4f} against {compared.reference_value:.4f} of {reference}: "
-        f"{_signed(interval.value)} ({bounds})"
+        f"{signed(interval.value, 4)} ({bounds})"
     )
-
-
-def _signed(value: float) -> str:
-    # A true minus sign, and no sign for zero.
-    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}") if round(value, 4) else "0"

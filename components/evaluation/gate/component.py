@@ -12,6 +12,9 @@ def gate(
     champion_margin: float,
     verdict: Output[Artifact],
     page: Output[Markdown],
+    baseline_margin: float = 0.0,
+    smallest_rows: int = 1000,
+    smallest_class: int = 100,
 ) -> None:
     """Judge a model by its intervals; the step fails when the model may not be shipped.
 
@@ -21,16 +24,21 @@ def gate(
         champion_margin: How far the AUC may be below the champion's, the whole interval counted.
         verdict: The verdict document, written before the step fails.
         page: The verdict for the Kubeflow UI.
+        baseline_margin: How far the AUC must be above the baseline's, the whole interval counted.
+        smallest_rows: The fewest test rows that a verdict is given on.
+        smallest_class: The fewest test rows of the rarer class that a verdict is given on.
     """
-    from stepworks.evaluation.gate import GateSettings, gate, require_pass
+    from stepworks.errors import EvaluationError
+    from stepworks.evaluation.gate import GateSettings, gate
+    from stepworks.registry.admission import require_pass
     from stepworks.report.documents import ComparisonDocument, EvaluationDocument
     from stepworks.report.markdown import write_verdict
 
     judged = gate(
         EvaluationDocument.read(evaluation.path),
         ComparisonDocument.read(comparison.path),
-        GateSettings(champion_margin=champion_margin),
+        GateSettings(baseline_margin, champion_margin, smallest_rows, smallest_class),
     )
     judged.write(verdict.path)
     write_verdict(page.path, judged)
-    require_pass(judged)
+    require_pass(judged, "ship the model", EvaluationError)

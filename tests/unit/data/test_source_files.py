@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stepworks.data.recipe import SourceTable
 from stepworks.data.locations import locate
+from stepworks.data.recipe import SourceTable
 from stepworks.data.sources import load_file, parse_csv
 from stepworks.errors import DataError, NotFoundError, ResourceError, StepworksError
 

@@ -14,6 +14,7 @@ from stepworks.components.evaluation.gate.component import gate
 from stepworks.data.transform import apply_transform
 from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.errors import EvaluationError
+from stepworks.evaluation.evaluate import evaluate as evaluate_document
 from stepworks.registry.registry import CHAMPION, Metadata, Registry
 from stepworks.report.documents import ComparisonDocument, EvaluationDocument, VerdictDocument
 from stepworks.serving.package import build_package
@@ -98,13 +99,14 @@ def run_compare(folder: Path, registry: Path) -> ComparisonDocument:
     return ComparisonDocument.read(folder / "comparison.json")
 
 
-def run_gate(folder: Path, *, champion_margin: float = 0.005) -> None:
+def run_gate(folder: Path, *, champion_margin: float = 0.005, **settings: float) -> None:
     gate.python_func(
         evaluation=at(dsl.Artifact, folder / "evaluation.json"),
         comparison=at(dsl.Artifact, folder / "comparison.json"),
         champion_margin=champion_margin,
         verdict=at(dsl.Artifact, folder / "verdict.json"),
         page=at(dsl.Markdown, folder / "page.md"),
+        **settings,
     )
 
 
@@ -153,6 +155,41 @@ def test_the_same_model_as_the_champion_passes(evaluated, tmp_path: Path) -> Non
     run_gate(folder, champion_margin=0.001)
 
 
+@pytest.mark.parametrize(
+    ("settings", "outcome"),
+    [
+        ({"smallest_rows": 2001}, "insufficient_data"),
+        ({"smallest_class": 1001}, "insufficient_data"),
+        ({"baseline_margin": 0.9}, "fail"),
+    ],
+)
+def test_a_gate_asks_for_what_the_step_is_given(evaluated, tmp_path: Path, settings, outcome: str) -> None:
+    folder, *_ = evaluated
+    run_compare(folder, tmp_path / "registry")
+
+    with pytest.raises(EvaluationError):
+        run_gate(folder, **settings)
+
+    assert VerdictDocument.read(folder / "verdict.json").verdict == outcome
+
+
+def test_a_small_data_set_can_pass(evaluated, tmp_path: Path) -> None:
+    folder, *_ = evaluated
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("predictions", "train", "test"):
+        rows = pl.read_parquet(folder / name)
+        (rows if name == "train" else rows.head(500)).write_parquet(few / name)
+    evaluate_document(few / "predictions").write(few / "evaluation.json")
+    run_compare(few, tmp_path / "registry")
+    with pytest.raises(EvaluationError, match="insufficient_data"):
+        run_gate(few)
+
+    run_gate(few, smallest_rows=500)
+
+    assert VerdictDocument.read(few / "verdict.json").verdict == "pass"
+
+
 def test_a_gate_that_does_not_pass_leaves_its_verdict_and_fails(evaluated, tmp_path: Path) -> None:
     folder, *_ = evaluated
     comparison = run_compare(folder, tmp_path / "registry")
@@ -162,7 +199,7 @@ def test_a_gate_that_does_not_pass_leaves_its_verdict_and_fails(evaluated, tmp_p
         folder / "comparison.json"
     )
 
-    with pytest.raises(EvaluationError, match="does not let the model through") as caught:
+    with pytest.raises(EvaluationError, match="does not let this run ship the model") as caught:
         run_gate(folder)
 
     assert VerdictDocument.read(folder / "verdict.json").verdict == "fail"
