@@ -141,13 +141,14 @@ class _SortedRows:
 
 def _resamples(positive: Booleans, settings: BootstrapSettings) -> Iterator[Floats]:
     """Draw the counts of all resamples, as blocks of shape [resamples, rows]."""
-    generator = np.random.default_rng(settings.seed)
     strata = [np.flatnonzero(positive), np.flatnonzero(~positive)]
+    # One for each stratum: its draws follow one another, whatever the size of the blocks.
+    generators = [np.random.default_rng(seed) for seed in np.random.SeedSequence(settings.seed).spawn(len(strata))]
     block = max(1, _CELLS_AT_ONCE // positive.size)
     for first in range(0, settings.resamples, block):
         resamples = min(block, settings.resamples - first)
         counts = np.empty((resamples, positive.size))
-        for stratum in strata:
+        for stratum, generator in zip(strata, generators, strict=True):
             drawn = generator.integers(stratum.size, size=(resamples, stratum.size))
             drawn += np.arange(resamples)[:, None] * stratum.size
             counts[:, stratum] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from stepworks.errors import EvaluationError, NotFoundError, ParameterError
-from stepworks.evaluation.bootstrap import BootstrapSettings, metrics_with_intervals
+from stepworks.evaluation.bootstrap import BootstrapSettings, _resamples, metrics_with_intervals
 from stepworks.evaluation.evaluate import EvaluationSettings, evaluate
 from stepworks.evaluation.predictions import check_predictions, outcomes_of, read_predictions, write_predictions
 
@@ -73,11 +73,25 @@ def test_the_same_seed_gives_the_same_intervals_and_another_seed_others(predicti
     assert once[0].low != other[0].low
 
 
-def test_block_size_does_not_change_a_resample(predictions: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_block_does_not_change_the_resamples(
+    predictions: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     positive, probability = outcomes_of(predictions)
-    monkeypatch.setattr("stepworks.evaluation.bootstrap._CELLS_AT_ONCE", 2 * positive.size)
-    found = metrics_with_intervals(positive, probability, 0.5, BootstrapSettings(resamples=7))
-    assert all(metric.low <= metric.value <= metric.high for metric in found)
+    settings = BootstrapSettings(resamples=7)
+    drawn, found = [], []
+    for rows_at_once in (7, 2, 1):
+        monkeypatch.setattr("stepworks.evaluation.bootstrap._CELLS_AT_ONCE", rows_at_once * positive.size)
+        blocks = list(_resamples(positive, settings))
+        assert len(blocks[0]) == rows_at_once
+        drawn.append(np.concatenate(blocks))
+        found.append(metrics_with_intervals(positive, probability, 0.5, settings))
+
+    assert np.array_equal(drawn[0], drawn[1])
+    assert np.array_equal(drawn[0], drawn[2])
+    for metrics in zip(*found, strict=True):
+        # A product of matrices may be summed in another order.
+        assert len({round(metric.low, 12) for metric in metrics}) == 1
+        assert len({round(metric.high, 12) for metric in metrics}) == 1
 
 
 def test_evaluate_writes_down_everything(predictions: pl.DataFrame, tmp_path: Path) -> None:
