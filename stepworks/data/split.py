@@ -45,6 +45,18 @@ def split_by_time(
         NotFoundError: There is no such table.
         ResourceError: A part cannot be written.
     """
+    bounds = _bounds(validation_from, test_from)
+    frame = read_table(table, [ROW_ID, *contract.columns])
+    parts = _parts(frame, contract.time_column, *bounds)
+    _require_usable(parts, frame, contract)
+    for part, path in {"train": train, "validation": validation, "test": test}.items():
+        write_table(parts[part], path)
+    described = [_describe(part, rows, contract) for part, rows in parts.items()]
+    return SplitDocument(method="time", column=contract.time_column, parts=described)
+
+
+def _bounds(validation_from: str, test_from: str) -> tuple[datetime, datetime]:
+    """The first moments of validation and of test."""
     first_validation = _moment("validation_from", validation_from)
     first_test = _moment("test_from", test_from)
     if first_test <= first_validation:
@@ -54,30 +66,7 @@ def split_by_time(
             expected="test_from after validation_from",
             what_to_do="Correct one of the two parameters.",
         )
-    frame = read_table(table, [ROW_ID, *contract.columns])
-    name = contract.time_column
-    if frame[name].has_nulls():
-        raise DataError(
-            f"Rows without {name} belong to no part of a split by time",
-            received=f"{frame[name].null_count()} rows without {name}",
-            expected="a time in every row",
-            what_to_do="Drop these rows in the contract, or correct the data.",
-        )
-    time = pl.col(name)
-    parts = {
-        "train": frame.filter(time < first_validation),
-        "validation": frame.filter((time >= first_validation) & (time < first_test)),
-        "test": frame.filter(time >= first_test),
-    }
-    for part, rows in parts.items():
-        _require_both_classes(
-            part, rows, contract, f"{name} from {_iso(frame[name].min())} to {_iso(frame[name].max())}"
-        )
-    for part, path in {"train": train, "validation": validation, "test": test}.items():
-        write_table(parts[part], path)
-    return SplitDocument(
-        method="time", column=name, parts=[_describe(part, rows, contract) for part, rows in parts.items()]
-    )
+    return first_validation, first_test
 
 
 def _moment(parameter: str, text: str) -> datetime:
@@ -95,16 +84,36 @@ def _moment(parameter: str, text: str) -> datetime:
     return moment
 
 
-def _require_both_classes(part: str, rows: pl.DataFrame, contract: TableContract, span: str) -> None:
-    target = contract.target.name
-    classes = rows[target].drop_nulls().n_unique()
-    if classes < 2:
+def _parts(frame: pl.DataFrame, name: str, first_validation: datetime, first_test: datetime) -> dict[str, pl.DataFrame]:
+    """The rows of each part, by the time in the column `name`."""
+    if frame[name].has_nulls():
         raise DataError(
-            f"The {part} part of the split cannot be used",
-            received=f"{rows.height} rows with {classes} of the two classes of {target}; the table has {span}",
-            expected=f"rows with {target} true and rows with {target} false",
-            what_to_do="Move validation_from or test_from, or ingest more rows.",
+            f"Rows without {name} belong to no part of a split by time",
+            received=f"{frame[name].null_count()} rows without {name}",
+            expected="a time in every row",
+            what_to_do="Drop these rows in the contract, or correct the data.",
         )
+    time = pl.col(name)
+    return {
+        "train": frame.filter(time < first_validation),
+        "validation": frame.filter((time >= first_validation) & (time < first_test)),
+        "test": frame.filter(time >= first_test),
+    }
+
+
+def _require_usable(parts: dict[str, pl.DataFrame], frame: pl.DataFrame, contract: TableContract) -> None:
+    """Refuse a split with a part that does not hold both classes."""
+    target, time = contract.target.name, frame[contract.time_column]
+    for part, rows in parts.items():
+        classes = rows[target].drop_nulls().n_unique()
+        if classes < 2:
+            raise DataError(
+                f"The {part} part of the split cannot be used",
+                received=f"{rows.height} rows with {classes} of the two classes of {target}; "
+                f"the table has {time.name} from {_iso(time.min())} to {_iso(time.max())}",
+                expected=f"rows with {target} true and rows with {target} false",
+                what_to_do="Move validation_from or test_from, or ingest more rows.",
+            )
 
 
 def _describe(name: str, rows: pl.DataFrame, contract: TableContract) -> SplitPart:

@@ -55,7 +55,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     except (PolarsError, OSError) as error:
         raise DataError(
             f"{path} is not the expected table",
-            received=str(error),
+            received=str(error).partition("\n")[0],  # polars adds its whole plan
             expected=f"a Parquet file with the columns {columns}" if columns else "a Parquet file",
             what_to_do="Run the step that writes it again, with the same contract.",
         ) from error

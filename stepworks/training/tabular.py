@@ -137,7 +137,7 @@ def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"Cannot read the encoded table {features}",
-            received=str(error),
+            received=str(error).partition("\n")[0],  # polars adds its whole plan
             expected=f"a parquet file with the columns {', '.join([*numeric, *categorical, transform.target])}",
             what_to_do="Give an output of transform_table that was made with this transform.",
         ) from error

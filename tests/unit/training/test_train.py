@@ -247,8 +247,9 @@ def test_a_features_file_that_cannot_be_used(
         table.with_columns(rain=pl.lit(None, pl.Float32)).write_parquet(path)
     elif fault == "empty":
         table.head(0).write_parquet(path)
-    with pytest.raises(DataError, match="encoded table"):
+    with pytest.raises(DataError, match="encoded table") as caught:
         read_rows(path, transform)
+    assert "\n" not in caught.value.received
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
