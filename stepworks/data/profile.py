@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from stepworks.data.columns import Column
@@ -15,6 +16,9 @@ from stepworks.data.tables import read_table, share_true
 from stepworks.report.documents import ColumnProfile, CountedValue, Histogram, PeriodRate, ProfileDocument
 
 BINS = 20
+UNIT_BINS = 40
+"""Integers over a range of at most so many get a bin each: in equal parts of it, some would have none to hold."""
+
 TOP_VALUES = 20
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -22,8 +26,9 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 def profile_table(table: Path, contract: TableContract, dropped_rows: Mapping[str, int]) -> ProfileDocument:
     """Describe each column, and how often the target was true by month.
 
-    Numbers get moments, quantiles and a histogram of equally wide bins from the smallest to the greatest value,
-    texts and booleans their most frequent values. Missing values count in `nulls` only.
+    Numbers get moments, quantiles and a histogram of `BINS` equally wide bins from the smallest to the greatest value;
+    integers over a range of at most `UNIT_BINS` get a bin each. Texts and booleans get their most frequent values.
+    Missing values count in `nulls` only.
 
     Args:
         table: A Parquet file that `ingest_table` wrote.
@@ -75,7 +80,6 @@ def _profile_numbers(series: pl.Series, column: Column) -> ColumnProfile:
             name=series.name, type=column.type, role=column.role, nulls=series.null_count(), distinct=0
         )
     values = present.cast(pl.Float64).to_numpy()
-    counts, edges = np.histogram(values, bins=BINS)
     quantiles = np.quantile(values, QUANTILES).tolist()
     return ColumnProfile(
         name=series.name,
@@ -88,8 +92,16 @@ def _profile_numbers(series: pl.Series, column: Column) -> ColumnProfile:
         mean=float(values.mean()),
         standard_deviation=float(values.std()),
         quantiles={f"{share:g}": value for share, value in zip(QUANTILES, quantiles, strict=True)},
-        histogram=Histogram(edges=edges.tolist(), counts=counts.tolist()),
+        histogram=_histogram(values, integers=column.type == "integer"),
     )
+
+
+def _histogram(values: npt.NDArray[np.float64], *, integers: bool) -> Histogram:
+    low, high = values.min(), values.max()
+    # The edges lie between the integers, so that each bin holds one.
+    unit = np.arange(low - 0.5, high + 1.0) if integers and high - low < UNIT_BINS else BINS
+    counts, edges = np.histogram(values, bins=unit)
+    return Histogram(edges=edges.tolist(), counts=counts.tolist())
 
 
 def _profile_timestamps(series: pl.Series, column: Column) -> ColumnProfile:

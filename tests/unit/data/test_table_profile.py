@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from stepworks.data.contract import TableContract
-from stepworks.data.profile import BINS, profile_table
+from stepworks.data.profile import BINS, UNIT_BINS, profile_table
 from stepworks.errors import DataError
 from stepworks.report.documents import ColumnProfile, ProfileDocument
 
@@ -55,6 +55,27 @@ def test_describes_numbers(profile: ProfileDocument, ingested: Path) -> None:
     assert temp.distinct == len(set(values))
 
 
+@pytest.mark.parametrize("greatest", [1, 12, UNIT_BINS, UNIT_BINS + 1])
+def test_a_few_integers_get_a_bin_each(
+    ingested: Path, flights_contract: TableContract, tmp_path: Path, greatest: int
+) -> None:
+    table = pl.read_parquet(ingested)
+    months = pl.int_range(pl.len(), dtype=pl.Int64) % greatest + 1
+    table.with_columns(month=months).write_parquet(tmp_path / "table.parquet")
+
+    found = column(profile_table(tmp_path / "table.parquet", flights_contract, {}), "month")
+
+    assert found.histogram is not None
+    assert (found.minimum, found.maximum) == (1, greatest)
+    if greatest > UNIT_BINS:
+        assert len(found.histogram.counts) == BINS
+        return
+    assert found.histogram.edges == [month - 0.5 for month in range(1, greatest + 2)]
+    assert found.histogram.counts == [
+        table.with_columns(month=months).filter(pl.col("month") == month).height for month in range(1, greatest + 1)
+    ]
+
+
 def test_describes_texts_times_and_identifiers(profile: ProfileDocument, ingested: Path) -> None:
     table = pl.read_parquet(ingested)
     origin, time, key = (column(profile, name) for name in ("origin", "scheduled_departure", "flight_key"))
@@ -92,5 +113,7 @@ def test_a_table_without_time_has_no_periods(ingested: Path, flights_contract: T
 def test_refuses_a_table_that_lacks_a_column(ingested: Path, flights_contract: TableContract, tmp_path: Path) -> None:
     pl.read_parquet(ingested).drop("temp").write_parquet(tmp_path / "table.parquet")
 
-    with pytest.raises(DataError, match="not the expected table"):
+    with pytest.raises(DataError, match="not the expected table") as caught:
         profile_table(tmp_path / "table.parquet", flights_contract, {})
+    assert "temp" in caught.value.received
+    assert "\n" not in caught.value.received
