@@ -17,7 +17,17 @@ from stepworks.report.markup import Child, Markup, element, join
 from stepworks.report.model_sections import OUTCOME_TONES
 from stepworks.report.run_record import RunRecord, StepRecord
 from stepworks.report.section import Section, facts, strip
-from stepworks.report.wording import duration, interval, metric_name, moment, number, percent, plural, signed
+from stepworks.report.wording import (
+    CANARY_OUTCOMES,
+    duration,
+    interval,
+    metric_name,
+    moment,
+    number,
+    percent,
+    plural,
+    signed,
+)
 
 _STATES = {
     "succeeded": ("good", "Succeeded"),
@@ -25,7 +35,6 @@ _STATES = {
     "cancelled": ("warn", "Cancelled"),
     "running": ("quiet", "Running"),
 }
-_OUTCOMES = {"promoted": "Promoted", "rolled_back": "Rolled back", "held": "Held"}
 _LONGEST_PARAMETER = 120
 
 
@@ -63,7 +72,7 @@ def _headline(documents: Sequence[Document]) -> list[tuple[str, Child, str]]:
             found.append(("Verdict", word, f"{passed} of {plural(len(document.rules), 'rule')} passed"))
         elif isinstance(document, CanaryDocument) and not document.rehearsal:
             about = f"{document.candidate_version} after {plural(len(document.stages), 'stage')}"
-            found.append(("Canary", _OUTCOMES[document.outcome], about))
+            found.append(("Canary", CANARY_OUTCOMES[document.outcome], about))
     return found
 
 

@@ -13,9 +13,9 @@ from stepworks.report.documents import (
 from stepworks.report.marks import bar_mark
 from stepworks.report.markup import element, join, table
 from stepworks.report.section import Section, facts
-from stepworks.report.wording import count, duration, short
+from stepworks.report.wording import CANARY_OUTCOMES, count, duration, short
 
-_OUTCOMES = {"promoted": ("good", "Promoted"), "rolled_back": ("bad", "Rolled back"), "held": ("warn", "Held")}
+_OUTCOME_TONES = {"promoted": "good", "rolled_back": "bad", "held": "warn"}
 _DECISIONS = {
     "continue": ("quiet", "continue"),
     "promote": ("good", "promote"),
@@ -71,7 +71,6 @@ def deployment_section(deployment: DeploymentDocument) -> Section:
 
 def canary_section(canary: CanaryDocument) -> Section:
     """The course of a roll-out, stage by stage."""
-    tone, word = _OUTCOMES[canary.outcome]
     versions = (
         f"{canary.candidate_version} for the first time"
         if canary.stable_version is None
@@ -80,7 +79,7 @@ def canary_section(canary: CanaryDocument) -> Section:
     head = ["Traffic", "", "Arm", "Requests", "Errors", "Wrong", "p50, ms", "p95, ms", "Decision"]
     rows = [_stage(stage) for stage in canary.stages]
     content = join(
-        element("p", word, class_=f"verdict {tone}"),
+        element("p", CANARY_OUTCOMES[canary.outcome], class_=f"verdict {_OUTCOME_TONES[canary.outcome]}"),
         element("p", canary.reason),
         table(head, rows, numbers=[0, 3, 4, 5, 6, 7], label="Stages of the roll-out", class_="stages")
         if rows

@@ -17,6 +17,11 @@ METRIC_NAMES = {
 }
 """How metrics are called in a text; one that is not here is called by its own name."""
 
+CANARY_OUTCOMES = {"promoted": "Promoted", "rolled_back": "Rolled back", "held": "Held"}
+"""How the end of a roll-out is called."""
+
+_MINUS = "\N{MINUS SIGN}"
+
 
 def metric_name(name: str) -> str:
     """A metric's name as it is written in a text."""
@@ -35,7 +40,7 @@ def plural(value: int, noun: str) -> str:
 
 def number(value: float, digits: int = 3) -> str:
     """A number with `digits` decimals and a true minus sign; what rounds to zero has no sign."""
-    return f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z.{digits}f}".replace("-", _MINUS)
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -47,20 +52,20 @@ def signed(value: float, digits: int = 3) -> str:
 def short(value: float) -> str:
     """A number of any size in about four figures."""
     if value and not 1e-3 <= abs(value) < 1e7:
-        mantissa, exponent = f"{value:.1e}".replace("-", "\N{MINUS SIGN}").split("e")
-        power = str(int(exponent.replace("\N{MINUS SIGN}", "-"))).translate(_SUPERSCRIPTS)
-        return f"{mantissa}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}10{power}"
-    return f"{value:,.4g}".replace("-", "\N{MINUS SIGN}") if abs(value) < 10_000 else number_apart(value)
+        mantissa, exponent = f"{value:.1e}".split("e")
+        power = str(int(exponent)).translate(_SUPERSCRIPTS)
+        return f"{mantissa.replace('-', _MINUS)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}10{power}"
+    return f"{value:z,.4g}".replace("-", _MINUS) if abs(value) < 10_000 else number_apart(value)
 
 
 def number_apart(value: float) -> str:
     """A large number without decimals, its thousands apart."""
-    return f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z,.0f}".replace("-", _MINUS)
 
 
 def percent(share: float, digits: int = 1) -> str:
     """A share as a percentage."""
-    return f"{100 * share:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+    return f"{number(100 * share, digits)}\N{NARROW NO-BREAK SPACE}%"
 
 
 def interval(found: Interval, digits: int = 3) -> str:

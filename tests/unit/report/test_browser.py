@@ -22,6 +22,30 @@ def test_the_report_in_a_browser(scheme: str, width: int, tab: Tab, page: Path) 
     assert_report_is_right(tab, page, scheme=scheme, width=width)
 
 
+def test_a_phone_shows_each_decision_of_a_roll_out_without_scrolling(tab: Tab, page: Path) -> None:
+    tab.open(page, scheme="light", width=400)
+    stages = tab.evaluate("""
+        [...document.querySelectorAll("table.stages tbody tr")].map(row => {
+          const cells = [...row.cells].filter(cell => cell.offsetParent !== null)
+          const decision = cells.pop().getBoundingClientRect()
+          const scroll = row.closest(".scroll")
+          return {
+            spilt: scroll.scrollWidth - scroll.clientWidth,
+            below: cells.every(cell => cell.getBoundingClientRect().bottom <= decision.top + 1),
+            wide: decision.width / row.getBoundingClientRect().width,
+            aligned: cells.every((cell, index) => {
+              const heads = [...row.closest("table").rows[0].cells].filter(head => head.offsetParent !== null)
+              return Math.abs(heads[index].getBoundingClientRect().left - cell.getBoundingClientRect().left) < 1
+            }),
+          }
+        })
+    """)
+    assert len(stages) > 1
+    for stage in stages:
+        assert (stage["spilt"], stage["below"], stage["aligned"]) == (0, True, True)
+        assert stage["wide"] > 0.95
+
+
 def test_light_and_dark_are_of_different_paper(tab: Tab, page: Path) -> None:
     papers = []
     for scheme in ("light", "dark"):

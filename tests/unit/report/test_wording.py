@@ -3,7 +3,18 @@ import pytest
 from stepworks.report.documents import Histogram, Interval
 from stepworks.report.marks import Scale, bar_mark, counts_mark, histogram_mark, interval_mark
 from stepworks.report.markup import Markup, element, join
-from stepworks.report.wording import clipped, duration, interval, moment, moment_of, plural, short, signed
+from stepworks.report.wording import (
+    clipped,
+    duration,
+    interval,
+    moment,
+    moment_of,
+    number,
+    percent,
+    plural,
+    short,
+    signed,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +47,12 @@ def test_durations(seconds: float | None, told: str) -> None:
 )
 def test_short_numbers(value: float, told: str) -> None:
     assert short(value) == told
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert (short(-0.0), number(-0.0001), signed(-0.0)) == ("0", "0.000", "0.000")
+    assert percent(-0.0001) == "0.0\N{NARROW NO-BREAK SPACE}%"
+    assert percent(-0.001) == "\N{MINUS SIGN}0.1\N{NARROW NO-BREAK SPACE}%"
 
 
 def test_small_words() -> None:
