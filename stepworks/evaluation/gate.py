@@ -128,7 +128,7 @@ def _not_worse_than_champion(comparison: ComparisonDocument, margin: float) -> l
     name = "not worse than the champion"
     champions = [compared for compared in comparison.comparisons if is_champion(compared.reference)]
     if not champions:
-        return [Rule(name=name, outcome="pass", statement="There is no champion yet, so this rule does not count.")]
+        return [Rule(name=name, outcome="not_applicable", statement="There is no champion yet.")]
     return [_interval_above(name, compared, -margin) for compared in champions]
 
 

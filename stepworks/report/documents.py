@@ -260,7 +260,7 @@ class Rule(Fragment):
     """One rule of a gate and its outcome. `statement` is the rule in words with its numbers."""
 
     name: str
-    outcome: Literal["pass", "fail", "insufficient_data"]
+    outcome: Literal["pass", "fail", "insufficient_data", "not_applicable"]
     statement: str
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from stepworks.files import write_atomically
 from stepworks.report.documents import VerdictDocument
 
-OUTCOME_WORDS = {"pass": "pass", "fail": "fail", "insufficient_data": "insufficient data"}
+OUTCOME_WORDS = {
+    "pass": "pass",
+    "fail": "fail",
+    "insufficient_data": "insufficient data",
+    "not_applicable": "does not apply",
+}
 
 
 def write_verdict(path: str | Path, verdict: VerdictDocument) -> Path:

@@ -21,7 +21,7 @@ from stepworks.report.plots import auc_plot, calibration_plot, loss_plot, precis
 from stepworks.report.section import Section, facts, figure, plots
 from stepworks.report.wording import count, duration, interval, metric_name, number, percent, signed
 
-OUTCOME_TONES = {"pass": "good", "fail": "bad", "insufficient_data": "warn"}
+OUTCOME_TONES = {"pass": "good", "fail": "bad", "insufficient_data": "warn", "not_applicable": "quiet"}
 _LARGE_SHARE = 0.003
 """The share of the rows from which on a slice's interval has to fit into the drawing."""
 

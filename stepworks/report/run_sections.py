@@ -69,9 +69,11 @@ def _headline(documents: Sequence[Document]) -> list[tuple[str, Child, str]]:
         elif isinstance(document, VerdictDocument):
             passed = sum(rule.outcome == "pass" for rule in document.rules)
             word = element("span", OUTCOME_WORDS[document.verdict].capitalize(), class_=OUTCOME_TONES[document.verdict])
-            found.append(("Verdict", word, f"{passed} of {plural(len(document.rules), 'rule')} passed"))
+            applied = [rule for rule in document.rules if rule.outcome != "not_applicable"]
+            found.append(("Verdict", word, f"{passed} of {plural(len(applied), 'rule')} passed"))
         elif isinstance(document, CanaryDocument) and not document.rehearsal:
-            about = f"{document.candidate_version} after {plural(len(document.stages), 'stage')}"
+            stages = f"after {plural(len(document.stages), 'stage')}" if document.stages else "by an earlier attempt"
+            about = f"version {document.candidate_version}, {stages}"
             found.append(("Canary", CANARY_OUTCOMES[document.outcome], about))
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from stepworks.report.documents import (
     CanaryArm,
     CanaryDocument,
@@ -60,10 +62,11 @@ def deployment_section(deployment: DeploymentDocument) -> Section:
     content = facts(
         {
             "Service": deployment.service,
-            "Address": element("code", deployment.url),
+            "Address during the run": element("code", deployment.url),
             "Stable version": deployment.stable_version or "none, nothing served before",
             "Candidate": deployment.candidate_version,
             "Package": element("code", deployment.model_directory),
+            "Serve it again": element("code", f"stepworks serve {shlex.quote(deployment.model_directory)}"),
         }
     )
     return Section("Deployment", content)
