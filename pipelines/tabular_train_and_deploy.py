@@ -31,7 +31,10 @@ def tabular_train_and_deploy(
     champion_margin: float = 0.005,
     model_name: str = "late-flights",
 ) -> None:
-    """Train a model on a table, judge it, and roll it out behind a gate."""
+    """Train a model on a table, judge it, and roll it out behind a gate.
+
+    Longer than a function should be, since it is the composition and nothing else: one call a step, as they run.
+    """
     registry = claim_path("registry")
     ingested = place(ingest_table(source=source, contract=contract), "large-effects", mounts=["datasets"])
     table = ingested.outputs["table"]
