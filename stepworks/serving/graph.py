@@ -6,6 +6,7 @@ for missing. The arithmetic is that of `stepworks.data.transform_parameters`.
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import warnings
 from pathlib import Path
@@ -143,6 +144,15 @@ def _export(network: torch.nn.Module, numeric: int, categorical: int) -> onnx.Mo
     """
     example = (torch.zeros(2, numeric), torch.zeros(2, categorical, dtype=torch.int64))
     names = ["numeric", "categorical"]
+    try:
+        inspect.signature(network.forward).bind(*example)
+    except TypeError as error:
+        raise ServingError(
+            "The network does not take what the package's graph gives it",
+            received=f"forward{inspect.signature(network.forward)}",
+            expected="forward(numeric, categorical)",
+            what_to_do="Give the model's forward these two arguments, or serve the model by a server of its own.",
+        ) from error
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.data.transform import apply_transform
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import DataError, ResourceError
+from stepworks.errors import DataError, ResourceError, ServingError
 from stepworks.files import write_atomically
 from stepworks.serving.graph import build_graph
 from stepworks.serving.manifest import (
@@ -22,7 +23,7 @@ from stepworks.serving.manifest import (
     Samples,
     write_manifest,
 )
-from stepworks.training.model_directory import load_model
+from stepworks.training.model_directory import BUILT_IN_DATA, load_model, read_model_file
 from stepworks.training.predict import predict
 
 SAMPLE_ROWS = 100
@@ -47,9 +48,10 @@ def build_package(model_directory: Path, samples: Path, destination: Path, sampl
     Raises:
         NotFoundError: There is no model, or no table of samples.
         DataError: The samples cannot be read, are empty, or lack a column.
-        ServingError: The network cannot be exported.
+        ServingError: The model has a data builder of its own, or the network cannot be exported.
         ResourceError: The disk is full or the destination is not writable.
     """
+    _require_built_in_data(model_directory)
     parameters = TransformParameters.read(model_directory)
     graph = build_graph(load_model(model_directory), parameters)
     try:
@@ -72,6 +74,18 @@ def build_package(model_directory: Path, samples: Path, destination: Path, sampl
     return manifest
 
 
+def _require_built_in_data(model_directory: Path) -> None:
+    """Refuse a model whose rows were made by a builder of its own: the graph would not do what that one did."""
+    data = read_model_file(model_directory).data
+    if data != BUILT_IN_DATA:
+        raise ServingError(
+            f"The model in {model_directory} cannot be packaged",
+            received=f"the data builder {data}",
+            expected=f"{BUILT_IN_DATA}, whose encoding of raw features the package's graph repeats",
+            what_to_do="Train with the built-in data builder, or package and serve this model by a server of its own.",
+        )
+
+
 def record_samples(model_directory: Path, table: Path, scratch: Path, count: int) -> Samples:
     """Choose rows of a raw table, and let the trained model answer them offline.
 
@@ -86,7 +100,7 @@ def record_samples(model_directory: Path, table: Path, scratch: Path, count: int
     """
     parameters = TransformParameters.read(model_directory)
     names = [tensor.name for tensor in _signature(parameters)]
-    chosen = choose_rows(read_table(table, ["row_id", *names, parameters.target]), names, count)
+    chosen = choose_rows(read_table(table, [ROW_ID, *names, parameters.target]), names, count)
     if chosen.is_empty():
         raise DataError(
             f"Cannot record samples from {table}",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.serving.manifest import read_package
 from stepworks.serving.session import load_session
@@ -34,7 +35,7 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
         DataError: The table cannot be read, or lacks a column.
     """
     manifest = read_package(package)
-    frame = read_table(table, ["row_id", *(each.name for each in manifest.inputs), target])
+    frame = read_table(table, [ROW_ID, *(each.name for each in manifest.inputs), target])
     raw = frame.select(pl.col(each.name).cast(_TYPES[each.datatype]) for each in manifest.inputs)
     session = load_session(package, threads=0)
     answers = [
@@ -43,7 +44,7 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
     ]
     return pl.DataFrame(
         {
-            "row_id": frame["row_id"].cast(pl.UInt32),
+            ROW_ID: frame[ROW_ID].cast(pl.UInt32),
             "target": frame[target].cast(pl.Int8),
             "probability": np.concatenate(answers)[:, 0].astype(np.float64) if answers else np.empty(0),
         }

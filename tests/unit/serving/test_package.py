@@ -261,3 +261,23 @@ def test_the_graph_runs_on_old_runtimes(package: Path) -> None:
     model = onnx.load(package / "model.onnx")
     assert model.ir_version == 9
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": 18, "ai.onnx.ml": 3}
+
+
+def test_a_model_with_a_data_builder_of_its_own_is_refused(
+    model_directory: Path, raw_table: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model_directory, tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    path.write_text(path.read_text().replace("stepworks.training.tabular:read_rows", "mine:rows"))
+    with pytest.raises(ServingError, match="the data builder mine:rows"):
+        build_package(tmp_path / "model", raw_table, tmp_path / "package")
+
+
+class OneInput(torch.nn.Module):
+    def forward(self, everything: torch.Tensor) -> torch.Tensor:
+        return everything.sum(dim=1)
+
+
+def test_a_network_of_another_signature_is_refused(model_directory: Path) -> None:
+    with pytest.raises(ServingError, match=r"forward\(everything"):
+        build_graph(OneInput(), TransformParameters.read(model_directory))
