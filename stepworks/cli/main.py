@@ -58,8 +58,8 @@ def run(
     try:
         run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
     except (KeyboardInterrupt, SystemExit) as error:
-        notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(f"\nInterrupted: everything that this command started was ended.\n{notes}")
+        told = "\n".join(["Interrupted: everything that this command started was ended.", *_notes_of(error)])
+        sys.stderr.write(f"\n{told}\n")
         code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
         raise typer.Exit(code) from error
 
@@ -129,12 +129,17 @@ def _end(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
+def _notes_of(error: BaseException) -> list[str]:
+    """What was added to an error on its way, such as where the report of the run is."""
+    return getattr(error, "__notes__", [])
+
+
 def _show_error(error: StepworksError) -> None:
     from rich.console import Console
     from rich.text import Text
 
     first, _, rest = str(error).partition("\n")
-    notes = "".join(f"\n\n{note}" for note in getattr(error, "__notes__", ()))
+    notes = "".join(f"\n\n{note}" for note in _notes_of(error))
     Console(stderr=True).print(
         Text.assemble(("Error: ", "bold red"), (first, "bold"), "\n" if rest else "", rest, notes), soft_wrap=True
     )

@@ -49,7 +49,7 @@ def minimize(specification: dict[str, Any]) -> None:
     launchers: dict[str, _Shared] = {}
     for executor in specification["deploymentSpec"]["executors"].values():
         command = executor.get("container", {}).get("command", [])
-        if command and "_KFP_RUNTIME" in command[-2:][0]:
+        if len(command) > 1 and "_KFP_RUNTIME" in command[-2]:
             command[-2] = launchers.setdefault(command[-2], _Shared(re.sub(" {2,}", " ", command[-2])))
             command[-1] = minimize_code(command[-1])
 
