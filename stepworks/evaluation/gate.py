@@ -79,7 +79,7 @@ def gate(
             )
     rules = [
         _enough_data(evaluation, settings),
-        _ahead_of_baseline(_baseline(comparison), settings.baseline_margin),
+        _interval_above("ahead of the baseline", _baseline(comparison), settings.baseline_margin),
         *_not_worse_than_champion(comparison, settings.champion_margin),
     ]
     outcomes = {rule.outcome for rule in rules}
@@ -118,10 +118,6 @@ def _baseline(comparison: ComparisonDocument) -> Comparison:
             what_to_do="Run the compare step with the baseline's keys.",
         )
     return found[0]
-
-
-def _ahead_of_baseline(compared: Comparison, margin: float) -> Rule:
-    return _interval_above("ahead of the baseline", compared, margin)
 
 
 def _not_worse_than_champion(comparison: ComparisonDocument, margin: float) -> list[Rule]:
