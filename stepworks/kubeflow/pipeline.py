@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +20,49 @@ from types import ModuleType
 from typing import Any
 
 from kfp import dsl
+from kfp.dsl import pipeline_context
 
 from stepworks.errors import ConfigurationError, NotFoundError, StepworksError
+from stepworks.kubeflow.dropped_settings import refuse_dropped_settings
+from stepworks.kubeflow.shared_claims import refuse_shared_claims
 from stepworks.placement.target import Target
 
 _SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
+@dataclass(frozen=True)
+class RunClaim:
+    """How the tasks of a run find a volume that holds only what the run needs.
+
+    Attributes:
+        path: The path at which they find it; may hold placeholders that KFP fills in when a task starts.
+        made: kfp's channel that carries the name of the claim that was made; missing if none was.
+    """
+
+    path: str
+    made: Any = None
+
+
 @dataclass
-class _Building:
-    """What a pipeline is being built for, and the claims that it has asked for so far."""
+class Building:
+    """A pipeline that is being traced.
 
-    target: Target | None
+    Attributes:
+        target: What it is built for; missing for this machine.
+        claims: The claims that it has asked for so far, as targets name them.
+        run_claims: Those that hold only what the run needs.
+        made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-Output`.
+        configuration: What kfp takes for the pipeline as a whole. kfp reads it when the pipeline is traced.
+    """
+
+    target: Target | None = None
     claims: set[str] = field(default_factory=set)
+    run_claims: dict[str, RunClaim] = field(default_factory=dict)
+    made_claims: dict[str, str] = field(default_factory=dict)
+    configuration: dsl.PipelineConfig = field(default_factory=dsl.PipelineConfig)
 
 
-_building: ContextVar[_Building | None] = ContextVar("building", default=None)
+_building: ContextVar[Building | None] = ContextVar("building", default=None)
 
 
 @dataclass(frozen=True)
@@ -71,16 +99,20 @@ class Pipeline:
         """Trace the pipeline for a target, or for this machine when there is none.
 
         Raises:
-            ConfigurationError: The function is no pipeline to kfp, or the target lacks what it asks for.
+            ConfigurationError: The function is no pipeline to kfp, the target lacks what it asks for, tasks that
+                may run at once mount a claim that only one of them can have, or a task asks for what Kubeflow would
+                drop in silence.
         """
-        building = _Building(target)
+        building = Building(target)
         token = _building.set(building)
         try:
-            graph = dsl.pipeline(
-                name=self.name.replace("_", "-"),
-                display_name=f"{self.name} {self.version}",
-                description=self.summary,
-            )(self.function)
+            with _cached_by_default():
+                graph = dsl.pipeline(
+                    name=self.name.replace("_", "-"),
+                    display_name=f"{self.name} {self.version}",
+                    description=self.summary,
+                    pipeline_config=building.configuration,
+                )(self.function)
         except StepworksError:
             raise
         except Exception as error:  # kfp raises many kinds, all of them about the function
@@ -92,7 +124,25 @@ class Pipeline:
             ) from error
         finally:
             _building.reset(token)
+        if target:
+            refuse_dropped_settings(graph.pipeline_spec)
+            refuse_shared_claims(graph.pipeline_spec, graph.platform_spec, target.claims, building.made_claims)
         return Built(graph, frozenset(building.claims))
+
+
+@contextmanager
+def _cached_by_default() -> Iterator[None]:
+    """Build the same whether KFP_DISABLE_EXECUTION_CACHING_BY_DEFAULT is set or not.
+
+    kfp reads it once, when it is imported; of our own tasks the placement says whether they are cached.
+    """
+    kfp_pipeline: Any = pipeline_context.Pipeline
+    default = kfp_pipeline.get_execution_caching_default()
+    kfp_pipeline._execution_caching_default = True  # noqa: SLF001  # kfp has no function for it
+    try:
+        yield
+    finally:
+        kfp_pipeline._execution_caching_default = default  # noqa: SLF001
 
 
 def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
@@ -111,31 +161,49 @@ def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
     return lambda function: Pipeline(function.__name__, version, function)
 
 
+def current_building() -> Building:
+    """The pipeline that is being built; an empty one for this machine where none is."""
+    return _building.get() or Building()
+
+
 def current_target() -> Target | None:
     """The target that a pipeline is being built for; None for this machine."""
-    building = _building.get()
-    return building.target if building else None
+    return current_building().target
 
 
 def claim_path(name: str) -> str:
-    """Where a claim is mounted: as the target says, or below `/mnt` on this machine.
+    """Where tasks find a claim: as the target says, or below `/mnt` on this machine.
+
+    Within `with run_claims(name)` it is the run's own place: a folder of the run in a claim that exists, a claim
+    that was made for the run, or KFP's workspace.
 
     Args:
         name: The claim, as targets name it: `checkpoints`, `datasets`, `registry`.
 
     Raises:
-        ConfigurationError: The target has no such claim.
+        ConfigurationError: The target has no such claim, or has one that only `run_claims` can give.
     """
-    note_claim(name)
-    target = current_target()
-    return target.claim(name).mount_path if target else local_claim_path(name)
+    building = current_building()
+    building.claims.add(name)
+    if name in building.run_claims:
+        return building.run_claims[name].path
+    if building.target is None:
+        return local_claim_path(name)
+    claim = building.target.claim(name)
+    if claim.claim is None:
+        raise needs_run_claims(name, building.target)
+    return claim.path
 
 
-def note_claim(name: str) -> None:
-    """Remember that the pipeline that is being built uses a claim."""
-    building = _building.get()
-    if building:
-        building.claims.add(name)
+def needs_run_claims(name: str, target: Target) -> ConfigurationError:
+    """The error of a pipeline that takes a claim for lasting which the target makes for each run."""
+    kind = "create" if target.claim(name).create else "workspace"
+    return ConfigurationError(
+        f"The claim {name} does not outlive a run on the target {target.name}",
+        received=f"{name}: {kind}, used outside of `with run_claims({name!r}):`",
+        expected="a claim that exists, or tasks within `with run_claims(...)`",
+        what_to_do=f"Use it within `with run_claims({name!r}):`, or give it a `claim:` in targets/{target.name}.yaml.",
+    )
 
 
 def local_claim_path(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kfp import dsl, kubernetes
@@ -10,8 +10,11 @@ from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.component import family_of
-from stepworks.kubeflow.pipeline import current_target, note_claim
-from stepworks.placement.placement import Mount, Placement
+from stepworks.kubeflow.executor_config import executor_config
+from stepworks.kubeflow.pipeline import RunClaim, current_building, needs_run_claims
+from stepworks.placement.placement import Placement
+from stepworks.placement.storage import WORKSPACE_PATH, Mount
+from stepworks.placement.volumes import refuse_clash
 
 
 def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> dsl.PipelineTask:
@@ -25,23 +28,57 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
         mounts: The claims to mount, as targets name them: `checkpoints`, `datasets`, `registry`.
 
     Raises:
-        ConfigurationError: The target lacks the role, the claim or the image, or KFP cannot express a field.
+        ConfigurationError: The target lacks the role, the claim or the image, KFP cannot express a field, or a
+            claim that is made for each run is mounted outside of `run_claims`.
     """
+    building = current_building()
     names = list(mounts)
-    for name in names:
-        note_claim(name)
-    target = current_target()
+    building.claims.update(names)
+    target = building.target
     if target is None:
         return task
-    task.container_spec.image = target.image(family_of(task))
-    apply_placement(task, target.placement(role))
+    placement = target.placement(role)
+    existing, made = [], []
     for name in names:
-        apply_mount(task, target.claim(name))
+        claim = target.claim(name)
+        if claim.claim:
+            existing.append(claim.mount(claim.claim))
+            continue
+        run_claim = building.run_claims.get(name)
+        if run_claim is None:
+            raise needs_run_claims(name, target)
+        if claim.create:
+            made.append((claim.mount(name), run_claim.made))
+        else:
+            _refuse_without_workspace(task, name, run_claim)
+    refuse_clash(placement, [*existing, *(mount for mount, _ in made)])
+    task.container_spec.image = target.image(family_of(task))
+    apply_placement(task, placement, existing)
+    for mount, channel in made:
+        kubernetes.mount_pvc(task, pvc_name=channel, mount_path=mount.mount_path)
     return task
 
 
-def apply_placement(task: dsl.PipelineTask, placement: Placement) -> None:
-    """Set every field of a placement on a task."""
+def _refuse_without_workspace(task: dsl.PipelineTask, name: str, run_claim: RunClaim) -> None:
+    """KFP mounts the workspace by itself, into tasks that are told a path in it."""
+    if not any(isinstance(value, str) and run_claim.path in value for value in task.inputs.values()):
+        raise ConfigurationError(
+            f"The task {task.name} would not get the workspace {name}",
+            received=f"no input that holds claim_path({name!r})",
+            expected=f"a task that is told a path below it: KFP mounts {WORKSPACE_PATH} only into those",
+            what_to_do=f'Give the path to the task, for example f"{{claim_path({name!r})}}/rows".',
+        )
+
+
+def apply_placement(task: dsl.PipelineTask, placement: Placement, mounts: Iterable[Mount] = ()) -> None:
+    """Set every field of a placement, and mounts of claims, on a task.
+
+    What the task was given before by kfp's own functions stays, unless the placement says otherwise. The
+    priority class becomes the pod label `stepworks.dev/priority-class`, since KFP has no field for it.
+
+    Raises:
+        ConfigurationError: KFP cannot express a field, or two volumes clash.
+    """
     accelerator = placement.accelerator
     # What kfp's setters (set_cpu_request, …) set. Each of them inspects the whole stack for the name of its own
     # caller, which took two thirds of the time to compile.
@@ -54,11 +91,9 @@ def apply_placement(task: dsl.PipelineTask, placement: Placement) -> None:
         accelerator_type=accelerator and accelerator.resource,
         accelerator_count=accelerator and str(accelerator.count),
     )
+    if placement.environment:
+        task.container_spec.env = {**(task.container_spec.env or {}), **placement.environment}
     task.set_caching_options(placement.cache)
-    for label, value in sorted(placement.node_selector.items()):
-        kubernetes.add_node_selector(task, label, value)
-    for toleration in placement.tolerations:
-        kubernetes.add_toleration(task, **_given(toleration.model_dump()))
     if placement.retry:
         task.set_retry(
             num_retries=placement.retry.count,
@@ -66,25 +101,21 @@ def apply_placement(task: dsl.PipelineTask, placement: Placement) -> None:
             backoff_factor=placement.retry.factor,
             backoff_max_duration=f"{placement.retry.maximum_seconds}s",
         )
-    if placement.timeout_seconds:
-        kubernetes.set_timeout(task, placement.timeout_seconds)
+    mounts = list(mounts)
+    refuse_clash(placement, mounts)
+    settings = _merge(task.platform_config.get("kubernetes", {}), executor_config(placement, mounts))
+    if settings:
+        task.platform_config["kubernetes"] = settings
 
 
-def apply_mount(task: dsl.PipelineTask, mount: Mount) -> None:
-    """Mount a claim into a task's container.
-
-    Raises:
-        ConfigurationError: The mount is read-only and the claim is not: KFP's PvcMount has no such field.
-    """
-    if mount.read_only and mount.access_mode != "ReadOnlyMany":
-        raise ConfigurationError(
-            f"A KFP task cannot mount the claim {mount.claim} read-only",
-            received=f"read_only: true, access_mode: {mount.access_mode}",
-            expected="a ReadOnlyMany claim, since KFP's PvcMount has no field read_only",
-            what_to_do="Make the claim ReadOnlyMany, or set read_only: false in the target's file.",
-        )
-    kubernetes.mount_pvc(task, pvc_name=mount.claim, mount_path=mount.mount_path, sub_path=mount.sub_path)
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _merge(before: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two settings: lists one after the other, mappings key by key, of single values the added one."""
+    joined = dict(before)
+    for key, value in added.items():
+        if isinstance(value, list):
+            joined[key] = [*before.get(key, []), *value]
+        elif isinstance(value, dict):
+            joined[key] = _merge(before.get(key, {}), value)
+        else:
+            joined[key] = value
+    return joined

@@ -6,141 +6,175 @@ read and not when a pod has waited an hour for a node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from stepworks.placement.quantity import parse_cpu, parse_memory
+from stepworks.placement.accelerators import Accelerator
+from stepworks.placement.quantity import parse_memory
+from stepworks.placement.resources import CpuRange, MemoryRange, StorageRange
+from stepworks.placement.scheduling import NodeAffinity, Retry, Toleration
+from stepworks.placement.setting import DnsLabel, LabelKey, LabelValue, ObjectName, Setting
+from stepworks.placement.storage import ConfigMapSource, SecretSource, Size
+from stepworks.placement.vertex import VertexSettings
+from stepworks.placement.volumes import find_clash, volumes_of
 
-AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
+INFERENCE_HEADROOM = 1.5
+"""The least that an inference placement's memory limit is above its request.
 
+A server is scheduled by what it holds at rest, and needs more for moments: while a model loads, its file and the
+model built from it are both in memory, and a large batch comes on top. A limit near the request ends the server
+just then, and it starts again only to load again.
+"""
 
-class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+PRIORITY_CLASS_LABEL = "stepworks.dev/priority-class"
+"""The pod label that stands for a priority class where a pod's cannot be set, as in a KFP task."""
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""The label by which Kueue finds the LocalQueue of a pod, or of the object that owns pods."""
 
-class Accelerator(_Setting):
-    """An extended resource of the node, for example one `nvidia.com/gpu`; its request equals its limit."""
+SIDECAR_ANNOTATION = "sidecar.istio.io/inject"
 
-    resource: str = Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
-    count: int = Field(ge=1)
+PROCESSES_VARIABLE = "PET_NPROC_PER_NODE"
+"""The environment variable from which torchrun takes its --nproc-per-node."""
 
-
-class Range(_Setting):
-    """What a container is guaranteed (`request`) and the most that it may use (`limit`)."""
-
-    request: str
-    limit: str
-
-    def _check_order(self, parse: Callable[[str], Any]) -> None:
-        if parse(self.request) > parse(self.limit):
-            raise ValueError(f"the request {self.request} is above the limit {self.limit}")
-
-
-class CpuRange(Range):
-    """CPU in cores, `2` or `500m`."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._check_order(parse_cpu)
-        return self
+_RESERVED_LABELS = {PRIORITY_CLASS_LABEL: "priority_class", QUEUE_LABEL: "queue"}
 
 
-class MemoryRange(Range):
-    """Memory, `512Mi` or `16Gi`."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._check_order(parse_memory)
-        return self
-
-
-class Toleration(_Setting):
-    """A taint that the pod puts up with."""
-
-    key: str
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.operator == "Exists" and self.value is not None:
-            raise ValueError("a toleration with the operator Exists has no value")
-        if self.operator == "Equal" and self.value is None:
-            raise ValueError("a toleration with the operator Equal needs a value; to tolerate any, use Exists")
-        return self
-
-
-class Retry(_Setting):
-    """How often a failed task is tried again, and how long it waits before: seconds, times `factor` each try."""
-
-    count: int = Field(ge=1, le=20)
-    backoff_seconds: int = Field(default=30, ge=1)
-    factor: float = Field(default=2.0, ge=1.0)
-    maximum_seconds: int = Field(default=600, ge=1)
-
-
-class Mount(_Setting):
-    """A PersistentVolumeClaim in the task's container.
-
-    Attributes:
-        claim: The name of the claim.
-        mount_path: Where it is mounted; absolute.
-        access_mode: The claim's access mode, as its owner made it.
-        read_only: Whether the task only reads. A ReadOnlyMany claim can be mounted in no other way.
-        sub_path: A folder in the volume, relative; empty for the whole volume.
-    """
-
-    claim: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-    mount_path: str = Field(pattern=r"^/.+")
-    access_mode: AccessMode
-    read_only: bool = False
-    sub_path: str = Field(default="", pattern=r"^([^/].*)?$")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.access_mode == "ReadOnlyMany" and not self.read_only:
-            raise ValueError(f"the claim {self.claim} is ReadOnlyMany, so read_only must be true")
-        return self
-
-
-class Placement(_Setting):
+class Placement(Setting):
     """Where a task runs, and with what.
 
     Attributes:
+        workload: What the task does, which decides the rules that its resources must keep. `training`: CPU and
+            memory requests equal limits, so that a node under pressure evicts others first, and no sidecar of
+            Istio. `inference`: the memory limit is at least 1.5 times the request. `general`: neither.
         cpu: CPU request and limit.
         memory: Memory request and limit.
+        ephemeral_storage: Request and limit of the node's disk.
         accelerator: The accelerator, if any.
+        processes: How many processes a pod runs; without it one for each accelerator, or one.
         node_selector: Labels that the node must have.
+        node_affinity: Which nodes the pod must and would rather run on, beyond the selector.
         tolerations: Taints of the node that the pod puts up with.
+        preemptible: Whether the nodes may be taken away at any time, as spot machines are; it needs a retry.
+        shared_memory: Size of `/dev/shm`, where data loaders hand over batches; without it the container runtime's
+            64 MiB. It counts against the memory limit.
+        secrets: Secrets as environment variables or files.
+        config_maps: ConfigMaps as environment variables or files.
+        image_pull_secrets: Secrets by which the image is pulled.
+        service_account: The ServiceAccount of the pod.
+        priority_class: The PriorityClass of the pod.
+        queue: The LocalQueue of Kueue that admits the pod.
+        labels: Further labels of the pod.
+        annotations: Further annotations of the pod.
         retry: How often a failed task is tried again.
         timeout_seconds: After how long the pod is ended.
         cache: Whether an earlier result for the same inputs is taken. A task with side effects must not.
+        vertex: The machine on Vertex AI; for targets with the backend vertex only.
     """
 
+    workload: Literal["general", "training", "inference"] = "general"
     cpu: CpuRange
     memory: MemoryRange
+    ephemeral_storage: StorageRange | None = None
     accelerator: Accelerator | None = None
-    node_selector: dict[str, str] = Field(default_factory=dict)
+    processes: int | None = Field(default=None, ge=1, strict=True)
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    node_affinity: NodeAffinity = NodeAffinity()
     tolerations: tuple[Toleration, ...] = ()
+    preemptible: bool = False
+    shared_memory: Size | None = None
+    secrets: tuple[SecretSource, ...] = ()
+    config_maps: tuple[ConfigMapSource, ...] = ()
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    service_account: ObjectName | None = None
+    priority_class: DnsLabel | None = None
+    queue: DnsLabel | None = None
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    annotations: dict[LabelKey, str] = Field(default_factory=dict)
     retry: Retry | None = None
-    timeout_seconds: int | None = Field(default=None, ge=1)
+    timeout_seconds: int | None = Field(default=None, ge=1, strict=True)
     cache: bool = True
+    vertex: VertexSettings | None = None
 
-    @field_validator("node_selector", mode="after")
-    @classmethod
-    def _check_selector(cls, value: dict[str, str]) -> dict[str, str]:
-        if any(not key or not text for key, text in value.items()):
-            raise ValueError("a node selector needs a label and a value")
-        return value
+    @property
+    def process_count(self) -> int:
+        """How many processes a pod runs: as stated, or one for each accelerator, or one."""
+        return self.processes or (self.accelerator.count if self.accelerator else 1)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that follow from the placement, besides those of Secrets and ConfigMaps."""
+        return {PROCESSES_VARIABLE: str(self.process_count)} if self.process_count > 1 else {}
+
+    @property
+    def pod_annotations(self) -> dict[str, str]:
+        """The pod's annotations: those given, and for training that Istio injects no sidecar.
+
+        A sidecar outlives the training process, so that its Job never completes, and it comes between the
+        processes of one job, which speak protocols of their own. A placement that gives the annotation itself
+        keeps its value.
+        """
+        stated = {SIDECAR_ANNOTATION: "false"} if self.workload == "training" else {}
+        return {**stated, **self.annotations}
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.accelerator and not (self.node_selector and self.tolerations):
+    def _check_workload(self) -> Self:
+        for name, values in (("cpu", self.cpu), ("memory", self.memory)):
+            if self.workload == "training" and not values.is_guaranteed:
+                raise ValueError(
+                    f"{name} has the request {values.request} and the limit {values.limit}, and for workload: training "
+                    f"they must be equal: a pod above its request is evicted first when its node runs short"
+                )
+        if self.workload == "inference" and self.memory.headroom < INFERENCE_HEADROOM:
             raise ValueError(
-                "a placement with an accelerator needs a node_selector and tolerations: without them the pod "
-                "waits for ever beside a tainted node, or takes an accelerator of another type"
+                f"memory has the request {self.memory.request} and the limit {self.memory.limit}, and for workload: "
+                f"inference the limit must be at least {INFERENCE_HEADROOM} times the request: a server needs more "
+                f"than at rest while it loads a model"
             )
+        if self.shared_memory and parse_memory(self.shared_memory) >= parse_memory(self.memory.limit):
+            raise ValueError(
+                f"shared_memory is {self.shared_memory} and must be below the memory limit {self.memory.limit}, "
+                f"against which it counts"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_accelerator(self) -> Self:
+        accelerator = self.accelerator
+        if accelerator is None:
+            return self
+        if accelerator.mig_profile and self.process_count != 1:
+            raise ValueError(
+                f"processes is {self.process_count} and must be 1 with {accelerator.resource}: a MIG slice is one "
+                f"device, and NCCL joins no two processes on it"
+            )
+        if self.vertex:
+            if not self.vertex.accelerator_type:
+                raise ValueError("vertex.accelerator_type is missing: what Vertex calls the accelerator")
+            return self
+        if not (self.node_selector or self.node_affinity.required) or not self.tolerations:
+            raise ValueError(
+                f"the accelerator {accelerator.resource} needs a node_selector (or a required node_affinity) and "
+                f"tolerations: without them the pod waits for ever beside a tainted node, or takes an accelerator of "
+                f"another type"
+            )
+        if not any(each.tolerates_key(accelerator.taint_keys) for each in self.tolerations):
+            tolerated = ", ".join(str(each.key) for each in self.tolerations)
+            raise ValueError(
+                f"tolerations has {tolerated}, and for {accelerator.resource} one of them must tolerate the key "
+                f"{' or '.join(sorted(accelerator.taint_keys))}, by which its nodes are tainted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_pod(self) -> Self:
+        if self.preemptible and self.retry is None:
+            raise ValueError("preemptible is true and retry is missing: a node that is taken away would end the run")
+        for label, field in _RESERVED_LABELS.items():
+            if label in self.labels:
+                raise ValueError(f"labels has {label}, which is written by {field}: give {field} instead")
+        clash = find_clash(volumes_of(self))
+        if clash:
+            raise ValueError(clash)
         return self

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 
 _CPU = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<milli>m?)")
-_MEMORY = re.compile(r"(?P<number>[0-9]+)(?P<unit>Ei|Pi|Ti|Gi|Mi|Ki|E|P|T|G|M|K)?")
+_MEMORY = re.compile(r"(?P<number>[0-9]+)(?P<unit>Ei|Pi|Ti|Gi|Mi|Ki|E|P|T|G|M)?")
 _DECIMAL_UNITS = "KMGTPE"
 
 
@@ -25,10 +25,11 @@ def parse_cpu(text: str) -> Decimal:
 def parse_memory(text: str) -> int:
     """Return a memory quantity in bytes: `4Gi` is 4294967296.
 
-    KFP takes whole numbers only, so `1.5Gi` is refused here, before the API server would.
+    KFP takes whole numbers only, so `1.5Gi` is refused here, before KFP would. `500K` is refused, too: KFP takes it
+    and Kubernetes, which knows only the small `k` that KFP refuses, does not.
 
     Raises:
-        ValueError: KFP does not take the text as a memory quantity.
+        ValueError: KFP and Kubernetes do not both take the text as a memory quantity.
     """
     match = _MEMORY.fullmatch(text)
     if not match:

@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.placement.placement import Mount, Placement
+from stepworks.placement import target_file
+from stepworks.placement.placement import Placement
+from stepworks.placement.setting import DnsLabel, Setting
+from stepworks.placement.storage import Claim
+
+LONGEST_NAME_OF_A_MADE_CLAIM = 26
+"""A volume's name has at most 63 characters; a run id has 36, and a dash is between."""
 
 _Value = TypeVar("_Value")
 
 
-class Target(BaseModel):
+class Target(Setting):
     """A cluster to compile for.
 
     Attributes:
@@ -24,21 +29,25 @@ class Target(BaseModel):
         images: The image reference of each image family.
         placements: The named placements that this cluster offers.
         roles: What pipelines ask for, and the placement that it gets here.
-        claims: The claims of the namespace, under the names by which pipelines mount them.
+        claims: The volumes of the namespace, or of a run, under the names by which pipelines mount them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     description: str = ""
-    backend: Literal["kubeflow"] = "kubeflow"
+    backend: Literal["kubeflow", "vertex"] = "kubeflow"
     images: dict[str, str]
     placements: dict[str, Placement]
     roles: dict[str, str]
-    claims: dict[str, Mount] = Field(default_factory=dict)
+    claims: dict[DnsLabel, Claim] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, claim in self.claims.items():
+            if claim.create and len(name) > LONGEST_NAME_OF_A_MADE_CLAIM:
+                raise ValueError(
+                    f"the claim {name} is made for each run and named {name}-<run id>, so its name has at most "
+                    f"{LONGEST_NAME_OF_A_MADE_CLAIM} characters"
+                )
         for role, placement in self.roles.items():
             if placement not in self.placements:
                 raise ValueError(f"the role {role} names the placement {placement}, which is not in placements")
@@ -50,28 +59,13 @@ class Target(BaseModel):
 
         Raises:
             NotFoundError: There is no such file.
-            ConfigurationError: It is not YAML, or a field is wrong.
+            ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
         """
+        text = target_file.read_text(path)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise NotFoundError(f"There is no target file {path}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"The target file {path} is not YAML", received=str(error), what_to_do="Correct the file."
-            ) from error
-        try:
-            target = cls.model_validate(content)
+            target = cls.model_validate(target_file.parse(path, text))
         except ValidationError as error:
-            raise ConfigurationError(
-                f"The target file {path} is wrong",
-                received="; ".join(
-                    f"{'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}"
-                    for fault in error.errors()
-                ),
-                expected="the fields that docs/targets.md describes",
-                what_to_do="Correct the file.",
-            ) from error
+            raise target_file.explain(path, text, error) from error
         if target.name != path.stem:
             raise ConfigurationError(
                 f"The target file {path} has another name than its target",
@@ -89,8 +83,8 @@ class Target(BaseModel):
         """The placement of a role; ConfigurationError when the target has none."""
         return self.placements[_look_up(self.roles, role, f"placement for the role {role}", self.name)]
 
-    def claim(self, name: str) -> Mount:
-        """The claim that pipelines call `name`; ConfigurationError when the target has none."""
+    def claim(self, name: str) -> Claim:
+        """The volume that pipelines call `name`; ConfigurationError when the target has none."""
         return _look_up(self.claims, name, f"claim {name}", self.name)
 
 

@@ -11,7 +11,11 @@ import yaml
 from stepworks.errors import ConfigurationError, UserError
 from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
 from stepworks.kubeflow.pipeline import Pipeline
-from stepworks.placement.placement import Accelerator, CpuRange, MemoryRange, Mount, Placement, Retry, Toleration
+from stepworks.placement.accelerators import Accelerator
+from stepworks.placement.placement import Placement
+from stepworks.placement.resources import CpuRange, MemoryRange
+from stepworks.placement.scheduling import Retry, Toleration
+from stepworks.placement.storage import Claim
 from stepworks.placement.target import Target
 
 Make = Callable[[str], Pipeline]
@@ -19,7 +23,7 @@ Make = Callable[[str], Pipeline]
 GPU = Placement(
     cpu=CpuRange(request="500m", limit="4"),
     memory=MemoryRange(request="8Gi", limit="16Gi"),
-    accelerator=Accelerator(resource="nvidia.com/mig-1g.10gb", count=2),
+    accelerator=Accelerator(resource="nvidia.com/gpu", count=2),
     node_selector={"gpu-type": "a100", "zone": "a"},
     tolerations=(
         Toleration(key="gpu", value="true", effect="NoSchedule"),
@@ -39,8 +43,8 @@ def target(**changed: Any) -> Target:
         "placements": {"gpu": GPU, "plain": PLAIN},
         "roles": {"training": "gpu", "small": "plain"},
         "claims": {
-            "data": Mount(claim="data-claim", mount_path="/mnt/data", access_mode="ReadOnlyMany", read_only=True),
-            "work": Mount(claim="work", mount_path="/mnt/work", access_mode="ReadWriteOnce", sub_path="a/b"),
+            "data": Claim(claim="data-claim", mount_path="/mnt/data", access_mode="ReadOnlyMany", read_only=True),
+            "work": Claim(claim="work", mount_path="/mnt/work", access_mode="ReadWriteOnce", sub_path="a/b"),
         },
     }
     return Target(**(fields | changed))
@@ -65,7 +69,7 @@ def test_every_field_of_a_placement_is_in_the_compiled_task(make_pipeline: Make)
     container = specification["deploymentSpec"]["executors"]["exec-add-2"]["container"]
     assert container["image"] == "example/cpu:1"
     resources = container["resources"]
-    assert resources["accelerator"]["resourceType"] == "nvidia.com/mig-1g.10gb"
+    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["accelerator"]["resourceCount"] == "2"
     assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == ("500m", "4")
     assert (resources["resourceMemoryRequest"], resources["resourceMemoryLimit"]) == ("8Gi", "16Gi")
@@ -95,7 +99,8 @@ def tiny(n: int = 1):
     for task in (first, add(a=first.output, b=2)):
         task.set_container_image("example/cpu:1")
         task.set_cpu_request("500m").set_cpu_limit("4").set_memory_request("8Gi").set_memory_limit("16Gi")
-        task.set_accelerator_type("nvidia.com/mig-1g.10gb").set_accelerator_limit(2)
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(2)
+        task.set_env_variable("PET_NPROC_PER_NODE", "2")
 """
     theirs = make_pipeline(by_setters).build(target()).graph.pipeline_spec.deployment_spec
     ours = (
@@ -189,13 +194,13 @@ def tiny():
     place(fail(how=claim_path("work") + "/registry"), "small", mounts=["work"])
 """
     )
-    elsewhere = Mount(claim="work", mount_path="/elsewhere", access_mode="ReadWriteOnce")
+    elsewhere = Claim(claim="work", mount_path="/elsewhere", access_mode="ReadWriteOnce")
     assert "constant: /elsewhere/registry" in compile_pipeline(tiny, target(claims={"work": elsewhere})).text
 
 
 def test_a_read_only_mount_of_a_writable_claim_is_refused_since_kfp_has_no_field_for_it(make_pipeline: Make) -> None:
-    data = Mount(claim="data", mount_path="/mnt/data", access_mode="ReadWriteMany", read_only=True)
-    work = Mount(claim="work", mount_path="/mnt/work", access_mode="ReadWriteOnce")
+    data = Claim(claim="data", mount_path="/mnt/data", access_mode="ReadWriteMany", read_only=True)
+    work = Claim(claim="work", mount_path="/mnt/work", access_mode="ReadWriteOnce")
     with pytest.raises(ConfigurationError, match="PvcMount has no field read_only"):
         compile_pipeline(make_pipeline(PIPELINE), target(claims={"data": data, "work": work}))
 

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.placement.placement import Accelerator, CpuRange, MemoryRange, Mount, Placement, Retry, Toleration
+from stepworks.placement.accelerators import Accelerator
+from stepworks.placement.placement import Placement
 from stepworks.placement.quantity import parse_cpu, parse_memory
+from stepworks.placement.resources import CpuRange, MemoryRange
+from stepworks.placement.scheduling import Retry, Toleration
+from stepworks.placement.storage import Mount
 from stepworks.placement.target import Target, read_targets
 
 CPU_AND_MEMORY: dict[str, Any] = {
@@ -69,8 +73,8 @@ def test_a_placement_is_frozen() -> None:
         (lambda: Mount(claim="data", mount_path="mnt", access_mode="ReadWriteMany"), "mount_path"),
         (lambda: Mount(claim="data", mount_path="/mnt", access_mode="ReadOnlyMany"), "read_only must be true"),
         (lambda: Mount(claim="data", mount_path="/mnt", access_mode="ReadWriteOnce", sub_path="/x"), "sub_path"),
-        (lambda: Placement(**CPU_AND_MEMORY, accelerator=GPU), "node_selector and tolerations"),
-        (lambda: Placement(**CPU_AND_MEMORY, node_selector={"gpu-type": ""}), "label and a value"),
+        (lambda: Placement(**CPU_AND_MEMORY, accelerator=GPU), "needs a node_selector"),
+        (lambda: Placement(**CPU_AND_MEMORY, node_selector={"gpu type": "x"}), "no key of a label"),
         (lambda: Placement(**CPU_AND_MEMORY, tolerance=[]), "tolerance"),
     ],
 )
