@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stepworks.kubeflow.ir.cursor import Cursor
-from stepworks.kubeflow.ir.model import (
+from stepworks.kubeflow.ir.executor_model import (
     Accelerator,
     ComponentInput,
     Constant,

@@ -9,9 +9,10 @@ from typing import Any, Literal, NoReturn
 
 from stepworks.kubeflow.ir.cursor import Cursor
 from stepworks.kubeflow.ir.documents import find_documents
+from stepworks.kubeflow.ir.executor_model import Executor, JsonPath
 from stepworks.kubeflow.ir.executors import read_executor, read_kubernetes
 from stepworks.kubeflow.ir.located import LocatedMap, parse_documents, position_of, read_text, refuse
-from stepworks.kubeflow.ir.model import ROOT, Component, Dag, Executor, Ir, JsonPath, Note, Task
+from stepworks.kubeflow.ir.model import ROOT, Component, Dag, Ir, Note, Task
 from stepworks.kubeflow.ir.tasks import below, read_component, read_selectors, read_task
 
 MOST_TASKS = 100_000

@@ -8,22 +8,24 @@ from dataclasses import replace
 from typing import Literal
 
 from stepworks.kubeflow.ir.cursor import Cursor
-from stepworks.kubeflow.ir.executors import read_source
-from stepworks.kubeflow.ir.model import (
-    Component,
+from stepworks.kubeflow.ir.executor_model import (
     ComponentInput,
     Executor,
     FinalStatus,
+    Source,
+    TaskOutput,
+    UnknownSource,
+)
+from stepworks.kubeflow.ir.executors import read_source
+from stepworks.kubeflow.ir.model import (
+    Component,
     Input,
     InputDefinition,
     Iterator,
     OutputDefinition,
     Retry,
     Selector,
-    Source,
     Task,
-    TaskOutput,
-    UnknownSource,
 )
 
 _OLD_TYPES = {"STRING": "STRING", "INT": "NUMBER_INTEGER", "DOUBLE": "NUMBER_DOUBLE"}

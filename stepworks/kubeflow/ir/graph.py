@@ -1,0 +1,123 @@
+"""What the edges of a pipeline mean in time: what ends before a task starts, and what may run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from stepworks.kubeflow.ir.model import Dag, Ir, Task
+
+
+def order(dag: Dag) -> tuple[list[str], list[str]]:
+    """The tasks of a dag, each after those that it depends on, and those that are on or behind a cycle.
+
+    A dependency on something that is no task of the dag is left out.
+    """
+    waits = {name: {each for each in task.dependencies if each in dag.tasks} for name, task in dag.tasks.items()}
+    followers: dict[str, list[str]] = {name: [] for name in dag.tasks}
+    for name, dependencies in waits.items():
+        for each in dependencies:
+            followers[each].append(name)
+    left = {name: len(dependencies) for name, dependencies in waits.items()}
+    ordered = [name for name, number in left.items() if not number]
+    for name in ordered:  # grows while it is read
+        for follower in followers[name]:
+            left[follower] -= 1
+            if not left[follower]:
+                ordered.append(follower)
+    return ordered, [name for name, number in left.items() if number]
+
+
+def upstream(dag: Dag, of_interest: Callable[[Task], bool] = lambda _: True) -> dict[str, set[str]]:
+    """For each task of a dag the tasks that end before it starts, as far as they are of interest.
+
+    Tasks on a cycle have nothing upstream; the graph is wrong, and a rule says so.
+    """
+    names = [name for name, task in dag.tasks.items() if of_interest(task)]
+    masks = upstream_masks(dag, names)
+    return {name: {names[bit] for bit in _bits(mask)} for name, mask in masks.items()}
+
+
+def upstream_masks(dag: Dag, names: Iterable[str]) -> dict[str, int]:
+    """For each task of a dag the ones of `names` upstream of it, as a number with one bit for each name."""
+    return _closure(dag, order(dag)[0], {name: task.dependencies for name, task in dag.tasks.items()}, names)
+
+
+def downstream_masks(dag: Dag, names: Iterable[str]) -> dict[str, int]:
+    """For each task of a dag the ones of `names` downstream of it, as `upstream_masks` has those upstream."""
+    followers: dict[str, list[str]] = {name: [] for name in dag.tasks}
+    for name, task in dag.tasks.items():
+        for dependency in task.dependencies:
+            followers.get(dependency, []).append(name)
+    return _closure(dag, order(dag)[0][::-1], followers, names)
+
+
+def _closure(
+    dag: Dag, ordered: Iterable[str], neighbours: Mapping[str, Sequence[str]], names: Iterable[str]
+) -> dict[str, int]:
+    bits = {name: 1 << index for index, name in enumerate(names)}
+    masks = dict.fromkeys(dag.tasks, 0)
+    for name in ordered:
+        mask = 0
+        for neighbour in neighbours[name]:
+            mask |= masks.get(neighbour, 0) | bits.get(neighbour, 0)
+        masks[name] = mask
+    return masks
+
+
+def _bits(mask: int) -> list[int]:
+    found = []
+    while mask:
+        lowest = mask & -mask
+        found.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return found
+
+
+def runs_beside_itself(task: Task) -> bool:
+    """Whether iterations of a loop may run at once."""
+    iterator = task.iterator
+    if iterator is None or iterator.parallelism_limit == 1:
+        return False
+    return iterator.count is None or iterator.count > 1
+
+
+def exclude_each_other(first: Task, second: Task) -> bool:
+    """Whether two tasks of a dag are branches of one If, of which only one runs.
+
+    kfp gives a later branch the conditions of the earlier ones, each as `!(…)`, and joins them by ` && `.
+    """
+    terms = [set(task.condition.split(" && ")) for task in (first, second)]
+    return any(f"!({term})" in terms[1 - side] for side in (0, 1) for term in terms[side] if term)
+
+
+class Concurrency:
+    """Answers which tasks may run at once, whichever dags they are in."""
+
+    def __init__(self, ir: Ir) -> None:
+        self._dags: Mapping[str, Dag] = ir.dags
+        self._tasks = {task.path: task for task in ir.tasks}
+        self._masks: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+
+    def at_once(self, first: Task, second: Task) -> bool:
+        """Whether two tasks, or two iterations of one, may run at the same time."""
+        ways = [self._way(first), self._way(second)]
+        for one, other in zip(*ways, strict=False):
+            if one.path != other.path:
+                return not (self._ordered(one, other) or exclude_each_other(one, other))
+            if runs_beside_itself(one):
+                return True
+        return False
+
+    def _way(self, task: Task) -> list[Task]:
+        """The tasks that lead to a task, and itself."""
+        parts = task.path.split("/")
+        paths = ("/".join(parts[: index + 1]) for index in range(len(parts)))
+        return [self._tasks[path] for path in paths if path in self._tasks]
+
+    def _ordered(self, one: Task, other: Task) -> bool:
+        if one.dag not in self._masks:
+            dag = self._dags[one.dag]
+            bits = {name: 1 << index for index, name in enumerate(dag.tasks)}
+            self._masks[one.dag] = (bits, upstream_masks(dag, dag.tasks))
+        bits, masks = self._masks[one.dag]
+        return bool(bits[one.name] & masks[other.name] or bits[other.name] & masks[one.name])

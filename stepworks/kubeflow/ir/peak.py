@@ -1,0 +1,243 @@
+"""How many accelerators a pipeline may hold at once.
+
+Inside a dag the peak is the heaviest set of tasks of which none waits for another (an antichain). The set is taken
+apart where it is parallel, whose parts add up, and where it is in series, of whose parts the largest counts. What can
+be taken apart in neither way gets the exact answer from a flow when it is small, and a sum over chains, which is never
+too low, when it is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from stepworks.kubeflow.ir.graph import downstream_masks, exclude_each_other, upstream_masks
+from stepworks.kubeflow.ir.model import ROOT, Dag, Ir, Task
+from stepworks.kubeflow.ir.values import Values
+
+LARGEST_FLOW = 60
+"""Tasks of a dag that is neither parallel nor in series, up to which the peak is exact."""
+
+DEEPEST_SPLIT = 100
+"""How often the tasks of a dag are taken apart, parallel and series in turn."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The accelerators that a pipeline may hold at once.
+
+    Attributes:
+        count: How many, of all types together; each unbounded loop counted with one iteration.
+        by_type: How many of each type; their sum is above `count` where types take turns.
+        unbounded: The paths of loops of which any number of iterations may hold accelerators at once.
+        unknown: The paths of tasks whose number of accelerators is known only at run time; counted as one.
+    """
+
+    count: int
+    by_type: Mapping[str, int]
+    unbounded: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def peak_accelerators(ir: Ir) -> Peak:
+    """Find the most accelerators that a pipeline may hold at once, an upper bound."""
+    values = Values(ir)
+    asking = [task for task in ir.tasks if task.executor and task.executor.accelerator]
+    types = sorted({values.accelerator_type(task) for task in asking})
+    total = _Search(ir, values, None)
+    count = total.peak()
+    return Peak(
+        count=count,
+        by_type={each: _Search(ir, values, each).peak() for each in types},
+        unbounded=tuple(dict.fromkeys(total.unbounded)),
+        unknown=tuple(task.path for task in asking if values.accelerator_count(task) is None),
+    )
+
+
+class _Search:
+    """The peak of one type of accelerator, or of all; each dag is looked at once, however often it is used."""
+
+    def __init__(self, ir: Ir, values: Values, type_: str | None) -> None:
+        self._ir = ir
+        self._values = values
+        self._type = type_
+        self._peaks: dict[str, int] = {}
+        self.unbounded: list[str] = []
+
+    def peak(self) -> int:
+        """The peak of the pipeline."""
+        for dag in reversed(_inner_last(self._ir)):
+            weights = {name: weight for name, task in dag.tasks.items() if (weight := self._weight(task))}
+            self._peaks[dag.component] = heaviest_antichain(dag, weights)
+        return self._peaks[ROOT]
+
+    def _weight(self, task: Task) -> int:
+        if task.has_dag:
+            weight = self._peaks[task.component]
+        elif self._type is None or self._values.accelerator_type(task) == self._type:
+            amount = self._values.accelerator_count(task)
+            weight = 1 if amount is None else amount
+        else:
+            return 0
+        return weight * self._iterations(task) if weight else 0
+
+    def _iterations(self, task: Task) -> int:
+        iterator = task.iterator
+        if iterator is None:
+            return 1
+        bounds = [bound for bound in (iterator.count, iterator.parallelism_limit) if bound is not None]
+        if not bounds:
+            self.unbounded.append(task.path)
+            return 1
+        return min(bounds)
+
+
+def _inner_last(ir: Ir) -> list[Dag]:
+    """The dags, each before those that its tasks hold."""
+    holders: dict[str, int] = dict.fromkeys(ir.dags, 0)
+    inner = {name: {task.component for task in dag.tasks.values() if task.has_dag} for name, dag in ir.dags.items()}
+    for names in inner.values():
+        for name in names:
+            holders[name] += 1
+    ordered = [name for name, number in holders.items() if not number]
+    for name in ordered:  # grows while it is read
+        for each in inner[name]:
+            holders[each] -= 1
+            if not holders[each]:
+                ordered.append(each)
+    return [ir.dags[name] for name in ordered]
+
+
+def heaviest_antichain(dag: Dag, weights: Mapping[str, int]) -> int:
+    """The weight of the heaviest set of tasks of which none is upstream of another, or a little above it."""
+    names = list(weights)
+    if _all_exclude_each_other(dag, names):
+        return max(weights.values(), default=0)
+    up, down = upstream_masks(dag, names), downstream_masks(dag, names)
+    poset = _Poset(
+        weights=[weights[name] for name in names],
+        below=[up[name] for name in names],
+        comparable=[up[name] | down[name] for name in names],
+    )
+    return _heaviest(poset, (1 << len(names)) - 1, 0)
+
+
+def _all_exclude_each_other(dag: Dag, names: list[str]) -> bool:
+    """Whether these are the branches of one If. kfp puts them into a dag of their own."""
+    tasks = [dag.tasks[name] for name in names]
+    return (
+        1 < len(tasks) <= LARGEST_FLOW
+        and all(task.condition for task in tasks)
+        and all(exclude_each_other(one, other) for index, one in enumerate(tasks) for other in tasks[:index])
+    )
+
+
+@dataclass(frozen=True)
+class _Poset:
+    """Tasks by number: their weights, which are upstream of each, and which are upstream or downstream."""
+
+    weights: list[int]
+    below: list[int]
+    comparable: list[int]
+
+
+def _heaviest(poset: _Poset, members: int, depth: int) -> int:
+    """The weight of the heaviest antichain among members, which are a number with one bit for each."""
+    if members & (members - 1) == 0:
+        return poset.weights[members.bit_length() - 1] if members else 0
+    if depth < DEEPEST_SPLIT:
+        parallel = _components(members, lambda index: poset.comparable[index])
+        if len(parallel) > 1:
+            return sum(_heaviest(poset, part, depth + 1) for part in parallel)
+        series = _components(members, lambda index: ~(poset.comparable[index] | 1 << index))
+        if len(series) > 1:
+            return max(_heaviest(poset, part, depth + 1) for part in series)
+    indices = _indices(members)
+    search = _by_flow if len(indices) <= LARGEST_FLOW else _by_chains
+    return search(indices, poset.weights, poset.below)
+
+
+def _components(members: int, neighbours: Callable[[int], int]) -> list[int]:
+    """The connected parts of a graph, each as a number with one bit for each member."""
+    parts = []
+    while members:
+        part = frontier = members & -members
+        members ^= part
+        while frontier:
+            index = frontier.bit_length() - 1
+            frontier ^= 1 << index
+            found = neighbours(index) & members
+            members ^= found
+            part |= found
+            frontier |= found
+        parts.append(part)
+    return parts
+
+
+def _indices(mask: int) -> list[int]:
+    return [index for index, bit in enumerate(reversed(f"{mask:b}")) if bit == "1"]
+
+
+def _by_flow(indices: list[int], weights: list[int], below: list[int]) -> int:
+    """Exact, by Dilworth's theorem: all weight, less what a largest flow between comparable tasks can pair up."""
+    supply = {index: weights[index] for index in indices}
+    demand = dict(supply)
+    flow: dict[tuple[int, int], int] = {}
+    total = 0
+    for source in indices:
+        while supply[source] and (way := _augmenting_way(source, indices, below, demand, flow)):
+            amount = min(
+                supply[source], demand[way[-1]], *(flow[way[i + 1], way[i]] for i in range(1, len(way) - 1, 2))
+            )
+            for i in range(0, len(way) - 1, 2):
+                flow[way[i], way[i + 1]] = flow.get((way[i], way[i + 1]), 0) + amount
+            for i in range(1, len(way) - 1, 2):
+                flow[way[i + 1], way[i]] -= amount
+            supply[source] -= amount
+            demand[way[-1]] -= amount
+            total += amount
+    return sum(weights[index] for index in indices) - total
+
+
+def _augmenting_way(
+    source: int, indices: list[int], below: list[int], demand: Mapping[int, int], flow: Mapping[tuple[int, int], int]
+) -> list[int]:
+    """A way upper, lower, upper, …, lower: along comparable pairs, and back along pairs that hold a flow."""
+    came_from: dict[int, int] = {}  # lower side: the upper that it was reached from
+    back: dict[int, int] = {source: -1}  # upper side: the lower that it was reached from
+    queue = [source]
+    for upper in queue:  # grows while it is read
+        for lower in indices:
+            if lower in came_from or not below[upper] >> lower & 1:
+                continue
+            came_from[lower] = upper
+            if demand[lower]:
+                return _unwind(lower, came_from, back)
+            for other in indices:
+                if other not in back and flow.get((other, lower), 0):
+                    back[other] = lower
+                    queue.append(other)
+    return []
+
+
+def _unwind(lower: int, came_from: Mapping[int, int], back: Mapping[int, int]) -> list[int]:
+    way = [lower]
+    while True:
+        upper = came_from[way[-1]]
+        way.append(upper)
+        if back[upper] == -1:
+            return way[::-1]
+        way.append(back[upper])
+
+
+def _by_chains(indices: list[int], weights: list[int], below: list[int]) -> int:
+    """An upper bound: of each chain only one task can be in the set."""
+    chains: list[tuple[int, int]] = []  # the last task of each chain, and its largest weight
+    for index in sorted(indices, key=lambda each: below[each].bit_count()):
+        for number, (last, largest) in enumerate(chains):
+            if below[index] >> last & 1:
+                chains[number] = (index, max(largest, weights[index]))
+                break
+        else:
+            chains.append((index, weights[index]))
+    return sum(largest for _, largest in chains)
