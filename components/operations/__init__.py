@@ -1,0 +1,1 @@
+"""Steps of the area `operations`: what a run needs around its work."""

@@ -1,0 +1,1 @@
+"""Delete what the run made."""

@@ -1,0 +1,19 @@
+"""Delete what the run made."""
+
+from stepworks.kubeflow.component import component
+
+
+@component("cpu")
+def clean_up_run(run: str, claims: bool, folders: list[str]) -> None:
+    """Delete the claims that the run made, by the run's label, and the run's own folders in claims that stay.
+
+    It is the exit step of `run_claims`, and runs whether the run succeeded or not. Running it again is harmless.
+
+    Args:
+        run: The id of the run.
+        claims: Whether the run made claims.
+        folders: The run's own folders, as `claim_path` gives them within `run_claims`; each ends with the run's id.
+    """
+    from stepworks.kube.steps import clean_up
+
+    clean_up(run, folders, claims=claims)

@@ -1,0 +1,1 @@
+"""Make a claim for the run."""

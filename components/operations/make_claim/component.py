@@ -1,0 +1,22 @@
+"""Make a PersistentVolumeClaim for the run."""
+
+from stepworks.kubeflow.component import component
+
+
+@component("cpu")
+def make_claim(name: str, run: str, size: str, access_mode: str, storage_class: str = "") -> str:
+    """Make a PersistentVolumeClaim for the run, with the run's label, or adopt the one of an earlier attempt.
+
+    KFP's own CreatePVC cannot set a label, by which the exit step finds the claim. On this machine, where a folder
+    stands for the claim, nothing is made. `run_claims` puts this step into a pipeline.
+
+    Args:
+        name: What targets call the claim; it is named `<name>-<run>`, which is the output.
+        run: The id of the run.
+        size: How large, `10Gi`.
+        access_mode: `ReadWriteOnce`, `ReadWriteMany` or `ReadWriteOncePod`.
+        storage_class: The StorageClass that makes the volume; empty for the cluster's default one.
+    """
+    from stepworks.kube.steps import make_run_claim
+
+    return make_run_claim(name, run, size, access_mode, storage_class)

@@ -1,0 +1,160 @@
+"""The three ways of a run's own volume: a folder of a claim that stays, a claim that is made, KFP's workspace."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stepworks.errors import ConfigurationError, StepFailedError
+from stepworks.kubeflow.compile import compile_pipeline
+from stepworks.kubeflow.local.run import LocalRun, execute, local_run
+from stepworks.kubeflow.pipeline import Pipeline, load_pipeline
+from stepworks.placement.target import Target
+
+RUN = "{{$.pipeline_job_uuid}}"
+CPU = {"cpu": {"request": "1", "limit": "2"}, "memory": {"request": "1Gi", "limit": "2Gi"}}
+EXISTING = {"claim": "team-scratch", "mount_path": "/mnt/scratch", "access_mode": "ReadWriteMany"}
+MADE = {
+    "create": {"size": "10Gi", "storage_class": "fast"},
+    "mount_path": "/mnt/scratch",
+    "access_mode": "ReadWriteOnce",
+}
+WORKSPACE = {"workspace": {"size": "10Gi"}, "access_mode": "ReadWriteOnce"}
+
+
+@pytest.fixture(scope="module")
+def scratch_space() -> Pipeline:
+    return load_pipeline(str(Path(__file__).with_name("run_claims_pipeline.py")))
+
+
+def target(scratch: dict[str, Any], **changed: Any) -> Target:
+    fields: dict[str, Any] = {
+        "name": "here",
+        "images": {"cpu": "example/cpu:1"},
+        "placements": {"cpu": CPU, "cpu-effects": {**CPU, "cache": False}},
+        "roles": {"small": "cpu", "effects": "cpu-effects"},
+        "claims": {
+            "scratch": scratch,
+            "results": {"claim": "results", "mount_path": "/mnt/results", "access_mode": "ReadWriteOnce"},
+        },
+    }
+    return Target.model_validate(fields | changed)
+
+
+class Parts:
+    """The parts of a compiled pipeline that tell where its volumes are."""
+
+    def __init__(self, pipeline: Pipeline, target: Target) -> None:
+        specification, platform = yaml.safe_load_all(compile_pipeline(pipeline, target).text)
+        self.root = specification["root"]["dag"]["tasks"]
+        self.dags = {name: each["dag"]["tasks"] for name, each in specification["components"].items() if "dag" in each}
+        self.platform = platform["platforms"]["kubernetes"]
+        self.mounts = {
+            name.removeprefix("exec-"): each["pvcMount"]
+            for name, each in self.platform["deploymentSpec"]["executors"].items()
+            if "pvcMount" in each
+        }
+
+
+def constants(task: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: each["runtimeValue"]["constant"]
+        for name, each in task["inputs"]["parameters"].items()
+        if "runtimeValue" in each
+    }
+
+
+def constant_mount(claim: str, path: str) -> dict[str, Any]:
+    return {"constant": claim, "pvcNameParameter": {"runtimeValue": {"constant": claim}}, "mountPath": path}
+
+
+def test_of_a_claim_that_stays_a_run_has_a_folder_which_the_exit_step_deletes(scratch_space: Pipeline) -> None:
+    parts = Parts(scratch_space, target(EXISTING))
+    folder = f"/mnt/scratch/{RUN}"
+    assert set(parts.root) == {"clean-up-run", "exit-handler-1"}
+    exit_step = parts.root["clean-up-run"]
+    assert exit_step["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert constants(exit_step) == {"run": RUN, "claims": False, "folders": [folder]}
+    assert constants(parts.dags["comp-exit-handler-1"]["write-rows"]) == {"folder": f"{folder}/tables"}
+    assert parts.mounts == {
+        "clean-up-run": [constant_mount("team-scratch", "/mnt/scratch")],
+        "write-rows": [constant_mount("team-scratch", "/mnt/scratch")],
+        "count-rows": [constant_mount("team-scratch", "/mnt/scratch"), constant_mount("results", "/mnt/results")],
+    }
+
+
+def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None:
+    parts = Parts(scratch_space, target(MADE))
+    inner = parts.dags["comp-exit-handler-1"]
+    assert constants(parts.root["clean-up-run"]) == {"run": RUN, "claims": True, "folders": []}
+    assert constants(inner["make-claim"]) == {
+        "name": "scratch", "run": RUN, "size": "10Gi", "access_mode": "ReadWriteOnce", "storage_class": "fast",
+    }  # fmt: skip
+    assert inner["make-claim"]["cachingOptions"] == {}
+    assert inner["write-rows"]["dependentTasks"] == ["make-claim"]
+    assert constants(inner["write-rows"]) == {"folder": "/mnt/scratch/tables"}
+    output = {"producerTask": "make-claim", "outputParameterKey": "Output"}
+    assert parts.mounts["write-rows"] == [
+        {
+            "taskOutputParameter": output,
+            "pvcNameParameter": {"taskOutputParameter": output},
+            "mountPath": "/mnt/scratch",
+        }
+    ]
+    # Within the condition, the name comes through the condition's own input.
+    channel = "pipelinechannel--make-claim-Output"
+    assert parts.mounts["count-rows"][1]["pvcNameParameter"] == {"componentInputParameter": channel}
+    assert inner["condition-2"]["inputs"]["parameters"][channel] == {"taskOutputParameter": output}
+    assert "clean-up-run" not in parts.mounts
+
+
+def test_a_workspace_is_of_kfp_and_needs_no_exit_step(scratch_space: Pipeline) -> None:
+    parts = Parts(scratch_space, target(WORKSPACE))
+    assert set(parts.root) == {"write-rows", "condition-1"}
+    assert constants(parts.root["write-rows"]) == {"folder": "{{$.workspace_path}}/tables"}
+    assert parts.platform["pipelineConfig"] == {
+        "workspace": {"size": "10Gi", "kubernetes": {"pvcSpecPatch": {"accessModes": ["ReadWriteOnce"]}}}
+    }
+    assert set(parts.mounts) == {"count-rows"}
+
+
+def test_the_default_storage_class_is_no_name_at_all(scratch_space: Pipeline) -> None:
+    made = {**MADE, "create": {"size": "10Gi"}}
+    inner = Parts(scratch_space, target(made)).dags["comp-exit-handler-1"]
+    assert constants(inner["make-claim"])["storage_class"] == ""
+    named = {**WORKSPACE, "workspace": {"size": "10Gi", "storage_class": "fast"}}
+    patch = Parts(scratch_space, target(named)).platform["pipelineConfig"]["workspace"]["kubernetes"]["pvcSpecPatch"]
+    assert patch["storageClassName"] == "fast"
+
+
+@pytest.mark.parametrize("scratch", [EXISTING, MADE, WORKSPACE], ids=["claim", "create", "workspace"])
+def test_compiling_again_gives_the_same_bytes(scratch_space: Pipeline, scratch: dict[str, Any]) -> None:
+    texts = {compile_pipeline(scratch_space, target(scratch)).text for _ in range(3)}
+    assert len(texts) == 1
+
+
+def test_steps_that_make_claims_are_never_taken_from_the_cache(scratch_space: Pipeline) -> None:
+    cached = target(MADE, roles={"small": "cpu", "effects": "cpu"})
+    with pytest.raises(ConfigurationError, match="must not be taken from the cache"):
+        scratch_space.build(cached)
+
+
+def run(pipeline: Pipeline, home: Path, **arguments: Any) -> LocalRun:
+    with local_run(pipeline, arguments, home) as running:
+        execute(running, io.StringIO())
+    return running
+
+
+def test_on_this_machine_the_folder_of_a_run_is_gone_after_it(scratch_space: Pipeline, tmp_path: Path) -> None:
+    running = run(scratch_space, tmp_path, rows=5)
+    assert (tmp_path / "claims" / "results" / "count").read_text() == "5"
+    assert list((tmp_path / "claims" / "scratch").iterdir()) == []
+    assert "Deleted the folder" in (running.folder / "logs" / "clean-up-run.log").read_text()
+
+
+def test_it_is_gone_after_a_failure_too(scratch_space: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(StepFailedError, match="no rows"):
+        run(scratch_space, tmp_path, rows=0)
+    assert list((tmp_path / "claims" / "scratch").iterdir()) == []

@@ -1,0 +1,195 @@
+"""Claims of a run against an API server that keeps state, through the official client."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepworks.components.operations.clean_up_run.component import clean_up_run
+from stepworks.components.operations.make_claim.component import make_claim
+from stepworks.errors import ConfigurationError, ParameterError, ResourceError
+from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.run_claims import RUN_LABEL, build_claim, delete_claims, delete_folders, ensure_claim
+from stepworks.supervisor import ENVIRONMENT_VARIABLE
+from stepworks.supervisor.supervisor import Supervisor
+from tests.unit.kube.claim_server import ClaimServer, claim_server
+
+RUN = "0f8d5a52-3b0e-4c41-9f0d-0a4bb6d2a111"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClaimServer]:
+    with claim_server() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+        # The client reads its default kubeconfig path when it is imported.
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+        yield running
+
+
+@pytest.fixture
+def cluster(server: ClaimServer) -> Cluster:
+    return connect()
+
+
+def claim(run: str = RUN, **changed: Any) -> dict[str, Any]:
+    return build_claim("scratch", run, **({"size": "10Gi", "access_mode": "ReadWriteOnce"} | changed))
+
+
+def test_a_claim_is_named_and_labelled_by_its_run() -> None:
+    assert claim(storage_class="fast") == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": f"scratch-{RUN}", "labels": {"stepworks.dev/run": RUN}},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "10Gi"}},
+            "storageClassName": "fast",
+        },
+    }
+
+
+@pytest.mark.parametrize("storage_class", [None, ""])
+def test_the_default_class_is_left_out(storage_class: str | None) -> None:
+    assert "storageClassName" not in claim(storage_class=storage_class)["spec"]
+
+
+def test_a_claim_is_made_once_and_adopted_by_a_retry(server: ClaimServer, cluster: Cluster) -> None:
+    assert ensure_claim(cluster, claim())
+    assert server.claims[f"scratch-{RUN}"] == claim()
+    assert not ensure_claim(cluster, claim())
+    assert server.calls == ["create ", "create ", f"get scratch-{RUN}"]
+
+
+@pytest.mark.parametrize("labels", [{RUN_LABEL: "another"}, {}, None])
+def test_a_claim_of_somebody_else_is_refused(server: ClaimServer, cluster: Cluster, labels: Any) -> None:
+    server.claims[f"scratch-{RUN}"] = {"metadata": {"name": f"scratch-{RUN}", "labels": labels}}
+    with pytest.raises(ResourceError, match="there already") as caught:
+        ensure_claim(cluster, claim())
+    assert "kubectl -n team describe pvc" in str(caught.value)
+
+
+def test_a_claim_that_is_being_deleted_is_not_adopted(server: ClaimServer, cluster: Cluster) -> None:
+    ensure_claim(cluster, claim())
+    server.claims[f"scratch-{RUN}"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(ResourceError, match="being deleted"):
+        ensure_claim(cluster, claim())
+
+
+def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ClaimServer, cluster: Cluster) -> None:
+    for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
+        ensure_claim(cluster, each)
+    assert delete_claims(cluster, RUN) == [f"scratch-{RUN}", f"second-{RUN}"]
+    assert list(server.claims) == ["scratch-another-run"]
+    assert delete_claims(cluster, RUN) == []
+
+
+def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(server: ClaimServer, cluster: Cluster) -> None:
+    ensure_claim(cluster, claim())
+    server.vanishing.add(f"scratch-{RUN}")
+    assert delete_claims(cluster, RUN) == []
+
+
+def test_without_a_run_nothing_is_selected(server: ClaimServer, cluster: Cluster) -> None:
+    with pytest.raises(ValueError, match="every run"):
+        delete_claims(cluster, "")
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("verb", ["create", "get", "list", "delete"])
+def test_a_missing_permission_is_told_by_verb_and_resource(server: ClaimServer, cluster: Cluster, verb: str) -> None:
+    if verb in ("get", "delete"):
+        ensure_claim(cluster, claim())
+    server.forbidden.add(verb)
+    ask = ensure_claim if verb in ("create", "get") else delete_claims
+    about: Any = claim() if verb in ("create", "get") else RUN
+    with pytest.raises(
+        ResourceError, match=f"refused to {verb} persistentvolumeclaims in the namespace team"
+    ) as caught:
+        ask(cluster, about)
+    assert f"the verb {verb} on the resource persistentvolumeclaims" in str(caught.value)
+    assert f'User "runner" cannot {verb}' in str(caught.value)
+
+
+def test_a_server_that_is_away_is_told(server: ClaimServer, cluster: Cluster) -> None:
+    from kubernetes import client
+
+    configuration = client.Configuration()
+    configuration.host = "http://127.0.0.1:9"
+    configuration.retries = False
+    away = Cluster(client.ApiClient(configuration), "team")
+    with pytest.raises(ResourceError, match="did not answer when asked to list persistentvolumeclaims"):
+        delete_claims(away, RUN)
+
+
+def test_the_steps_make_adopt_and_delete(server: ClaimServer, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = {"name": "scratch", "run": RUN, "size": "10Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
+    assert make_claim.python_func(**arguments) == f"scratch-{RUN}"
+    assert make_claim.python_func(**arguments) == f"scratch-{RUN}"
+    clean_up_run.python_func(run=RUN, claims=True, folders=[])
+    clean_up_run.python_func(run=RUN, claims=True, folders=[])
+    assert server.claims == {}
+    assert capsys.readouterr().out.splitlines() == [
+        f"Made the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
+        f"Adopted the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
+        f"Deleted the claim scratch-{RUN}.",
+        "There was nothing to delete.",
+    ]
+
+
+def test_on_a_laptop_no_cluster_is_asked(
+    server: ClaimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Supervisor(tmp_path / "logs", claims={"/mnt/scratch": tmp_path / "scratch"}) as supervisor:
+        for name, value in supervisor.environment().items():
+            monkeypatch.setenv(name, value)
+        made = make_claim.python_func(
+            name="scratch", run=RUN, size="1Gi", access_mode="ReadWriteOnce", storage_class="fast"
+        )
+        (tmp_path / "scratch" / RUN / "tables").mkdir(parents=True)
+        (tmp_path / "scratch" / "of another").mkdir()
+        clean_up_run.python_func(run=RUN, claims=True, folders=[f"/mnt/scratch/{RUN}"])
+    assert made == f"scratch-{RUN}"
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["of another"]
+    assert server.calls == []
+    assert "Deleted the folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"size": "1.5Gi"}, "size"), ({"size": "0"}, "above 0"), ({"access_mode": "RWO"}, "access")],
+)
+def test_a_wrong_parameter_is_told(server: ClaimServer, changed: dict[str, str], message: str) -> None:
+    arguments = {"name": "scratch", "run": RUN, "size": "1Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
+    with pytest.raises(ParameterError, match=message):
+        make_claim.python_func(**(arguments | changed))
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("folder", ["/mnt/scratch", "/"])
+def test_a_folder_that_is_not_the_runs_own_stays(folder: str) -> None:
+    with pytest.raises(ResourceError, match="not the run's own"):
+        delete_folders([Path(folder)], RUN)
+
+
+def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / RUN).write_text("a file")
+    with pytest.raises(ResourceError, match="cannot be deleted"):
+        delete_folders([tmp_path / RUN], RUN)
+    assert delete_folders([tmp_path / "absent" / RUN], RUN) == []
+
+
+def test_without_a_cluster_it_is_told_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigurationError, match="no cluster to talk to"):
+        connect()
+
+
+def test_in_a_pod_without_a_service_account_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    with pytest.raises(ConfigurationError, match="ServiceAccount"):
+        connect()
