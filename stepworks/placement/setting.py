@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-UNKNOWN_FIELD = "unknown_field"
-"""The type of the error that an unknown field is; its context holds the field's name under `field`."""
+LOCATED_FAULT = "located_fault"
+"""The type of an error that knows which field it is about: its context holds the field's path under `at`."""
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -35,11 +35,13 @@ class Setting(BaseModel):
 
 def _unknown(name: str, known: Iterable[str]) -> PydanticCustomError:
     near = difflib.get_close_matches(name, known, n=1)
-    return PydanticCustomError(
-        UNKNOWN_FIELD,
-        "there is no field {field}; {advice}",
-        {"field": name, "advice": f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"},
-    )
+    advice = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
+    return located_fault((name,), f"there is no field {name}; {advice}")
+
+
+def located_fault(at: Sequence[str], message: str) -> PydanticCustomError:
+    """An error of a validator about one field of what it validates; `at` is the field's path in it."""
+    return PydanticCustomError(LOCATED_FAULT, "{message}", {"message": message, "at": tuple(at)})
 
 
 def check_label_key(key: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.placement import target_file
 from stepworks.placement.placement import Placement
-from stepworks.placement.setting import DnsLabel, Setting
+from stepworks.placement.setting import DnsLabel, Setting, located_fault
 from stepworks.placement.storage import Claim
 
 LONGEST_NAME_OF_A_MADE_CLAIM = 26
@@ -44,13 +44,16 @@ class Target(Setting):
     def _check(self) -> Self:
         for name, claim in self.claims.items():
             if claim.create and len(name) > LONGEST_NAME_OF_A_MADE_CLAIM:
-                raise ValueError(
+                raise located_fault(
+                    ("claims", name),
                     f"the claim {name} is made for each run and named {name}-<run id>, so its name has at most "
-                    f"{LONGEST_NAME_OF_A_MADE_CLAIM} characters"
+                    f"{LONGEST_NAME_OF_A_MADE_CLAIM} characters",
                 )
         for role, placement in self.roles.items():
             if placement not in self.placements:
-                raise ValueError(f"the role {role} names the placement {placement}, which is not in placements")
+                raise located_fault(
+                    ("roles", role), f"the role {role} names the placement {placement}, which is not in placements"
+                )
         return self
 
     @classmethod

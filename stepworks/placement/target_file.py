@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.placement.setting import UNKNOWN_FIELD
+from stepworks.placement.setting import LOCATED_FAULT
 
 LARGEST_FILE = 1024 * 1024
 """In bytes. A target's file has some hundred lines; what is larger is another file."""
@@ -83,8 +83,8 @@ def explain(path: Path, text: str, error: ValidationError) -> ConfigurationError
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
         field = [*fault["loc"]]
-        if fault["type"] == UNKNOWN_FIELD:
-            field.append(fault["ctx"]["field"])
+        if fault["type"] == LOCATED_FAULT:
+            field.extend(fault["ctx"]["at"])
         line = line_of(root, field)
         message = fault["msg"].removeprefix("Value error, ")
         faults.append(f"{path}:{line}: {'.'.join(map(str, field)) or 'the file'}: {message}")
