@@ -14,6 +14,7 @@ The tree::
         ├── EvaluationError        a metric cannot be computed or trusted
         ├── ServingError           a model cannot be packaged, served or rolled out
         ├── RegistryError          the model registry refuses, or cannot be read or written
+        ├── DeliveryError          Kubeflow Pipelines refuses, contradicts or does not answer
         ├── StepFailedError        a step of a pipeline run ended badly
         └── ResourceError          the machine refuses: port in use, disk full, no permission
 """
@@ -100,6 +101,10 @@ class ServingError(RunError):
 
 class RegistryError(RunError):
     """The model registry refuses, or cannot be read or written."""
+
+
+class DeliveryError(RunError):
+    """Kubeflow Pipelines refuses, holds something else than it should, or does not answer."""
 
 
 class StepFailedError(RunError):

@@ -10,6 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from stepworks.cli.deliver import CompiledOption, deploy, schedule, upload
+from stepworks.cli.diff import diff
+from stepworks.cli.login import CaFileOption, NamespaceOption, RunHostOption, TokenOption
+from stepworks.cli.release import release
+from stepworks.cli.schedules import schedules
 from stepworks.errors import StepworksError
 
 app = typer.Typer(
@@ -50,11 +55,35 @@ def run(
     rehearse_roll_back: Annotated[
         bool, typer.Option(help="After the run, roll out a broken model and see that it is rolled back.")
     ] = False,
+    host: RunHostOption = None,
+    version: Annotated[str | None, typer.Option(help="With --host: the version; the newest when not given.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="With --host: what that Kubeflow is.")] = None,
+    experiment: Annotated[str, typer.Option(help="With --host: the experiment of the run.")] = "stepworks",
+    service_account: Annotated[str | None, typer.Option(help="With --host: the ServiceAccount of its pods.")] = None,
+    compiled: CompiledOption = Path("compiled"),
+    namespace: NamespaceOption = None,
+    token_from: TokenOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
-    """Run a pipeline on this machine."""
+    """Run a pipeline on this machine; with --host, in Kubeflow, followed to its end."""
+    _collect_garbage_again()
+    if host or token_from:
+        from stepworks.cli.submit import run_in_kubeflow
+        from stepworks.kubeflow.delivery.login import login_of
+
+        run_in_kubeflow(
+            login_of(host=host, namespace=namespace, token_from=token_from, ca_file=ca_file),
+            pipeline,
+            parameter or [],
+            version=version,
+            target=target,
+            experiment=experiment,
+            service_account=service_account,
+            compiled=compiled,
+        )
+        return
     from stepworks.cli.run import run_locally
 
-    _collect_garbage_again()
     try:
         run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
     except (KeyboardInterrupt, SystemExit) as error:
@@ -102,6 +131,14 @@ def ask(
     from stepworks.cli.ask import ask_and_show
 
     ask_and_show(url, model_directory, name=name, rows=rows)
+
+
+app.command(short_help="Say what changed between compiled pipelines.")(diff)
+app.command(short_help="Record compiled versions as released.")(release)
+app.command(short_help="Upload compiled pipelines to Kubeflow.")(upload)
+app.command(short_help="Run a version on a schedule in Kubeflow.")(schedule)
+app.add_typer(schedules, name="schedules", short_help="List, pause, resume or delete schedules.")
+app.command(short_help="Bring an environment into its Kubeflow.")(deploy)
 
 
 def main() -> NoReturn:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from stepworks.cli.summary import command_name, quoted, show_summary
 from stepworks.errors import StepworksError, UserError
-from stepworks.kubeflow.local.arguments import parse_arguments
+from stepworks.kubeflow.arguments import declared_by, parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.pipeline import load_pipeline
 from stepworks.report.documents import DeploymentDocument
@@ -26,7 +26,7 @@ def run_locally(
         ServingError: The rehearsed roll-back did not end as it has to.
     """
     pipeline = load_pipeline(name)
-    arguments = parse_arguments(pipeline, assignments)
+    arguments = parse_arguments(pipeline.name, declared_by(pipeline), assignments)
     stream = sys.stdout  # this one, also while kfp's own printing is caught
     with local_run(pipeline, arguments, home) as run:
         if keep_serving or rehearse_roll_back:

@@ -13,8 +13,13 @@ from google.protobuf import json_format
 from stepworks.errors import ConfigurationError, UserError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.component import is_unplaced
+from stepworks.kubeflow.diff.change import version_due
+from stepworks.kubeflow.diff.compare import compare
+from stepworks.kubeflow.diff.render import in_one_line
+from stepworks.kubeflow.ir.read import parse_ir, read_ir
 from stepworks.kubeflow.ir_yaml import minimize, to_yaml
 from stepworks.kubeflow.pipeline import Pipeline
+from stepworks.kubeflow.release import ReleaseIndex, sha256_of
 from stepworks.placement.target import Target
 
 DIFFERENCE_LINES = 40
@@ -81,14 +86,43 @@ def _to_yaml(graph: Any) -> str:
     return to_yaml(documents)
 
 
-def write_compiled(compiled: Iterable[Compiled], folder: Path) -> list[Path]:
-    """Write each IR below `folder`; return the files that changed."""
+def write_compiled(compiled: Collection[Compiled], folder: Path) -> list[Path]:
+    """Write each IR below `folder`; return the files that changed.
+
+    Raises:
+        UserError: A released version would change. Nothing is written; the message names the version that is due.
+    """
+    refuse_released(compiled, folder)
     changed = []
     for each in compiled:
         path = folder / each.path
         if not path.exists() or path.read_text(encoding="utf-8") != each.text:
             changed.append(write_atomically(path, each.text.encode()))
     return changed
+
+
+def refuse_released(compiled: Iterable[Compiled], folder: Path) -> None:
+    """See that no released version would change.
+
+    Raises:
+        UserError: One would; the message names the version that is due.
+    """
+    index = ReleaseIndex.read(folder)
+    for each in compiled:
+        released = index.find(each.pipeline, each.version, each.target)
+        if released is None or sha256_of(each.text.encode()) == released.sha256:
+            continue
+        index.check_files(folder)
+        path = folder / each.path
+        difference = compare(read_ir(path), parse_ir(each.text, path))
+        # Bytes that mean the same are new bytes all the same.
+        due = version_due(each.version, "patch" if difference.due == "none" else difference.due)
+        raise UserError(
+            f"{each.pipeline} {each.version} is released for {each.target}, and would change",
+            received=in_one_line(difference),
+            expected=f"version={due!r} in the pipeline's decorator; a released version never changes",
+            what_to_do=f"Set the version to {due}, compile again, and keep the files of {each.version}.",
+        )
 
 
 def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bool = False) -> None:

@@ -34,7 +34,12 @@ def read_ir(path: Path) -> Ir:
         ConfigurationError: The file cannot be read, is not a compiled pipeline of KFP 2, or is not of its schema;
             the message names the line and what the file is instead.
     """
-    raw = find_documents(parse_documents(read_text(path), path), path)
+    return parse_ir(read_text(path), path)
+
+
+def parse_ir(text: str, path: Path) -> Ir:
+    """Read a compiled pipeline from its text; `path` is what messages call it. Otherwise as `read_ir`."""
+    raw = find_documents(parse_documents(text, path), path)
     cursor = Cursor(path, raw, raw)
     notes = _check_schema(cursor, path)
     kubernetes = cursor.child("platforms").child("kubernetes").child("deploymentSpec")

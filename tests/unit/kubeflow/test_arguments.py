@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ParameterError
-from stepworks.kubeflow.local.arguments import parse_arguments
+from stepworks.kubeflow.arguments import declared_by, parse_arguments
 from stepworks.kubeflow.pipeline import Pipeline
 
 PIPELINE = """
@@ -36,7 +36,7 @@ def tiny(make_pipeline: Callable[[str], Pipeline]) -> Pipeline:
 )
 def test_a_value_has_the_type_of_its_parameter(tiny: Pipeline, assignment: str, value: Any) -> None:
     needed = [] if assignment.startswith("needed=") else ["needed=x"]
-    arguments = parse_arguments(tiny, [*needed, assignment])
+    arguments = parse_arguments(tiny.name, declared_by(tiny), [*needed, assignment])
     assert arguments[assignment.partition("=")[0]] == value
     assert type(arguments[assignment.partition("=")[0]]) is type(value)
 
@@ -60,4 +60,4 @@ def test_a_value_has_the_type_of_its_parameter(tiny: Pipeline, assignment: str, 
 )
 def test_a_wrong_assignment_is_told(tiny: Pipeline, assignments: list[str], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        parse_arguments(tiny, assignments)
+        parse_arguments(tiny.name, declared_by(tiny), assignments)

@@ -1,0 +1,116 @@
+"""`stepworks schedules`: what runs when, and to pause, resume and delete it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stepworks.cli.login import CaFileOption, HostOption, NamespaceOption, TokenOption
+
+if TYPE_CHECKING:
+    from stepworks.kubeflow.delivery.login import Login
+    from stepworks.kubeflow.delivery.schedule import Owner
+    from stepworks.kubeflow.delivery.server import Kubeflow
+
+schedules = typer.Typer(rich_markup_mode=None)
+NameArgument = Annotated[str, typer.Argument(help="The schedule's name.")]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What was given before the sub-command."""
+
+    login: Login
+    owner: Owner
+
+    def connect(self) -> Kubeflow:
+        from stepworks.kubeflow.delivery.server import connect
+
+        return connect(self.login)
+
+
+@schedules.callback(invoke_without_command=True)
+def list_schedules(
+    context: typer.Context,
+    project: Annotated[str, typer.Option(help="Whose schedules: a repository or a team.")] = "stepworks",
+    environment: Annotated[str, typer.Option(help="Whose schedules: an environment of the project.")] = "manual",
+    all_: Annotated[bool, typer.Option("--all", help="List also what was replaced, and what others made.")] = False,
+    host: HostOption = None,
+    namespace: NamespaceOption = None,
+    token_from: TokenOption = None,
+    ca_file: CaFileOption = None,
+) -> None:
+    """List the schedules of an environment; pause, resume or delete one: `stepworks schedules pause NAME`.
+
+    Options come before the sub-command.
+    """
+    from stepworks.kubeflow.delivery.login import login_of
+    from stepworks.kubeflow.delivery.schedule import Owner
+
+    options = _Options(
+        login_of(host=host, namespace=namespace, token_from=token_from, ca_file=ca_file), Owner(project, environment)
+    )
+    context.obj = options
+    if context.invoked_subcommand is None:
+        _show(options, everything=all_)
+
+
+def _show(options: _Options, *, everything: bool) -> None:
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from stepworks.kubeflow.delivery.schedule import listed
+
+    rows = listed(options.connect(), options.owner, everything=everything)
+    if not rows:
+        sys.stdout.write(f"{options.owner.project}/{options.owner.environment} has no schedules here.\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Schedule", "State", "When", "Next (UTC)", "Runs", "Identifier"):
+        table.add_column(heading, overflow="fold")
+    now = datetime.now(UTC)
+    for row in rows:
+        times = row.schedule.next_times(now, 1) if row.schedule.enabled else []
+        following = f"{times[0]:%a %Y-%m-%d %H:%M}" if times else ""
+        table.add_row(row.name, row.state, row.schedule.when, following, row.runs, row.schedule.id)
+    Console().print(table, highlight=False)
+
+
+@schedules.command()
+def pause(context: typer.Context, name: NameArgument) -> None:
+    """Pause a schedule. What it has started goes on."""
+    _set_enabled(context.obj, name, enabled=False)
+
+
+@schedules.command()
+def resume(context: typer.Context, name: NameArgument) -> None:
+    """Resume a paused schedule. What it missed meanwhile is not started."""
+    _set_enabled(context.obj, name, enabled=True)
+
+
+def _set_enabled(options: _Options, name: str, *, enabled: bool) -> None:
+    from stepworks.kubeflow.delivery.schedule import find_schedule
+
+    server = options.connect()
+    found = find_schedule(server, options.owner, name)
+    server.set_enabled(found.id, enabled=enabled)
+    sys.stdout.write(f"{name}  {'resumed' if enabled else 'paused'}  {found.id}\n")
+
+
+@schedules.command()
+def delete(
+    context: typer.Context,
+    name: NameArgument,
+    end_runs: Annotated[bool, typer.Option("--end-runs", help="End the runs that it has started, too.")] = False,
+) -> None:
+    """Delete a schedule, and what it replaced. Kubeflow ends the runs that it has started and that go on."""
+    from stepworks.kubeflow.delivery.schedule import delete_schedules
+
+    options: _Options = context.obj
+    deleted = delete_schedules(options.connect(), options.owner, name, end_runs=end_runs)
+    sys.stdout.write("".join(f"{name}  deleted  {each.id}\n" for each in deleted))

@@ -1,0 +1,1 @@
+"""The way to Kubeflow: upload versions, submit runs, keep schedules."""

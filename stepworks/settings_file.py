@@ -1,0 +1,126 @@
+"""Files that people write: YAML of one shape, each fault told by file, line and field.
+
+Targets, environments and the linter's configuration are such files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stepworks.errors import ConfigurationError, NotFoundError
+
+LARGEST_FILE = 1024 * 1024
+"""In bytes. Such a file has some hundred lines; what is larger is another file."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _StrictLoader(_Loader):  # type: ignore[misc, valid-type]
+    """Refuses a key that comes twice in a mapping: YAML keeps the last one and drops the other in silence."""
+
+
+def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if str(key.value) in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} comes twice", key.start_mark)
+        seen.add(str(key.value))
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def read_settings(path: Path, model: type[_Model], kind: str, described_in: str) -> _Model:
+    """Read a file into a model.
+
+    Args:
+        path: The file.
+        model: What it holds.
+        kind: What the file is called in messages: `target file`.
+        described_in: The page that describes its fields.
+
+    Raises:
+        NotFoundError: There is no such file.
+        ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
+    """
+    text = _read_text(path, kind)
+    content = _parse(path, text, kind)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _explain(path, text, error, kind, described_in) from error
+
+
+def _read_text(path: Path, kind: str) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"There is no {kind} {path}", what_to_do="Correct the path.") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"The {kind} {path} cannot be read", received=f"{type(error).__name__}: {error.strerror}"
+        ) from error
+    if len(content) > LARGEST_FILE:
+        raise ConfigurationError(
+            f"{path} is no {kind}",
+            received=f"{len(content)} bytes",
+            expected=f"at most {LARGEST_FILE} bytes",
+            what_to_do="Correct the path.",
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_yaml(path, 1, str(error), kind) from error
+
+
+def _parse(path: Path, text: str, kind: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise _not_yaml(path, mark.line + 1 if mark else 1, problem, kind) from error
+
+
+def _not_yaml(path: Path, line: int, problem: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The {kind} {path} is not YAML", received=f"{path}:{line}: {problem}", what_to_do="Correct the file."
+    )
+
+
+def _explain(path: Path, text: str, error: ValidationError, kind: str, described_in: str) -> ConfigurationError:
+    """Say what is wrong, each fault with its line and field."""
+    root = yaml.compose(text, Loader=_Loader)
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False):
+        field = [*fault["loc"], *([fault["ctx"]["field"]] if "field" in fault.get("ctx", {}) else [])]
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{path}:{line_of(root, field)}: {'.'.join(map(str, field)) or 'the file'}: {message}")
+    return ConfigurationError(
+        f"The {kind} {path} is wrong",
+        received="\n    ".join(["", *faults]) if len(faults) > 1 else faults[0],
+        expected=f"the fields that {described_in} describes",
+        what_to_do="Correct the file.",
+    )
+
+
+def line_of(root: yaml.Node | None, field: Sequence[str | int]) -> int:
+    """The line of a field, counted from 1; of the innermost part that is there, if the field is missing."""
+    node, line = root, root.start_mark.line + 1 if root else 1
+    for part in field:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = (node.value[part], node.value[part])
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
