@@ -161,13 +161,13 @@ def _put_resources(worker: dict[str, Any], placement: Placement) -> None:
         )
     resources = worker.setdefault("resources", {})
     for kind, values in (("requests", requests), ("limits", limits)):
-        _put_all(resources.setdefault(kind, {}), values, f"resources.{kind} of the container {worker['name']}")
+        _put_all(resources.setdefault(kind, {}), values, f"the container {worker['name']}: resources.{kind}")
 
 
 def _put_volumes(spec: dict[str, Any], worker: dict[str, Any], placement: Placement, mounts: list[Mount]) -> None:
     for volume, mount in _volumes(placement, mounts):
         _put_named(spec.setdefault("volumes", []), volume, "name", "spec.volumes")
-        where = f"volumeMounts of the container {worker['name']}"
+        where = f"the container {worker['name']}: volumeMounts"
         _put_named(worker.setdefault("volumeMounts", []), mount, "mountPath", where)
 
 
@@ -208,7 +208,7 @@ def _put_variables(worker: dict[str, Any], placement: Placement) -> None:
     variables += _references(placement.secrets, "secretKeyRef")
     variables += _references(placement.config_maps, "configMapKeyRef")
     for variable in variables:
-        _put_named(worker.setdefault("env", []), variable, "name", f"env of the container {worker['name']}")
+        _put_named(worker.setdefault("env", []), variable, "name", f"the container {worker['name']}: env")
 
 
 def _references(sources: Iterable[SecretSource | ConfigMapSource], kind: str) -> list[dict[str, Any]]:

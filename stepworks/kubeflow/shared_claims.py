@@ -87,7 +87,7 @@ def _channel(mount: Mapping[str, Any]) -> str:
 
 
 def _leaves(pipeline_spec: Any, dag: Any, component: str, outer: _Path) -> Iterator[_Path]:
-    for name, task in dag.tasks.items():
+    for name, task in sorted(dag.tasks.items()):  # a protobuf map has an order of its own
         path = (*outer, _Place(dag, component, name))
         inner = pipeline_spec.components[task.component_ref.name]
         if inner.HasField("dag"):
