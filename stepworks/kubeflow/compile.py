@@ -134,8 +134,10 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
         complete: Whether it is everything that the source compiles to, so that another file is left over.
 
     Raises:
-        UserError: A file is missing, stale or left over; the message shows the first differences.
+        UserError: A file is missing, stale or left over, and the message shows the first differences; or a released
+            version would change.
     """
+    refuse_released(compiled, folder)
     left_over = [f"{path} (kept) is of no pipeline and target" for path in _left_over(compiled, folder, complete)]
     differences = []
     for each in compiled:

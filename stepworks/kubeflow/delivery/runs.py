@@ -17,6 +17,7 @@ from stepworks.kubeflow.delivery.mark import Mark
 from stepworks.kubeflow.delivery.server import Kubeflow
 
 POLL_SECONDS = 5
+"""Between two looks at a run that goes on; the first looks come sooner, since a wrong run fails soon."""
 
 _ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 _GOOD = {"SUCCEEDED", "SKIPPED"}
@@ -94,7 +95,6 @@ def follow(
     run_id: str,
     show: Callable[[TaskState], None],
     *,
-    poll_seconds: float = POLL_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait for the end of a run; tell of each task that changes.
@@ -103,7 +103,6 @@ def follow(
         server: The API server.
         run_id: The run.
         show: Is called with each task whose state is another than before.
-        poll_seconds: How long to wait between two looks.
         sleep: Waits some seconds.
 
     Raises:
@@ -111,6 +110,7 @@ def follow(
         DeliveryError: The API server stopped to answer; the run goes on.
     """
     shown: dict[str, str] = {}
+    pause = 0.5
     while True:
         run = server.run(run_id)
         tasks = task_states(run)
@@ -120,7 +120,8 @@ def follow(
                 show(task)
         if run.state in _ENDED:
             break
-        sleep(poll_seconds)
+        sleep(pause)
+        pause = min(2 * pause, POLL_SECONDS)
     if run.state not in _GOOD:
         raise _failed(server, run, [task for task in tasks if task.state in _CAME_BADLY])
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kfp_server_api as api
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError, UserError
 from stepworks.kubeflow.delivery.cron import Cron, parse_cron
@@ -55,9 +55,15 @@ class ScheduleSpec(BaseModel):
     def _check(self) -> ScheduleSpec:
         if (self.cron is None) == (self.interval_seconds is None):
             raise ValueError(f"the schedule {self.name} needs a cron expression or interval_seconds, and not both")
-        if self.cron is not None:
-            parse_cron(self.cron)
         return self
+
+    @field_validator("cron")
+    @classmethod
+    def _check_cron(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(parse_cron(value))
+        except ConfigurationError as error:
+            raise ValueError(f"{error.received} is no cron expression; expected {error.expected}") from error
 
     def parsed_cron(self) -> Cron | None:
         """The cron expression; None for an interval."""
@@ -98,6 +104,8 @@ def schedule_spec(**given: Any) -> ScheduleSpec:
     Raises:
         ConfigurationError: A value is wrong.
     """
+    if given.get("cron") is not None:
+        parse_cron(given["cron"])  # its own error says more
     try:
         return ScheduleSpec.model_validate(given)
     except ValidationError as error:
