@@ -12,6 +12,7 @@ import typer
 
 from stepworks.cli.deliver import CompiledOption, deploy, schedule, upload
 from stepworks.cli.diff import diff
+from stepworks.cli.lint import lint
 from stepworks.cli.login import CaFileOption, NamespaceOption, RunHostOption, TokenOption
 from stepworks.cli.release import release
 from stepworks.cli.schedules import schedules
@@ -134,6 +135,7 @@ def ask(
 
 
 app.command(short_help="Say what changed between compiled pipelines.")(diff)
+app.command(short_help="Find what would fail or waste in compiled pipelines.")(lint)
 app.command(short_help="Record compiled versions as released.")(release)
 app.command(short_help="Upload compiled pipelines to Kubeflow.")(upload)
 app.command(short_help="Run a version on a schedule in Kubeflow.")(schedule)

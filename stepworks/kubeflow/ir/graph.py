@@ -96,17 +96,39 @@ class Concurrency:
     def __init__(self, ir: Ir) -> None:
         self._dags: Mapping[str, Dag] = ir.dags
         self._tasks = {task.path: task for task in ir.tasks}
-        self._masks: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+        self._related: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
 
     def at_once(self, first: Task, second: Task) -> bool:
         """Whether two tasks, or two iterations of one, may run at the same time."""
-        ways = [self._way(first), self._way(second)]
-        for one, other in zip(*ways, strict=False):
-            if one.path != other.path:
-                return not (self._ordered(one, other) or exclude_each_other(one, other))
-            if runs_beside_itself(one):
-                return True
-        return False
+        return self.first_pair([first] if first is second else [first, second]) is not None
+
+    def first_pair(self, tasks: Iterable[Task]) -> tuple[Task, Task] | None:
+        """Two of some tasks that may run at the same time; a task twice when iterations of a loop may.
+
+        None when they all take turns. The time is linear in the tasks, since pairs are not looked at one by one.
+        """
+        below: dict[str, dict[str, Task]] = {}  # for each dag, by path, the tasks that lead to one of `tasks`
+        for task in tasks:
+            for way in self._way(task):
+                if runs_beside_itself(way):
+                    return task, task
+                below.setdefault(way.parent, {}).setdefault(way.name, task)
+        for above, leading in below.items():
+            pair = self._first_pair_of_dag(above, leading)
+            if pair:
+                return pair
+        return None
+
+    def _first_pair_of_dag(self, above: str, leading: Mapping[str, Task]) -> tuple[Task, Task] | None:
+        siblings = {name: self._tasks[f"{above}/{name}" if above else name] for name in leading}
+        bits, related = self._relations(next(iter(siblings.values())).dag)
+        members = sum(bits[name] for name in siblings)
+        by_bit = {bits[name].bit_length() - 1: name for name in siblings}
+        for name, task in siblings.items():
+            for bit in _bits(members & ~(related[name] | bits[name])):
+                if not exclude_each_other(task, siblings[by_bit[bit]]):
+                    return leading[name], leading[by_bit[bit]]
+        return None
 
     def _way(self, task: Task) -> list[Task]:
         """The tasks that lead to a task, and itself."""
@@ -114,10 +136,11 @@ class Concurrency:
         paths = ("/".join(parts[: index + 1]) for index in range(len(parts)))
         return [self._tasks[path] for path in paths if path in self._tasks]
 
-    def _ordered(self, one: Task, other: Task) -> bool:
-        if one.dag not in self._masks:
-            dag = self._dags[one.dag]
+    def _relations(self, component: str) -> tuple[dict[str, int], dict[str, int]]:
+        """A bit for each task of a dag, and for each task the bits of those that are up- or downstream of it."""
+        if component not in self._related:
+            dag = self._dags[component]
+            up, down = upstream_masks(dag, dag.tasks), downstream_masks(dag, dag.tasks)
             bits = {name: 1 << index for index, name in enumerate(dag.tasks)}
-            self._masks[one.dag] = (bits, upstream_masks(dag, dag.tasks))
-        bits, masks = self._masks[one.dag]
-        return bool(bits[one.name] & masks[other.name] or bits[other.name] & masks[one.name])
+            self._related[component] = bits, {name: up[name] | down[name] for name in dag.tasks}
+        return self._related[component]

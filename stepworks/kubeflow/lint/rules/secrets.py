@@ -1,0 +1,140 @@
+"""The rule about secrets: IR is kept in clear in a database and shown in the UI. A value is never shown here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from stepworks.kubeflow.ir.executor_model import Constant, JsonPath
+from stepworks.kubeflow.lint.finding import Severity
+from stepworks.kubeflow.lint.rule import Context, Found, rule
+
+_SHAPES = {
+    "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"\b(?:gh[opsru]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40})",
+    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30}",
+    "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10}",
+    "a Google API key": r"\bAIza[0-9A-Za-z_-]{35}",
+    "an API key": r"\bsk-[A-Za-z0-9_-]{20}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.",
+    "a password in an address": r"\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@'\"{}$]{1,100}:[^/\s:@'\"{}$]{3,100}@",
+}
+_SHAPE = re.compile("|".join(f"(?P<s{index}>{shape})" for index, shape in enumerate(_SHAPES.values())))
+_HINTS = ("AKIA", "ASIA", "gh", "glpat-", "hf_", "xox", "AIza", "sk-", "PRIVATE KEY", "eyJ", "://")
+_SURE_WORDS = {"password", "passwd", "pwd", "passphrase"}
+_WORDS = _SURE_WORDS | {"secret", "token", "credential", "credentials", "apikey"}
+_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("account", "key")}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_OPAQUE = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_DIGEST = re.compile(r"[0-9a-f]{24,}|[0-9A-F]{24,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SHORTEST = 6
+_LONGEST_SCANNED = 10_000
+_LEAST_ENTROPY = 4.2
+"""Bits a character. English words joined together have under 4, random letters and digits of 24 characters over 4.3."""
+
+
+@rule(
+    "X01",
+    Severity.ERROR,
+    "A value looks like a secret",
+    why="IR is stored in clear in a database and in artifacts, and everybody who may see the run can read it.",
+    do="Take the value from a Kubernetes Secret (kfp.kubernetes.use_secret_as_env), and change the secret: it has "
+    "been in a file.",
+)
+def secret_value(context: Context) -> Iterator[Found]:
+    """No environment variable, argument, constant or default looks like a secret by its name, form or randomness."""
+    seen: dict[str, str] = {}
+    for location, task, name, value in _values(context):
+        if isinstance(value, str):
+            if value not in seen:
+                seen[value] = _known_shape(value)
+            what = seen[value] or _by_name(name, value) or ("" if location[-2] == "command" else _by_entropy(value))
+            if what:
+                yield Found(
+                    f"{_called(name)} looks like {what} (not shown, {len(value)} characters)", location, task, name
+                )
+
+
+def _values(context: Context) -> Iterator[tuple[JsonPath, str, str, Any]]:
+    """Every value that a secret may be in: where it stands, the task, the name and the value."""
+    for task, executor in context.containers:
+        container = (*executor.location, "container")
+        for index, (name, value) in enumerate(executor.env):
+            yield (*container, "env", index, "value"), task.path, f"env {name}", value
+        for key, texts in (("command", executor.command), ("args", executor.args)):
+            for index, text in enumerate(texts):
+                before = texts[index - 1] if index else ""
+                name = before if before.startswith("-") and "=" not in before else ""
+                yield (*container, key, index), task.path, f"{key} {name or index}", text
+    for task in context.tasks:
+        for each in task.inputs:
+            if isinstance(each.source, Constant):
+                yield from _leaves(
+                    (*each.location, "runtimeValue", "constant"), task.path, each.name, each.source.value
+                )
+    for component in context.ir.components.values():
+        for definition in component.inputs.values():
+            location = (*definition.location, "defaultValue")
+            yield from _leaves(location, "", f"{component.name}.{definition.name}", definition.default)
+
+
+def _leaves(location: JsonPath, task: str, name: str, value: Any) -> Iterator[tuple[JsonPath, str, str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves((*location, key), task, key, inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves((*location, index), task, name, inner)
+    else:
+        yield location, task, name, value
+
+
+def _called(name: str) -> str:
+    return f"The value of {name}"
+
+
+def _known_shape(value: str) -> str:
+    """What a part of a text is by its form; empty when nothing is known."""
+    if not any(hint in value for hint in _HINTS):
+        return ""
+    match = _SHAPE.search(value)
+    return list(_SHAPES)[int(str(match.lastgroup)[1:])] if match else ""
+
+
+def _by_name(name: str, value: str) -> str:
+    """What a value is by its name: `db_password`, `API_KEY`, and not `secret_name` or `max_tokens`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    named = bool(words) and (words[-1] in _WORDS or tuple(words[-2:]) in _PAIRS)
+    if not named or not _is_literal(value):
+        return ""
+    if words[-1] in _SURE_WORDS:
+        return "a password"
+    # A name of an object, `minio-secret`, is no secret; a mix of letters and digits is one.
+    kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    return "a secret" if kinds > 1 and not _is_name(value) else ""
+
+
+def _is_literal(value: str) -> bool:
+    """Whether a value stands for itself, and is no placeholder, variable, path or address."""
+    return _SHORTEST <= len(value) <= _LONGEST_SCANNED and not re.search(r"\s|\{\{|\$|^[/.]|://", value)
+
+
+def _is_name(value: str) -> bool:
+    """Whether a value reads as the name of a Kubernetes object: words with hyphens, a number at most at the end."""
+    return re.fullmatch(r"[a-z]+([-_.][a-z]+)*([-_.]?[0-9]{1,3})?", value) is not None
+
+
+def _by_entropy(value: str) -> str:
+    """Whether a text is one random word, and no digest, which is hexadecimal."""
+    if not _OPAQUE.fullmatch(value) or len(value) > _LONGEST_SCANNED or _DIGEST.fullmatch(value):
+        return ""
+    if not all(re.search(kind, value) for kind in ("[a-z]", "[A-Z]", "[0-9]")):
+        return ""
+    counts = Counter(value)
+    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts.values())
+    return "a random key" if entropy >= _LEAST_ENTROPY else ""
