@@ -107,6 +107,6 @@ def _make(building: Building, name: str, volume: NewVolume, role: str) -> None:
         access_mode=claim.access_mode,
         storage_class=volume.storage_class or "",
     )
-    place(task, role)
-    building.run_claims[name] = RunClaim(claim.path, task.output)
-    building.made_claims[f"{task.name}-{task.output.name}"] = name
+    made = place(task, role).outputs["claim"]
+    building.run_claims[name] = RunClaim(claim.path, made)
+    building.made_claims[f"{task.name}-{made.name}"] = name

@@ -51,7 +51,7 @@ class Building:
         target: What it is built for; missing for this machine.
         claims: The claims that it has asked for so far, as targets name them.
         run_claims: Those that hold only what the run needs.
-        made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-Output`.
+        made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-claim`.
         configuration: What kfp takes for the pipeline as a whole. kfp reads it when the pipeline is traced.
     """
 

@@ -95,7 +95,7 @@ def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None
     assert inner["make-claim"]["cachingOptions"] == {}
     assert inner["write-rows"]["dependentTasks"] == ["make-claim"]
     assert constants(inner["write-rows"]) == {"folder": "/mnt/scratch/tables"}
-    output = {"producerTask": "make-claim", "outputParameterKey": "Output"}
+    output = {"producerTask": "make-claim", "outputParameterKey": "claim"}
     assert parts.mounts["write-rows"] == [
         {
             "taskOutputParameter": output,
@@ -104,7 +104,7 @@ def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None
         }
     ]
     # Within the condition, the name comes through the condition's own input.
-    channel = "pipelinechannel--make-claim-Output"
+    channel = "pipelinechannel--make-claim-claim"
     assert parts.mounts["count-rows"][1]["pvcNameParameter"] == {"componentInputParameter": channel}
     assert inner["condition-2"]["inputs"]["parameters"][channel] == {"taskOutputParameter": output}
     assert "clean-up-run" not in parts.mounts
@@ -158,3 +158,26 @@ def test_it_is_gone_after_a_failure_too(scratch_space: Pipeline, tmp_path: Path)
     with pytest.raises(StepFailedError, match="no rows"):
         run(scratch_space, tmp_path, rows=0)
     assert list((tmp_path / "claims" / "scratch").iterdir()) == []
+
+
+MAKING = """
+from kfp import dsl
+from stepworks.components.operations.clean_up_run.component import clean_up_run
+from stepworks.components.operations.make_claim.component import make_claim
+from stepworks.kubeflow.pipeline import pipeline
+
+@pipeline(version="1.0.0")
+def making():
+    \"\"\"Make a claim by hand.\"\"\"
+    run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    made = make_claim(name="scratch", run=run, size="1Gi", access_mode="ReadWriteOnce")
+    clean_up_run(run=run, claims=True, folders=[]).after(made)
+"""
+
+
+def test_the_steps_by_themselves_need_no_cluster_on_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "making.py"
+    path.write_text(MAKING)
+    running = run(load_pipeline(str(path)), tmp_path)
+    assert "A folder stands for the claim scratch-" in (running.folder / "logs" / "make-claim.log").read_text()
+    assert "There was nothing to delete" in (running.folder / "logs" / "clean-up-run.log").read_text()

@@ -11,6 +11,7 @@ from stepworks.components.operations.make_claim.component import make_claim
 from stepworks.errors import ConfigurationError, ParameterError, ResourceError
 from stepworks.kube.cluster import Cluster, connect
 from stepworks.kube.run_claims import RUN_LABEL, build_claim, delete_claims, delete_folders, ensure_claim
+from stepworks.kube.steps import make_run_claim
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from stepworks.supervisor.supervisor import Supervisor
 from tests.unit.kube.claim_server import ClaimServer, claim_server
@@ -124,10 +125,13 @@ def test_a_server_that_is_away_is_told(server: ClaimServer, cluster: Cluster) ->
         delete_claims(away, RUN)
 
 
-def test_the_steps_make_adopt_and_delete(server: ClaimServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_steps_make_adopt_and_delete(
+    server: ClaimServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = {"name": "scratch", "run": RUN, "size": "10Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
-    assert make_claim.python_func(**arguments) == f"scratch-{RUN}"
-    assert make_claim.python_func(**arguments) == f"scratch-{RUN}"
+    for _ in range(2):
+        make_claim.python_func(**arguments, claim=str(tmp_path / "claim"))
+        assert (tmp_path / "claim").read_text() == f"scratch-{RUN}"
     clean_up_run.python_func(run=RUN, claims=True, folders=[])
     clean_up_run.python_func(run=RUN, claims=True, folders=[])
     assert server.claims == {}
@@ -145,9 +149,7 @@ def test_on_a_laptop_no_cluster_is_asked(
     with Supervisor(tmp_path / "logs", claims={"/mnt/scratch": tmp_path / "scratch"}) as supervisor:
         for name, value in supervisor.environment().items():
             monkeypatch.setenv(name, value)
-        made = make_claim.python_func(
-            name="scratch", run=RUN, size="1Gi", access_mode="ReadWriteOnce", storage_class="fast"
-        )
+        made = make_run_claim("scratch", RUN, "1Gi", "ReadWriteOnce", "fast")
         (tmp_path / "scratch" / RUN / "tables").mkdir(parents=True)
         (tmp_path / "scratch" / "of another").mkdir()
         clean_up_run.python_func(run=RUN, claims=True, folders=[f"/mnt/scratch/{RUN}"])
@@ -164,7 +166,7 @@ def test_on_a_laptop_no_cluster_is_asked(
 def test_a_wrong_parameter_is_told(server: ClaimServer, changed: dict[str, str], message: str) -> None:
     arguments = {"name": "scratch", "run": RUN, "size": "1Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
     with pytest.raises(ParameterError, match=message):
-        make_claim.python_func(**(arguments | changed))
+        make_run_claim(**(arguments | changed))
     assert server.calls == []
 
 
