@@ -50,6 +50,9 @@ lock: $(BIN)/uv ## Resolve the pinned requirement files again
 	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra cluster -o requirements/dev.txt
 	@$(LOCK) pyproject.toml requirements/build.in --extra local --extra cluster -c requirements/dev.txt -o requirements/run.txt
 	@$(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/base.txt
+	@for family in cpu gpu serving; do \
+		$(LOCK) pyproject.toml --extra $$family-image -c requirements/dev.txt -o requirements/image-$$family.txt || exit 1; done
+	@$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 
 # --------------------------------------------------------------------------------------------------- use
@@ -61,6 +64,18 @@ run: $(VENV)/.run ## Run the flagship pipeline on this machine, then rehearse a 
 .PHONY: compile
 compile: $(VENV)/.base ## Compile all pipelines to compiled/<pipeline>/<version>/<target>.yaml
 	@$(BIN)/stepworks compile
+
+.PHONY: images
+images: ## Build the images of the steps: make images REGISTRY=registry.example.com/team TAG=0.1.0 [PUSH=1]
+	@images/build "$(REGISTRY)" "$(TAG)" $(if $(PUSH),--push)
+
+.PHONY: deploy
+deploy: $(VENV)/.base ## Bring environments/ENV.yaml into its Kubeflow: make deploy ENV=dev
+	@test -n "$(ENV)" || { echo "Usage: make deploy ENV=dev, for environments/dev.yaml"; exit 2; }
+	@$(BIN)/stepworks compile --check
+	@$(BIN)/stepworks release --check
+	@$(BIN)/stepworks lint compiled
+	@$(BIN)/stepworks deploy "$(ENV)"
 
 # ------------------------------------------------------------------------------------------------- check
 
