@@ -125,8 +125,13 @@ def test_a_plain_placement_writes_no_settings() -> None:
     assert settings_of(lambda task: apply_placement(task, Placement.model_validate(PLAIN))) == {}
 
 
+TOLERATIONS = [{"key": "gpu", "operator": "Exists"}]
+
+
 def test_what_a_task_has_already_stays() -> None:
-    placement = Placement.model_validate({**PLAIN, "labels": {"b": "2"}, "timeout_seconds": 60})
+    placement = Placement.model_validate(
+        {**PLAIN, "labels": {"b": "2"}, "timeout_seconds": 60, "tolerations": TOLERATIONS}
+    )
 
     def both(task: dsl.PipelineTask) -> None:
         kubernetes.add_pod_label(task, "a", "1")
@@ -136,7 +141,7 @@ def test_what_a_task_has_already_stays() -> None:
 
     settings = normal(settings_of(both))
     assert settings["podMetadata"]["labels"] == {"a": "1", "b": "2"}
-    assert settings["tolerations"] == [{"operator": "Exists"}]
+    assert settings["tolerations"] == [{"operator": "Exists"}, {"key": "gpu", "operator": "Exists"}]
     assert settings["activeDeadlineSeconds"] == "60"
     assert [mount["constant"] for mount in settings["pvcMount"]] == ["data"]
 

@@ -132,6 +132,13 @@ def tiny():
     assert make_pipeline(head + body + "        second.after(first)\n").build(target(("work", work)))
 
 
+def test_a_made_claim_is_known_in_an_inner_graph(make_pipeline: Make) -> None:
+    lines = ["with run_claims('work'):", "    use()", "    with dsl.If(n == 1):", "        use()"]
+    with pytest.raises(ConfigurationError, match="tasks that may run at once") as caught:
+        build(make_pipeline, lines, MADE)
+    assert caught.value.received == "exit-handler-1/add and exit-handler-1/condition-2/add-2"
+
+
 @pytest.mark.parametrize("work", [MADE, WORKSPACE], ids=["create", "workspace"])
 @pytest.mark.parametrize("line", ["use()", "place(fail(how=claim_path('work')), 'small')"])
 def test_what_a_run_makes_is_used_within_run_claims(make_pipeline: Make, work: dict[str, Any], line: str) -> None:
