@@ -4,6 +4,7 @@ from stepworks.kubeflow.lint.rule import Rule, registered
 from stepworks.kubeflow.lint.rules import (
     accelerators,
     edges,
+    exceptions,
     images,
     inputs,
     pipeline,
@@ -17,6 +18,7 @@ __all__ = [
     "accelerators",
     "all_rules",
     "edges",
+    "exceptions",
     "images",
     "inputs",
     "pipeline",

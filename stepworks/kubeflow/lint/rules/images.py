@@ -167,7 +167,7 @@ def _by_executor(context: Context) -> dict[str, tuple[Task, Executor, int, list[
 def unpinned_install(context: Context) -> Iterator[Found]:
     """Every requirement of a `pip install` is pinned with `==`, or is a file or an address."""
     for label, (task, executor, index, names) in _by_executor(context).items():
-        unpinned = [name for name in names if not _PINNED.search(name)]
+        unpinned = [name for name in names if not _PINNED.search(name.partition(";")[0])]
         if unpinned:
             message = f"The step installs without an exact version: {', '.join(unpinned[:5])}"
             yield Found(message, _at_command(executor, index), task.path, label)

@@ -32,6 +32,7 @@ _PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _DIGEST = re.compile(r"[0-9a-f]{24,}|[0-9A-F]{24,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_OPTION = re.compile(r"(--?[A-Za-z][\w.-]*)=(\S+)")
 _SHORTEST = 6
 _LONGEST_SCANNED = 10_000
 _LEAST_ENTROPY = 4.2
@@ -67,10 +68,8 @@ def _values(context: Context) -> Iterator[tuple[JsonPath, str, str, Any]]:
         for index, (name, value) in enumerate(executor.env):
             yield (*container, "env", index, "value"), task.path, f"env {name}", value
         for key, texts in (("command", executor.command), ("args", executor.args)):
-            for index, text in enumerate(texts):
-                before = texts[index - 1] if index else ""
-                name = before if before.startswith("-") and "=" not in before else ""
-                yield (*container, key, index), task.path, f"{key} {name or index}", text
+            for index in range(len(texts)):
+                yield ((*container, key, index), task.path, *_named_argument(key, index, texts))
     for task in context.tasks:
         for each in task.inputs:
             if isinstance(each.source, Constant):
@@ -81,6 +80,15 @@ def _values(context: Context) -> Iterator[tuple[JsonPath, str, str, Any]]:
         for definition in component.inputs.values():
             location = (*definition.location, "defaultValue")
             yield from _leaves(location, "", f"{component.name}.{definition.name}", definition.default)
+
+
+def _named_argument(key: str, index: int, texts: tuple[str, ...]) -> tuple[str, str]:
+    """The name of an argument, from `--name=value` or from the option before it, and its value."""
+    text, before = texts[index], texts[index - 1] if index else ""
+    match = _OPTION.fullmatch(text)
+    if match:
+        return f"{key} {match[1]}", match[2]
+    return f"{key} {before if before.startswith('-') else index}", text
 
 
 def _leaves(location: JsonPath, task: str, name: str, value: Any) -> Iterator[tuple[JsonPath, str, str, Any]]:
