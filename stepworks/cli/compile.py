@@ -6,15 +6,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stepworks.files import write_atomically
 from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
 from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
 from stepworks.placement.target import read_targets
 
 
 def compile_pipelines(
-    names: Sequence[str], target_names: Sequence[str], targets_folder: Path, output: Path, *, check: bool
+    names: Sequence[str],
+    target_names: Sequence[str],
+    targets_folder: Path,
+    output: Path,
+    *,
+    check: bool,
+    kubernetes: bool = False,
 ) -> None:
-    """Compile the named pipelines, or all, for the named targets, or all; write them, or compare with what is kept."""
+    """Compile the named pipelines, or all, for the named targets, or all; write them, or compare with what is kept.
+
+    With `kubernetes`, the objects of the Kubernetes-native store are written beside each file, too.
+    """
     targets = read_targets(targets_folder, target_names).values()
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
@@ -26,3 +36,8 @@ def compile_pipelines(
     for each in compiled:
         mark = "written" if output / each.path in changed else "unchanged"
         sys.stdout.write(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB\n")
+    for each in compiled if kubernetes else []:
+        from stepworks.kubeflow.manifest import manifest, manifest_path
+
+        path = write_atomically(output / manifest_path(each), manifest(each).encode())
+        sys.stdout.write(f"{path}  written: kubectl apply -n NAMESPACE -f {path}\n")

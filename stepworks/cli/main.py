@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -29,6 +30,15 @@ app = typer.Typer(
 
 HomeOption = Annotated[Path, typer.Option("--home", help="The folder of runs, claims and the local registry.")]
 TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of target files.")]
+
+
+class CompileFormat(StrEnum):
+    """What compiling writes."""
+
+    IR = "ir"
+    KUBERNETES = "kubernetes"
+
+
 ParametersOption = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the pipeline.")
 ]
@@ -99,13 +109,24 @@ def compile_(
     pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to compile; all when none is named.")] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Compile for this target only.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a compiled file is stale.")] = False,
+    format_: Annotated[
+        CompileFormat,
+        typer.Option("--format", help="kubernetes: also write a Pipeline and PipelineVersion to apply."),
+    ] = CompileFormat.IR,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of compiled files.")] = Path("compiled"),
     targets: TargetsOption = Path("targets"),
 ) -> None:
     """Compile pipelines to IR YAML: <output>/<pipeline>/<version>/<target>.yaml."""
     from stepworks.cli.compile import compile_pipelines
 
-    compile_pipelines(pipeline or [], target or [], targets, output, check=check)
+    compile_pipelines(
+        pipeline or [],
+        target or [],
+        targets,
+        output,
+        check=check,
+        kubernetes=format_ is CompileFormat.KUBERNETES,
+    )
 
 
 @app.command(short_help="Serve a packaged model until Ctrl-C.")

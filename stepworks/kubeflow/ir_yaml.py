@@ -103,6 +103,9 @@ _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(_Shared, _represent_text)
 _Dumper.add_representer(dict, _represent_mapping)
 _Dumper.add_representer(list, _represent_sequence)
+# What was read from a file knows its position, and is written like any other.
+_Dumper.add_multi_representer(dict, _represent_mapping)
+_Dumper.add_multi_representer(list, _represent_sequence)
 
 
 def _fits(value: Any) -> bool:
