@@ -69,6 +69,10 @@ compile: $(VENV)/.base ## Compile all pipelines to compiled/<pipeline>/<version>
 images: ## Build the images of the steps: make images REGISTRY=registry.example.com/team TAG=0.1.0 [PUSH=1]
 	@images/build "$(REGISTRY)" "$(TAG)" $(if $(PUSH),--push)
 
+.PHONY: dist
+dist: $(VENV)/.dev ## Build the wheel and the sdist into dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
 .PHONY: deploy
 deploy: $(VENV)/.base ## Bring environments/ENV.yaml into its Kubeflow: make deploy ENV=dev
 	@test -n "$(ENV)" || { echo "Usage: make deploy ENV=dev, for environments/dev.yaml"; exit 2; }
@@ -90,7 +94,35 @@ check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and gene
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/stepworks compile --check
+	@$(BIN)/stepworks release --check
+	@$(BIN)/stepworks lint compiled
 	@$(BIN)/python -m stepworks.kubeflow.readme --check components
+	@$(BIN)/python -m stepworks.kubeflow.lint.documentation --check
+
+.PHONY: check-releases
+check-releases: $(VENV)/.base ## See that nothing released has changed: make check-releases [AGAINST=origin/main]
+	@$(BIN)/stepworks release --check $(if $(AGAINST),--against "$(AGAINST)")
+
+.PHONY: compiled-diff
+compiled-diff: $(VENV)/.base ## Say what changed in compiled/: make compiled-diff AGAINST=origin/main [OUTPUT=file.md]
+	@test -n "$(AGAINST)" || { echo "Usage: make compiled-diff AGAINST=origin/main [OUTPUT=file.md]"; exit 2; }
+	@earlier=$$(mktemp -d) && trap 'rm -rf "$$earlier"' EXIT && mkdir "$$earlier/compiled" \
+		&& git rev-parse --verify --quiet "$(AGAINST)^{commit}" >/dev/null || { echo "Git does not know $(AGAINST)"; exit 2; } \
+		&& if git cat-file -e "$(AGAINST):compiled" 2>/dev/null; then git archive "$(AGAINST)" compiled | tar -x -C "$$earlier"; fi \
+		&& $(BIN)/stepworks diff "$$earlier/compiled" compiled --format $(if $(OUTPUT),markdown --output "$(OUTPUT)",text)
+
+# The linter of GitHub workflows is a Go program; it is built once, outside of the checkout.
+ACTIONLINT_VERSION := 1.7.7
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stepworks/tools
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+
+$(ACTIONLINT):
+	@command -v go >/dev/null || { echo "actionlint is built with Go, which is not installed. On Debian: apt install golang-go"; exit 2; }
+	@GOBIN="$(@D)" GOFLAGS=-mod=mod go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+
+.PHONY: check-workflows
+check-workflows: $(ACTIONLINT) ## Check the GitHub workflows (needs Go)
+	@$(ACTIONLINT)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code, mend what ruff can mend
@@ -98,8 +130,9 @@ format: $(VENV)/.dev ## Format the code, mend what ruff can mend
 	@$(BIN)/ruff format stepworks components pipelines tests benchmarks
 
 .PHONY: docs
-docs: $(VENV)/.base ## Write each component's README.md from its code
+docs: $(VENV)/.base ## Write each component's README.md and the page of the lint rules from the code
 	@$(BIN)/python -m stepworks.kubeflow.readme components
+	@$(BIN)/python -m stepworks.kubeflow.lint.documentation
 
 # ------------------------------------------------------------------------------------------- benchmarks
 
