@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from stepworks.kubeflow.ir.model import Dag, Ir, Task
+
+MOST_BRANCHES = 60
+"""Branches of one If up to which it is known that only one of them runs."""
 
 
 def order(dag: Dag) -> tuple[list[str], list[str]]:
@@ -64,13 +67,11 @@ def _closure(
     return masks
 
 
-def _bits(mask: int) -> list[int]:
-    found = []
+def _bits(mask: int) -> Iterator[int]:
     while mask:
         lowest = mask & -mask
-        found.append(lowest.bit_length() - 1)
+        yield lowest.bit_length() - 1
         mask ^= lowest
-    return found
 
 
 def runs_beside_itself(task: Task) -> bool:
@@ -125,8 +126,8 @@ class Concurrency:
         members = sum(bits[name] for name in siblings)
         by_bit = {bits[name].bit_length() - 1: name for name in siblings}
         for name, task in siblings.items():
-            for bit in _bits(members & ~(related[name] | bits[name])):
-                if not exclude_each_other(task, siblings[by_bit[bit]]):
+            for number, bit in enumerate(_bits(members & ~(related[name] | bits[name]))):
+                if number == MOST_BRANCHES or not exclude_each_other(task, siblings[by_bit[bit]]):
                     return leading[name], leading[by_bit[bit]]
         return None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stepworks.kubeflow.ir.graph import downstream_masks, exclude_each_other, upstream_masks
+from stepworks.kubeflow.ir.graph import MOST_BRANCHES, downstream_masks, exclude_each_other, upstream_masks
 from stepworks.kubeflow.ir.model import ROOT, Dag, Ir, Task
 from stepworks.kubeflow.ir.values import Values
 
@@ -126,7 +126,7 @@ def _all_exclude_each_other(dag: Dag, names: list[str]) -> bool:
     """Whether these are the branches of one If. kfp puts them into a dag of their own."""
     tasks = [dag.tasks[name] for name in names]
     return (
-        1 < len(tasks) <= LARGEST_FLOW
+        1 < len(tasks) <= MOST_BRANCHES
         and all(task.condition for task in tasks)
         and all(exclude_each_other(one, other) for index, one in enumerate(tasks) for other in tasks[:index])
     )

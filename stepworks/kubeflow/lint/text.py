@@ -12,6 +12,9 @@ from stepworks.kubeflow.lint.finding import Finding, Severity
 from stepworks.kubeflow.lint.rules import all_rules
 
 WIDTH = 100
+LONGEST = 1_000
+"""Characters of a finding that are shown; a name in a file may have any length."""
+
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 Line: TypeAlias = list[tuple[str, str]]
@@ -41,10 +44,16 @@ def text_lines(report: Report) -> Iterator[Line]:
 def _finding_lines(finding: Finding) -> Iterator[Line]:
     place = f"    {finding.line}:{finding.column}"
     about = f"{finding.task}: " if finding.task else ""
-    first, *rest = _wrapped(f"{about}{finding.message}", " " * 14)
+    first, *rest = _wrapped(_printable(f"{about}{finding.message}"), " " * 14)
     yield [(f"{place:<13} ", "dim"), (first.strip(), "")]
     for line in rest:
         yield [(line, "")]
+
+
+def _printable(text: str) -> str:
+    """A text of a file as a terminal may get it: without control characters, and no longer than a paragraph."""
+    clipped = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in clipped)
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

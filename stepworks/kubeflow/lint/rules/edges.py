@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from stepworks.kubeflow.ir.executor_model import FinalStatus, TaskOutput
+from stepworks.kubeflow.ir.executor_model import Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.graph import order
 from stepworks.kubeflow.ir.model import Dag, Input, Task
 from stepworks.kubeflow.ir.tasks import given
@@ -134,8 +134,14 @@ def producer_not_awaited(context: Context) -> Iterator[Found]:
 
 
 def _is_machine_setting(context: Context, task: Task, each: Input) -> bool:
+    """Whether an input only gives a resource or an image, and is neither declared nor a part of an input that is."""
     component = context.ir.components.get(task.component)
-    return component is not None and component.executor is not None and each.name not in component.inputs
+    if component is None or component.executor is None or each.name in component.inputs:
+        return False
+    part = f"{{{{$.inputs.parameters['{each.name}']}}}}"
+    declared = (other.source for other in task.inputs if other.name in component.inputs)
+    texts = (source.value for source in declared if isinstance(source, Constant) and isinstance(source.value, str))
+    return not any(part in text for text in texts)
 
 
 @rule(

@@ -21,7 +21,13 @@ _PINNED = re.compile(r"===?\s*[^*\s]+$|\s@\s|^\.|/|\.whl$|\.tar\.gz$|\$|\{\{")
 _BEFORE_PYTHON_3_9 = re.compile(r";\s*python_version\s*<\s*['\"\\\\]*3\.[0-9](?![0-9])")
 """A marker that kfp writes beside its own requirement; kfp 2 runs on no such Python."""
 
-_PYTHON_CODE = re.compile(r"^\s*(?:import|from|def|class)\s", re.MULTILINE)
+_LONGEST = 500
+"""Characters of a requirement that are looked at; no version is longer."""
+
+_LONGEST_LINE = 20_000
+"""Characters after `pip install` that are looked at; splitting a line takes its square."""
+
+_PYTHON_CODE = re.compile(r"^[ \t]*(?:import|from|def|class)\s", re.MULTILINE)
 
 
 def _first_uses(context: Context) -> Iterator[tuple[Task, Executor, int]]:
@@ -108,6 +114,7 @@ def _is_shell(text: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
+    text = text[:_LONGEST_LINE]
     try:
         return shlex.split(text)
     except ValueError:  # a quote that another part of the command closes
@@ -167,7 +174,7 @@ def _by_executor(context: Context) -> dict[str, tuple[Task, Executor, int, list[
 def unpinned_install(context: Context) -> Iterator[Found]:
     """Every requirement of a `pip install` is pinned with `==`, or is a file or an address."""
     for label, (task, executor, index, names) in _by_executor(context).items():
-        unpinned = [name for name in names if not _PINNED.search(name.partition(";")[0])]
+        unpinned = [name for name in names if not _PINNED.search(name.partition(";")[0][-_LONGEST:])]
         if unpinned:
             message = f"The step installs without an exact version: {', '.join(unpinned[:5])}"
             yield Found(message, _at_command(executor, index), task.path, label)

@@ -221,6 +221,15 @@ def count_from_above(parts: Parts, source: dict[str, Any]) -> None:
     parts.resources["accelerator"]["resourceCount"] = f"{{{{$.inputs.parameters['{name}']}}}}"
 
 
+def part_not_awaited(parts: Parts) -> None:
+    """Give a text that another output is a part of, as kfp does for an f-string."""
+    name = "pipelinechannel--ingest-rows"
+    text = f"s3://bucket/{{{{$.inputs.parameters['{name}']}}}}"
+    parameters(parts.tasks["train"]).update(given(**{name: "ingest.rows"}), epochs={"runtimeValue": {"constant": text}})
+    parts.tasks["train"]["inputs"].pop("artifacts")
+    parts.tasks["train"].pop("dependentTasks")
+
+
 Damage = Callable[[Parts], object]
 
 CASES: list[tuple[str, str, Damage]] = [
@@ -235,6 +244,7 @@ CASES: list[tuple[str, str, Damage]] = [
         status={"taskFinalStatus": {"producerTask": "gone"}})),
     ("S07", "producer not awaited", lambda p: p.tasks["train"].pop("dependentTasks")),
     ("S07", "final state not awaited", lambda p: p.root["tell"].pop("dependentTasks")),
+    ("S07", "producer of a part of a text not awaited", part_not_awaited),
     ("S08", "output renamed", lambda p: p.components["comp-ingest"]["outputDefinitions"]["parameters"].clear()),
     ("S08", "output of the dag renamed", lambda p: p.components["comp-train"].pop("outputDefinitions")),
     ("S09", "type of a parameter", lambda p: p.components["comp-check"]["inputDefinitions"]["parameters"].update(

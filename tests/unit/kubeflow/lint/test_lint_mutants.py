@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.ir.read import read_ir
-from stepworks.kubeflow.lint.check import lint_ir
+from stepworks.kubeflow.lint.check import Report, lint_ir
 from stepworks.kubeflow.lint.finding import Severity
+from stepworks.kubeflow.lint.machine import json_text, sarif_text
 from stepworks.kubeflow.lint.rule import Limits
+from stepworks.kubeflow.lint.text import plain_text
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED, SHAPES, compiled_text
 
 Document = dict[str, Any]
 Damage = Callable[[Document, random.Random], bool]
-SOURCES = {**dict.fromkeys(SHAPES), **{path.stem: path for path in COMPILED}}
+SOURCES: dict[str, Path | None] = {
+    **dict.fromkeys(SHAPES),
+    **{path.parent.parent.name: path for path in COMPILED},  # of a pipeline one: targets do not change the graph
+}
 
 
 def documents(name: str) -> list[Document]:
@@ -187,9 +192,12 @@ def test_whatever_is_put_into_ir_is_read_and_linted_or_refused(
         ir = read_ir(path)
     except ConfigurationError:
         return
-    for finding in lint_ir(ir, Limits(max_gpus=0)):
-        assert finding.line >= 1
-        assert finding.column >= 1
+    findings = lint_ir(ir, Limits(max_gpus=0))
+    assert all(finding.line >= 1 and finding.column >= 1 for finding in findings)
+    report = Report((), tuple(findings))
+    assert all(line.isprintable() for line in plain_text(report).splitlines())
+    assert json_text(report)
+    assert sarif_text(report)
 
 
 def put_somewhere(content: Any, value: Any, choose: random.Random) -> None:

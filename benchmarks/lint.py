@@ -1,0 +1,115 @@
+"""`make bench-lint`: reading and linting IR of 50, 500 and 5,000 tasks, against PyYAML's C loader on the same file.
+
+Lint and loader run in one process, in turn, so that both meet the same machine; importing is not counted. The IR
+repeats the flagship's tasks under other names, with what they need of components, executors and settings.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepworks.kubeflow.ir.read import read_ir
+from stepworks.kubeflow.lint.check import lint_ir
+
+ROOT = Path(__file__).parents[1]
+SIZES = (50, 500, 5_000)
+LIMIT = 1.0
+"""CPU seconds that 500 tasks may take."""
+
+
+def main() -> None:
+    """Measure each size and say how the time grows."""
+    gc.disable()  # as the command does
+    original = list(yaml.load_all(_flagship().read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
+    seconds: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            path = Path(folder) / f"{size}.yaml"
+            documents = json.loads(json.dumps(_repeated(original, size)))  # nothing is shared, so no aliases
+            path.write_text(yaml.dump_all(documents, Dumper=yaml.CSafeDumper), encoding="utf-8")
+            rounds = max(1, 2_500 // size) if size < SIZES[-1] else 3
+            ours, reading, theirs = _alternate(path, min(rounds, 11))
+            seconds[size] = ours
+            print(
+                f"{size:>5} tasks, {path.stat().st_size / 1e6:5.2f} MB  "
+                f"lint {ours:6.3f} s CPU (reading {reading:6.3f})  yaml.load {theirs:6.3f} s CPU  "
+                f"ratio {ours / theirs:5.2f}"
+            )
+    print(f"500 tasks take {seconds[500]:.3f} s CPU (to be under {LIMIT})")
+    print(f"from 500 to 5,000 tasks the time grows {seconds[5_000] / seconds[500]:.1f} times (to be about 10)")
+
+
+def _flagship() -> Path:
+    return min((ROOT / "compiled" / "tabular_train_and_deploy").glob("*/a100.yaml"))
+
+
+def _alternate(path: Path, rounds: int) -> tuple[float, float, float]:
+    """The medians of lint, of its reading alone and of the loader; a first round is not counted."""
+    timings: list[list[float]] = [[], [], []]
+    actions: tuple[Callable[[], object], ...] = (
+        lambda: lint_ir(read_ir(path)),
+        lambda: read_ir(path),
+        lambda: list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)),
+    )
+    for number in range(rounds + 1):
+        for action, timing in zip(actions, timings, strict=True):
+            gc.collect()
+            started = time.process_time()
+            action()
+            if number:
+                timing.append(time.process_time() - started)
+    lint, reading, loading = (statistics.median(timing) for timing in timings)
+    return lint, reading, loading
+
+
+def _repeated(documents: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """The pipeline again and again, each copy after the one before it, up to `size` tasks."""
+    specification, platform = copy.deepcopy(documents)
+    tasks = specification["root"]["dag"].pop("tasks")
+    parts = {
+        "component": specification.pop("components"),
+        "executor": specification["deploymentSpec"].pop("executors"),
+        "setting": platform["platforms"]["kubernetes"]["deploymentSpec"].pop("executors"),
+    }
+    grown: dict[str, dict[str, Any]] = {"task": {}, "component": {}, "executor": {}, "setting": {}}
+    last = ""
+    for number in range(-(-size // len(tasks))):
+        for kind, members in parts.items():
+            for name, member in members.items():
+                fields = {"executorLabel": f"{member['executorLabel']}-{number}"} if kind == "component" else {}
+                grown[kind][f"{name}-{number}"] = {**member, **fields}
+        for name, task in tasks.items():
+            if len(grown["task"]) < size:
+                grown["task"][f"{name}-{number}"] = _renamed(task, number, [last] if last else [])
+        last = f"{min(tasks)}-{number}"
+    specification["root"]["dag"]["tasks"] = grown["task"]
+    specification["components"] = grown["component"]
+    specification["deploymentSpec"]["executors"] = grown["executor"]
+    platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"] = grown["setting"]
+    return [specification, platform]
+
+
+def _renamed(task: dict[str, Any], number: int, before: list[str]) -> dict[str, Any]:
+    renamed = copy.deepcopy(task)
+    renamed["componentRef"]["name"] += f"-{number}"
+    renamed["dependentTasks"] = [f"{name}-{number}" for name in task.get("dependentTasks", [])] + before
+    for inputs in renamed.get("inputs", {}).values():
+        for each in inputs.values():
+            for source in each.values():
+                if isinstance(source, dict) and "producerTask" in source:
+                    source["producerTask"] += f"-{number}"
+    return renamed
+
+
+if __name__ == "__main__":
+    main()
