@@ -13,10 +13,6 @@ from google.protobuf import json_format
 from stepworks.errors import ConfigurationError, UserError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.component import is_unplaced
-from stepworks.kubeflow.diff.change import version_due
-from stepworks.kubeflow.diff.compare import compare
-from stepworks.kubeflow.diff.render import in_one_line
-from stepworks.kubeflow.ir.read import parse_ir, read_ir
 from stepworks.kubeflow.ir_yaml import minimize, to_yaml
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.kubeflow.release import ReleaseIndex, sha256_of
@@ -110,19 +106,28 @@ def refuse_released(compiled: Iterable[Compiled], folder: Path) -> None:
     index = ReleaseIndex.read(folder)
     for each in compiled:
         released = index.find(each.pipeline, each.version, each.target)
-        if released is None or sha256_of(each.text.encode()) == released.sha256:
-            continue
-        index.check_files(folder)
-        path = folder / each.path
-        difference = compare(read_ir(path), parse_ir(each.text, path))
-        # Bytes that mean the same are new bytes all the same.
-        due = version_due(each.version, "patch" if difference.due == "none" else difference.due)
-        raise UserError(
-            f"{each.pipeline} {each.version} is released for {each.target}, and would change",
-            received=in_one_line(difference),
-            expected=f"version={due!r} in the pipeline's decorator; a released version never changes",
-            what_to_do=f"Set the version to {due}, compile again, and keep the files of {each.version}.",
-        )
+        if released and sha256_of(each.text.encode()) != released.sha256:
+            index.check_files(folder)
+            raise _would_change(each, folder / each.path)
+
+
+def _would_change(compiled: Compiled, path: Path) -> UserError:
+    """Say what a released version would become, and the version that is due for it."""
+    # Compiling mostly needs none of these.
+    from stepworks.kubeflow.diff.change import version_due
+    from stepworks.kubeflow.diff.compare import compare
+    from stepworks.kubeflow.diff.render import in_one_line
+    from stepworks.kubeflow.ir.read import parse_ir, read_ir
+
+    difference = compare(read_ir(path), parse_ir(compiled.text, path))
+    # Bytes that mean the same are new bytes all the same.
+    due = version_due(compiled.version, "patch" if difference.due == "none" else difference.due)
+    return UserError(
+        f"{compiled.pipeline} {compiled.version} is released for {compiled.target}, and would change",
+        received=in_one_line(difference),
+        expected=f"version={due!r} in the pipeline's decorator; a released version never changes",
+        what_to_do=f"Set the version to {due}, compile again, and keep the files of {compiled.version}.",
+    )
 
 
 def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bool = False) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
@@ -52,11 +53,23 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
         else:
             _refuse_without_workspace(task, name, run_claim)
     refuse_clash(placement, [*existing, *(mount for mount, _ in made)])
-    task.container_spec.image = target.image(family_of(task))
+    family = family_of(task)
+    task.container_spec.image = target.image(family)
+    requirement = target.requirement(family)
+    if requirement:
+        task.container_spec.command = [*install_command(requirement), *task.container_spec.command]
     apply_placement(task, placement, existing)
     for mount, channel in made:
+        from kfp import kubernetes  # few pipelines have such a claim
+
         kubernetes.mount_pvc(task, pvc_name=channel, mount_path=mount.mount_path)
     return task
+
+
+def install_command(requirement: str) -> list[str]:
+    """What a container runs before its command to install a requirement: a shell that goes on with the command."""
+    pip = "python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir"
+    return ["sh", "-ec", f'{pip} {shlex.quote(requirement)} && exec "$0" "$@"']
 
 
 def _refuse_without_workspace(task: dsl.PipelineTask, name: str, run_claim: RunClaim) -> None:

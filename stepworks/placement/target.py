@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.placement import target_file
@@ -27,6 +28,10 @@ class Target(Setting):
         name: The target's name; also the name of its file and of the compiled one.
         backend: What runs the pipeline.
         images: The image reference of each image family.
+        install: What each step installs when it starts, for a first try on a cluster without images of one's own: a
+            wheel of this library (its URL, or its path on a claim or in the image), or a requirement such as
+            `stepworks==0.1.0`. Not for production: each start takes a minute, needs a network, and holds the
+            accelerator meanwhile.
         placements: The named placements that this cluster offers.
         roles: What pipelines ask for, and the placement that it gets here.
         claims: The volumes of the namespace, or of a run, under the names by which pipelines mount them.
@@ -36,9 +41,17 @@ class Target(Setting):
     description: str = ""
     backend: Literal["kubeflow", "vertex"] = "kubeflow"
     images: dict[str, str]
+    install: str | None = None
     placements: dict[str, Placement]
     roles: dict[str, str]
     claims: dict[DnsLabel, Claim] = Field(default_factory=dict)
+
+    @field_validator("install")
+    @classmethod
+    def _check_install(cls, value: str | None) -> str | None:
+        if value is not None:
+            install_requirement(value, "cpu")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -82,6 +95,10 @@ class Target(Setting):
         """The image reference of a family; ConfigurationError when the target has none."""
         return _look_up(self.images, family, f"image for the family {family}", self.name)
 
+    def requirement(self, family: str) -> str | None:
+        """What a step of a family installs when it starts, with the packages of its image; None for nothing."""
+        return self.install and install_requirement(self.install, family)
+
     def placement(self, role: str) -> Placement:
         """The placement of a role; ConfigurationError when the target has none."""
         return self.placements[_look_up(self.roles, role, f"placement for the role {role}", self.name)]
@@ -89,6 +106,28 @@ class Target(Setting):
     def claim(self, name: str) -> Claim:
         """The volume that pipelines call `name`; ConfigurationError when the target has none."""
         return _look_up(self.claims, name, f"claim {name}", self.name)
+
+
+_WHEEL = re.compile(r"(?:https?://\S+|/\S*)/?stepworks-\S+\.whl")
+_REQUIREMENT = re.compile(r"stepworks(?P<version>(?:[=<>!~]=?[\w.*,<>=!~]+)?)")
+
+
+def install_requirement(install: str, family: str) -> str:
+    """The requirement that installs the library with the packages of an image family.
+
+    Raises:
+        ValueError: It is neither a wheel of this library nor a requirement of it.
+    """
+    extra = f"stepworks[{family}-image]"
+    if _WHEEL.fullmatch(install):
+        return f"{extra} @ {install if '://' in install else f'file://{install}'}"
+    match = _REQUIREMENT.fullmatch(install.replace(" ", ""))
+    if not match:
+        raise ValueError(
+            f"{install!r} is neither the URL or the absolute path of a wheel (…/stepworks-0.1.0-py3-none-any.whl) nor "
+            "a requirement such as stepworks==0.1.0"
+        )
+    return f"{extra}{match['version']}"
 
 
 def _look_up(table: Mapping[str, _Value], key: str, what: str, target: str) -> _Value:

@@ -222,3 +222,15 @@ def test_writing_tells_what_changed_and_the_check_shows_the_difference(make_pipe
         check_compiled(compiled, tmp_path / "compiled")
     assert "-        image: example/cpu:2" in str(caught.value)
     assert "+        image: example/cpu:1" in str(caught.value)
+
+
+def test_the_bytes_are_the_same_without_the_emitter_in_c() -> None:
+    """PyYAML is built without libyaml where there is none."""
+    script = (
+        "import yaml\ndel yaml.CSafeDumper\n"
+        "from pathlib import Path\nfrom stepworks.cli.compile import compile_pipelines\n"
+        "compile_pipelines([], ['a100'], Path('targets'), Path('compiled'), check=True)\n"
+    )
+    root = Path(__file__).parents[3]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
