@@ -1,4 +1,5 @@
 import itertools
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,17 @@ def test_the_value_of_an_inner_task_is_followed_to_the_root(shape: Callable[[str
     assert values.of_input(tasks["inner-2/make"], "text") is None
 
 
-def brute_force(weights: list[int], edges: set[tuple[int, int]]) -> int:
-    reach = {(a, b) for a, b in edges}
-    for middle, a, b in itertools.product(range(len(weights)), repeat=3):
+def closed(edges: set[tuple[int, int]], size: int) -> set[tuple[int, int]]:
+    """The transitive closure of the edges."""
+    reach = set(edges)
+    for middle, a, b in itertools.product(range(size), repeat=3):
         if (a, middle) in reach and (middle, b) in reach:
             reach.add((a, b))
+    return reach
+
+
+def brute_force(weights: list[int], edges: set[tuple[int, int]]) -> int:
+    reach = closed(edges, len(weights))
     best = 0
     for members in itertools.chain.from_iterable(
         itertools.combinations(range(len(weights)), size) for size in range(len(weights) + 1)
@@ -201,3 +208,13 @@ def test_a_long_chain_and_a_wide_dag_of_accelerators_are_read_quickly(small: Sma
     chain: dict[str, Any] = {f"t{n}": {"on": 1, "after": [f"t{n - 1}"] if n else []} for n in range(2000)}
     assert peak_accelerators(small(chain)).count == 1
     assert peak_accelerators(small({f"t{n}": {"on": 1} for n in range(2000)})).count == 2000
+
+
+def test_the_flow_is_exact_also_where_it_has_to_be_turned_back() -> None:
+    choose = random.Random(5)
+    for _ in range(300):
+        size = choose.randrange(2, 8)
+        weights = [choose.randrange(5) for _ in range(size)]
+        edges = {pair for pair in itertools.combinations(range(size), 2) if choose.random() < 0.35}
+        below = [sum(1 << a for a, b in closed(edges, size) if b == number) for number in range(size)]
+        assert peak_module._by_flow(list(range(size)), weights, below) == brute_force(weights, edges)
