@@ -5,17 +5,50 @@ Targets, environments and the linter's configuration are such files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from stepworks.errors import ConfigurationError, NotFoundError
 
 LARGEST_FILE = 1024 * 1024
 """In bytes. Such a file has some hundred lines; what is larger is another file."""
+
+LOCATED_FAULT = "located_fault"
+"""The type of an error that knows which field it is about: its context holds the field's path under `at`."""
+
+
+class Setting(BaseModel):
+    """A part of such a file: frozen, checked when it is built, without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, content: Any) -> Any:
+        """Tell an unknown field with the nearest known one, where pydantic would say only that it is extra."""
+        if isinstance(content, dict):
+            for name in content:
+                if name not in cls.model_fields:
+                    raise _unknown(str(name), cls.model_fields)
+        return content
+
+
+def _unknown(name: str, known: Iterable[str]) -> PydanticCustomError:
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
+    return located_fault((name,), f"there is no field {name}; {advice}")
+
+
+def located_fault(at: Sequence[str], message: str) -> PydanticCustomError:
+    """An error of a validator about one field of what it validates; `at` is the field's path in it."""
+    return PydanticCustomError(LOCATED_FAULT, "{message}", {"message": message, "at": tuple(at)})
+
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -100,7 +133,9 @@ def _explain(path: Path, text: str, error: ValidationError, kind: str, described
     root = yaml.compose(text, Loader=_Loader)
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
-        field = [*fault["loc"], *([fault["ctx"]["field"]] if "field" in fault.get("ctx", {}) else [])]
+        field = [*fault["loc"]]
+        if fault["type"] == LOCATED_FAULT:
+            field.extend(fault["ctx"]["at"])
         message = fault["msg"].removeprefix("Value error, ")
         faults.append(f"{path}:{line_of(root, field)}: {'.'.join(map(str, field)) or 'the file'}: {message}")
     return ConfigurationError(

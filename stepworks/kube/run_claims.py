@@ -13,7 +13,7 @@ from typing import Any
 
 from stepworks.errors import ResourceError
 from stepworks.kube.cluster import Cluster, explained
-from stepworks.placement.setting import check_label_value
+from stepworks.placement.names import check_label_value
 from stepworks.placement.storage import AccessMode
 
 RUN_LABEL = "stepworks.dev/run"

@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stepworks.placement.setting import Setting
+from stepworks.settings_file import Setting
 
 _MIG = "nvidia.com/mig-"
 

@@ -11,13 +11,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from stepworks.placement.accelerators import Accelerator
+from stepworks.placement.names import DnsLabel, LabelKey, LabelValue, ObjectName
 from stepworks.placement.quantity import parse_memory
 from stepworks.placement.resources import CpuRange, MemoryRange, StorageRange
 from stepworks.placement.scheduling import NodeAffinity, Retry, Toleration
-from stepworks.placement.setting import DnsLabel, LabelKey, LabelValue, ObjectName, Setting
 from stepworks.placement.storage import ConfigMapSource, SecretSource, Size
 from stepworks.placement.vertex import VertexSettings
 from stepworks.placement.volumes import find_clash, volumes_of
+from stepworks.settings_file import Setting
 
 INFERENCE_HEADROOM = 1.5
 """The least that an inference placement's memory limit is above its request.

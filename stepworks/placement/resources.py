@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import ConfigDict, model_validator
 
 from stepworks.placement.quantity import parse_cpu, parse_memory
-from stepworks.placement.setting import Setting
+from stepworks.settings_file import Setting
 
 
 class Range(Setting):

@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stepworks.placement.setting import LabelKey, LabelValue, Setting
+from stepworks.placement.names import LabelKey, LabelValue
+from stepworks.settings_file import Setting
 
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from stepworks.placement.names import DnsLabel, ObjectName
 from stepworks.placement.quantity import parse_memory
-from stepworks.placement.setting import DnsLabel, ObjectName, Setting
+from stepworks.settings_file import Setting
 
 AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
 """What a volume allows: one node writes, many nodes read, many nodes write, one pod writes."""

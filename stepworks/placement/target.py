@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.placement import target_file
+from stepworks.placement.names import DnsLabel
 from stepworks.placement.placement import Placement
-from stepworks.placement.setting import DnsLabel, Setting, located_fault
 from stepworks.placement.storage import Claim
+from stepworks.settings_file import Setting, located_fault, read_settings
 
 LONGEST_NAME_OF_A_MADE_CLAIM = 26
 """A volume's name has at most 63 characters; a run id has 36, and a dash is between."""
@@ -77,11 +77,7 @@ class Target(Setting):
             NotFoundError: There is no such file.
             ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
         """
-        text = target_file.read_text(path)
-        try:
-            target = cls.model_validate(target_file.parse(path, text))
-        except ValidationError as error:
-            raise target_file.explain(path, text, error) from error
+        target = read_settings(path, cls, "target file", "docs/targets.md")
         if target.name != path.stem:
             raise ConfigurationError(
                 f"The target file {path} has another name than its target",

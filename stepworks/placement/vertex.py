@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stepworks.placement.setting import Setting
+from stepworks.settings_file import Setting
 
 
 class VertexSettings(Setting):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.arguments import check_arguments, declared_in_ir
@@ -19,7 +19,7 @@ from stepworks.kubeflow.delivery.upload import Uploaded, upload
 from stepworks.kubeflow.delivery.version_file import VersionFile, find_version_file
 from stepworks.kubeflow.release import ReleaseIndex
 from stepworks.kubeflow.semantic_version import SemanticVersion
-from stepworks.settings_file import read_settings
+from stepworks.settings_file import Setting, read_settings
 
 
 def _version(text: str) -> str:
@@ -31,7 +31,7 @@ def _version(text: str) -> str:
 Version = Annotated[str, AfterValidator(_version)]
 
 
-class Environment(BaseModel):
+class Environment(Setting):
     """What one Kubeflow is to have.
 
     Attributes:
@@ -43,8 +43,6 @@ class Environment(BaseModel):
         pipelines: The versions to upload, of each pipeline.
         schedules: The schedules; the versions that they run are uploaded with them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     project: str = Field(default="stepworks", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
+from stepworks.settings_file import Setting
 
 IN_CLUSTER = "in-cluster"
 """Where a token is that stands for the pod's own."""
@@ -20,7 +21,7 @@ IN_CLUSTER_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105  # 
 """Where a pod finds the token that is made for Kubeflow Pipelines; KF_PIPELINES_SA_TOKEN_PATH names another."""
 
 
-class Login(BaseModel):
+class Login(Setting):
     """The API server, the namespace and the credentials.
 
     Attributes:
@@ -33,8 +34,6 @@ class Login(BaseModel):
             is never an argument, or a part of a file that is committed.
         ca_file: The certificate authority of the server, PEM.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default=IN_CLUSTER_HOST, pattern=r"^https?://[^\s/]+")
     namespace: str | None = None

@@ -14,15 +14,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kfp_server_api as api
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError, UserError
 from stepworks.kubeflow.delivery.cron import Cron, parse_cron
 from stepworks.kubeflow.delivery.mark import Mark, read_mark
 from stepworks.kubeflow.delivery.server import Kubeflow
+from stepworks.settings_file import Setting
 
 
-class ScheduleSpec(BaseModel):
+class ScheduleSpec(Setting):
     """When a version of a pipeline runs, and with what.
 
     Attributes:
@@ -37,8 +38,6 @@ class ScheduleSpec(BaseModel):
         service_account: The ServiceAccount of their pods; Kubeflow's own when None.
         enabled: Whether it runs; false keeps it there, paused.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     pipeline: str

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.placement.target import Target
-from stepworks.placement.target_file import LARGEST_FILE
+from stepworks.settings_file import LARGEST_FILE
 
 RIGHT = """\
 name: here
