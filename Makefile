@@ -144,6 +144,10 @@ bench-overhead: $(VENV)/.base ## Compare `stepworks run` with plain kfp.local
 bench-compile: $(VENV)/.base ## Compare compiling everything with importing kfp
 	@$(BIN)/python benchmarks/compile.py
 
+.PHONY: bench-lint
+bench-lint: $(VENV)/.base ## Compare lint and diff with loading the same YAML
+	@$(BIN)/python benchmarks/lint.py
+
 .PHONY: bench-flagship
 bench-flagship: $(VENV)/.run ## Time the flagship's run and say where the time goes
 	@$(BIN)/python benchmarks/flagship.py

@@ -1,7 +1,8 @@
-"""`make bench-lint`: reading and linting IR of 50, 500 and 5,000 tasks, against PyYAML's C loader on the same file.
+"""`make bench-lint`: lint and diff of IR of 50, 500 and 5,000 tasks, against PyYAML's C loader on the same file.
 
-Lint and loader run in one process, in turn, so that both meet the same machine; importing is not counted. The IR
-repeats the flagship's tasks under other names, with what they need of components, executors and settings.
+Diff reads two files: the one, and a copy in which every image is another. All of them run in one process, in turn, so
+that they meet the same machine; importing is not counted. The IR repeats the flagship's tasks under other names, with
+what they need of components, executors and settings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from stepworks.kubeflow.diff.compare import compare
 from stepworks.kubeflow.ir.read import read_ir
 from stepworks.kubeflow.lint.check import lint_ir
 
@@ -31,33 +33,39 @@ def main() -> None:
     """Measure each size and say how the time grows."""
     gc.disable()  # as the command does
     original = list(yaml.load_all(_flagship().read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
-    seconds: dict[int, float] = {}
+    seconds: dict[int, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             path = Path(folder) / f"{size}.yaml"
             documents = json.loads(json.dumps(_repeated(original, size)))  # nothing is shared, so no aliases
             path.write_text(yaml.dump_all(documents, Dumper=yaml.CSafeDumper), encoding="utf-8")
             rounds = max(1, 2_500 // size) if size < SIZES[-1] else 3
-            ours, reading, theirs = _alternate(path, min(rounds, 11))
-            seconds[size] = ours
+            changed = Path(folder) / f"{size}-changed.yaml"
+            changed.write_text(path.read_text(encoding="utf-8").replace(":0.1.0", ":0.2.0"), encoding="utf-8")
+            lint, diff, reading, loading = _alternate(path, changed, min(rounds, 11))
+            seconds[size] = (lint, diff)
             print(
-                f"{size:>5} tasks, {path.stat().st_size / 1e6:5.2f} MB  "
-                f"lint {ours:6.3f} s CPU (reading {reading:6.3f})  yaml.load {theirs:6.3f} s CPU  "
-                f"ratio {ours / theirs:5.2f}"
+                f"{size:>5} tasks, {path.stat().st_size / 1e6:5.2f} MB, CPU seconds:  "
+                f"lint {lint:6.3f}  diff {diff:6.3f}  reading {reading:6.3f}  yaml.load {loading:6.3f}  lint/load {lint / loading:5.2f}  "
+                f"diff/(2 x load) {diff / loading / 2:5.2f}"
             )
-    print(f"500 tasks take {seconds[500]:.3f} s CPU (to be under {LIMIT})")
-    print(f"from 500 to 5,000 tasks the time grows {seconds[5_000] / seconds[500]:.1f} times (to be about 10)")
+    for name, small, large in zip(("lint", "diff"), seconds[500], seconds[5_000], strict=True):
+        print(
+            f"{name}: 500 tasks take {small:.3f} s CPU (to be under {LIMIT}); "
+            f"5,000 tasks {large / small:.1f} times as long (to be about 10)"
+        )
 
 
 def _flagship() -> Path:
     return min((ROOT / "compiled" / "tabular_train_and_deploy").glob("*/a100.yaml"))
 
 
-def _alternate(path: Path, rounds: int) -> tuple[float, float, float]:
-    """The medians of lint, of its reading alone and of the loader; a first round is not counted."""
-    timings: list[list[float]] = [[], [], []]
+def _alternate(path: Path, changed: Path, rounds: int) -> tuple[float, ...]:
+    """The medians of lint, of diff, of reading alone and of the loader; a first round is not counted."""
+    timings: list[list[float]] = [[], [], [], []]
     actions: tuple[Callable[[], object], ...] = (
         lambda: lint_ir(read_ir(path)),
+        lambda: compare(read_ir(path), read_ir(changed)),
         lambda: read_ir(path),
         lambda: list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)),
     )
@@ -68,8 +76,7 @@ def _alternate(path: Path, rounds: int) -> tuple[float, float, float]:
             action()
             if number:
                 timing.append(time.process_time() - started)
-    lint, reading, loading = (statistics.median(timing) for timing in timings)
-    return lint, reading, loading
+    return tuple(statistics.median(timing) for timing in timings)
 
 
 def _repeated(documents: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
