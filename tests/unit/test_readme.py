@@ -36,3 +36,11 @@ def test_the_target_in_the_documents_is_a_target(tmp_path: Path) -> None:
     text = re.findall(r"```yaml\n(name: a100.*?)```", (ROOT / "docs/targets.md").read_text(), re.DOTALL)[0]
     (tmp_path / "a100.yaml").write_text(text)
     assert Target.read(tmp_path / "a100.yaml").placement("training").accelerator
+
+
+def test_the_environment_in_the_documents_is_an_environment(tmp_path: Path) -> None:
+    from stepworks.kubeflow.delivery.environment import Environment
+
+    (text,) = re.findall(r"```yaml\n(name: production.*?)```", (ROOT / "docs/delivery.md").read_text(), re.DOTALL)
+    (tmp_path / "production.yaml").write_text(text)
+    assert Environment.read(tmp_path / "production.yaml").schedules[0].cron == "0 3 * * *"
