@@ -46,8 +46,8 @@ def main() -> None:
             seconds[size] = (lint, diff)
             print(
                 f"{size:>5} tasks, {path.stat().st_size / 1e6:5.2f} MB, CPU seconds:  "
-                f"lint {lint:6.3f}  diff {diff:6.3f}  reading {reading:6.3f}  yaml.load {loading:6.3f}  lint/load {lint / loading:5.2f}  "
-                f"diff/(2 x load) {diff / loading / 2:5.2f}"
+                f"lint {lint:6.3f}  diff {diff:6.3f}  reading {reading:6.3f}  yaml.load {loading:6.3f}  "
+                f"lint/load {lint / loading:5.2f}  diff/(2 x load) {diff / loading / 2:5.2f}"
             )
     for name, small, large in zip(("lint", "diff"), seconds[500], seconds[5_000], strict=True):
         print(
