@@ -12,7 +12,7 @@ from stepworks.cli.login import CaFileOption, HostOption, NamespaceOption, Token
 
 if TYPE_CHECKING:
     from stepworks.kubeflow.delivery.replace import Put
-    from stepworks.kubeflow.delivery.schedule import ScheduleSpec
+    from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec
     from stepworks.kubeflow.delivery.server import Kubeflow
     from stepworks.kubeflow.delivery.upload import Uploaded
 
@@ -48,7 +48,8 @@ def upload(
 
 def show_upload(server: Kubeflow, uploaded: Uploaded) -> None:
     """Print what became of an upload."""
-    sys.stdout.write(f"{uploaded.version.name}  {uploaded.outcome}  {server.version_url(uploaded.version)}\n")
+    sys.stdout.write(f"{uploaded.pipeline} {uploaded.version.name}  {uploaded.outcome}\n")
+    sys.stdout.write(f"  {server.version_url(uploaded.version)}\n")
 
 
 def schedule(
@@ -83,7 +84,8 @@ def schedule(
     from stepworks.kubeflow.arguments import declared_in_ir, parse_arguments
     from stepworks.kubeflow.delivery.login import login_of
     from stepworks.kubeflow.delivery.replace import put_schedule
-    from stepworks.kubeflow.delivery.schedule import Owner, schedule_spec
+    from stepworks.kubeflow.delivery.schedule import Owner
+    from stepworks.kubeflow.delivery.schedule_spec import schedule_spec
     from stepworks.kubeflow.delivery.server import connect
     from stepworks.kubeflow.delivery.upload import upload as upload_file
     from stepworks.kubeflow.delivery.version_file import find_version_file
@@ -111,7 +113,7 @@ def show_put(put: Put, spec: ScheduleSpec) -> None:
     """Print what became of a schedule, and when it runs next."""
     from datetime import UTC, datetime
 
-    gap = f"; none ran for {put.gap_seconds:.1f} s" if put.gap_seconds else ""
+    gap = f"; none was enabled for {put.gap_seconds:.1f} s" if put.gap_seconds >= 0.1 else ""
     lines = [f"{spec.name}  {put.outcome}{gap}  {put.schedule.id}"]
     cron = spec.parsed_cron()
     if cron:
@@ -121,7 +123,9 @@ def show_put(put: Put, spec: ScheduleSpec) -> None:
         lines.append(f"  next: {', '.join(times)} (UTC{'' if cron else ', counted from now'})")
     if cron and spec.enabled:
         lines.append("  Kubeflow counts in UTC, unless its owner has set CRON_SCHEDULE_TIMEZONE.")
-    lines += [f"  {each.id} is disabled; delete it when its runs are over." for each in put.replaced if each.enabled]
+    if put.replaced:
+        lines.append("  What it replaced stays, disabled: deleting it ends its runs. Once they are over:")
+        lines.append(f"  stepworks schedules delete {spec.name} --replaced")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -61,24 +61,17 @@ def list_schedules(
 def _show(options: _Options, *, everything: bool) -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
-    from rich.table import Table
-
     from stepworks.kubeflow.delivery.schedule import listed
 
     rows = listed(options.connect(), options.owner, everything=everything)
     if not rows:
         sys.stdout.write(f"{options.owner.project}/{options.owner.environment} has no schedules here.\n")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Schedule", "State", "When", "Next (UTC)", "Runs", "Identifier"):
-        table.add_column(heading, overflow="fold")
     now = datetime.now(UTC)
     for row in rows:
         times = row.schedule.next_times(now, 1) if row.schedule.enabled else []
-        following = f"{times[0]:%a %Y-%m-%d %H:%M}" if times else ""
-        table.add_row(row.name, row.state, row.schedule.when, following, row.runs, row.schedule.id)
-    Console().print(table, highlight=False)
+        following = "".join(f", next {time:%a %Y-%m-%d %H:%M} UTC" for time in times)
+        sys.stdout.write(f"{row.name}  {row.state}  {row.schedule.when}{following}\n  {row.schedule.id}  {row.runs}\n")
 
 
 @schedules.command()
@@ -106,11 +99,12 @@ def _set_enabled(options: _Options, name: str, *, enabled: bool) -> None:
 def delete(
     context: typer.Context,
     name: NameArgument,
+    replaced: Annotated[bool, typer.Option("--replaced", help="Delete only what the schedule has replaced.")] = False,
     end_runs: Annotated[bool, typer.Option("--end-runs", help="End the runs that it has started, too.")] = False,
 ) -> None:
-    """Delete a schedule, and what it replaced. Kubeflow ends the runs that it has started and that go on."""
+    """Delete a schedule, and what it replaced. It refuses while runs that it has started go on: they would be ended."""
     from stepworks.kubeflow.delivery.schedule import delete_schedules
 
     options: _Options = context.obj
-    deleted = delete_schedules(options.connect(), options.owner, name, end_runs=end_runs)
-    sys.stdout.write("".join(f"{name}  deleted  {each.id}\n" for each in deleted))
+    deleted = delete_schedules(options.connect(), options.owner, name, replaced_only=replaced, end_runs=end_runs)
+    sys.stdout.write("".join(f"{name}  deleted  {each.id}\n" for each in deleted) or f"{name} has replaced nothing.\n")

@@ -39,16 +39,16 @@ def run_in_kubeflow(
     server = connect(login)
     uploaded = upload(server, file)
     show_upload(server, uploaded)
-    run = start_run(server, uploaded.version, arguments, experiment=experiment, service_account=service_account)
+    run = start_run(server, uploaded, arguments, experiment=experiment, service_account=service_account)
     url = server.run_url(run.run_id)
-    sys.stdout.write(f"{run.display_name}  started  {url}\n")
+    sys.stdout.write(f"{run.display_name}  started\n  {url}\n")
     sys.stdout.flush()
     try:
         follow(server, run.run_id, _show_task)
     except KeyboardInterrupt:
         sys.stderr.write(f"\nNo longer followed; the run goes on: {url}\n")
         raise SystemExit(130) from None
-    sys.stdout.write(f"{run.display_name}  succeeded  {url}\n")
+    sys.stdout.write(f"{run.display_name}  succeeded\n")
 
 
 def _show_task(task: TaskState) -> None:

@@ -75,7 +75,7 @@ def parse_cron(text: str) -> Cron:
     try:
         next(cron.times(datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        raise _wrong(text, f"fields in range ({error})") from error
+        raise _wrong(text, f"fields in range, and a day that comes ({error})") from error
     except StopIteration as error:
         raise _wrong(text, "a day that is in the calendar; this one never comes") from error
     return cron

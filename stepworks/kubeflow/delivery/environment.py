@@ -13,7 +13,8 @@ from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.arguments import check_arguments, declared_in_ir
 from stepworks.kubeflow.delivery.login import Login
 from stepworks.kubeflow.delivery.replace import Put, put_schedule
-from stepworks.kubeflow.delivery.schedule import Owner, ScheduleSpec
+from stepworks.kubeflow.delivery.schedule import Owner
+from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec
 from stepworks.kubeflow.delivery.server import Kubeflow
 from stepworks.kubeflow.delivery.upload import Uploaded, upload
 from stepworks.kubeflow.delivery.version_file import VersionFile, find_version_file

@@ -22,7 +22,8 @@ from stepworks.errors import DeliveryError, StepworksError
 from stepworks.kubeflow.delivery.calls import settle
 from stepworks.kubeflow.delivery.mark import Mark, read_mark
 from stepworks.kubeflow.delivery.runs import experiment_id
-from stepworks.kubeflow.delivery.schedule import Owner, Schedule, ScheduleSpec, schedules_of
+from stepworks.kubeflow.delivery.schedule import Owner, Schedule, schedules_of
+from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec
 from stepworks.kubeflow.delivery.server import Kubeflow
 
 QUIET = timedelta(seconds=60)

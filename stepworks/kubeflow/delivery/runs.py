@@ -15,6 +15,7 @@ from stepworks.errors import StepFailedError
 from stepworks.kubeflow.delivery.calls import settle
 from stepworks.kubeflow.delivery.mark import Mark
 from stepworks.kubeflow.delivery.server import Kubeflow
+from stepworks.kubeflow.delivery.upload import Uploaded
 
 POLL_SECONDS = 5
 """Between two looks at a run that goes on; the first looks come sooner, since a wrong run fails soon."""
@@ -53,7 +54,7 @@ def experiment_id(server: Kubeflow, name: str) -> str:
 
 def start_run(
     server: Kubeflow,
-    version: api.V2beta1PipelineVersion,
+    uploaded: Uploaded,
     arguments: Mapping[str, Any],
     *,
     experiment: str,
@@ -63,15 +64,16 @@ def start_run(
 
     Args:
         server: The API server.
-        version: The version.
+        uploaded: The version.
         arguments: The parameters that differ from their defaults.
         experiment: The name of the experiment.
         service_account: The ServiceAccount of its pods; Kubeflow's own when None.
     """
     identifier = experiment_id(server, experiment)
+    version = uploaded.version
     mark = Mark(f"run/{version.name}", str(version.pipeline_version_id), uuid.uuid4().hex)
     run = api.V2beta1Run(
-        display_name=f"{version.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        display_name=f"{uploaded.pipeline} {version.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
         description=mark.describe("Started by `stepworks run`"),
         experiment_id=identifier,
         pipeline_version_reference=_reference(version),

@@ -1,4 +1,4 @@
-"""What a schedule is to be, and the schedules that there are.
+"""The schedules that there are, and whose they are.
 
 Kubeflow's recurring runs have names that are not unique, and cannot be changed. So a schedule is known by the mark in
 its description (`Mark`): a key that says which schedule it is, and a digest of what was asked for.
@@ -6,128 +6,16 @@ its description (`Mark`): a key that says which schedule it is, and a digest of 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
 import kfp_server_api as api
-from pydantic import Field, ValidationError, field_validator, model_validator
 
-from stepworks.errors import ConfigurationError, NotFoundError, UserError
-from stepworks.kubeflow.delivery.cron import Cron, parse_cron
+from stepworks.errors import NotFoundError, UserError
+from stepworks.kubeflow.delivery.cron import parse_cron
 from stepworks.kubeflow.delivery.mark import Mark, read_mark
 from stepworks.kubeflow.delivery.server import Kubeflow
-from stepworks.settings_file import Setting
-
-
-class ScheduleSpec(Setting):
-    """When a version of a pipeline runs, and with what.
-
-    Attributes:
-        name: The schedule's name, unique in its environment.
-        pipeline: The pipeline.
-        version: Its version. Kubeflow would follow the newest one otherwise, so that an upload changes production.
-        cron: Five fields, for example `0 3 * * *`; or
-        interval_seconds: the time between two starts.
-        parameters: The parameters that differ from their defaults.
-        max_concurrency: How many of its runs may go on at once.
-        experiment: The experiment of its runs.
-        service_account: The ServiceAccount of their pods; Kubeflow's own when None.
-        enabled: Whether it runs; false keeps it there, paused.
-    """
-
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-    pipeline: str
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    cron: str | None = None
-    interval_seconds: int | None = Field(default=None, ge=60)
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    max_concurrency: int = Field(default=1, ge=1, le=10)
-    experiment: str = "schedules"
-    service_account: str | None = None
-    enabled: bool = True
-
-    @model_validator(mode="after")
-    def _check(self) -> ScheduleSpec:
-        if (self.cron is None) == (self.interval_seconds is None):
-            raise ValueError(f"the schedule {self.name} needs a cron expression or interval_seconds, and not both")
-        return self
-
-    @field_validator("cron")
-    @classmethod
-    def _check_cron(cls, value: str | None) -> str | None:
-        try:
-            return value if value is None else str(parse_cron(value))
-        except ConfigurationError as error:
-            raise ValueError(f"{error.received} is no cron expression; expected {error.expected}") from error
-
-    def parsed_cron(self) -> Cron | None:
-        """The cron expression; None for an interval."""
-        return parse_cron(self.cron) if self.cron is not None else None
-
-    def next_times(self, after: datetime, count: int = 5) -> list[datetime]:
-        """When it would start next, in UTC; an interval counts from the moment that it is enabled."""
-        cron = self.parsed_cron()
-        if cron:
-            return cron.next_times(after, count)
-        return [after + timedelta(seconds=(self.interval_seconds or 0) * (place + 1)) for place in range(count)]
-
-    def trigger(self) -> api.V2beta1Trigger:
-        """The trigger as Kubeflow takes it."""
-        cron = self.parsed_cron()
-        if cron:
-            return api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron.six_fields))
-        return api.V2beta1Trigger(
-            periodic_schedule=api.V2beta1PeriodicSchedule(interval_second=str(self.interval_seconds))
-        )
-
-    def digest(self, version: api.V2beta1PipelineVersion) -> str:
-        """A digest of what runs and when: equal for two schedules that do the same."""
-        content = {
-            "version": version.pipeline_version_id,
-            "when": str(self.parsed_cron() or f"every {self.interval_seconds} s"),
-            "parameters": _normal(self.parameters),
-            "max_concurrency": self.max_concurrency,
-            "experiment": self.experiment,
-            "service_account": self.service_account,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def schedule_spec(**given: Any) -> ScheduleSpec:
-    """Make a specification of what a command was given.
-
-    Raises:
-        ConfigurationError: A value is wrong.
-    """
-    if given.get("cron") is not None:
-        parse_cron(given["cron"])  # its own error says more
-    try:
-        return ScheduleSpec.model_validate(given)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        field = ".".join(map(str, fault["loc"]))
-        raise ConfigurationError(
-            "The schedule is wrong",
-            received=f"{field} {fault['input']!r}: {fault['msg']}"
-            if field
-            else fault["msg"].removeprefix("Value error, "),
-            what_to_do="Correct it; see stepworks schedule --help",
-        ) from error
-
-
-def _normal(value: Any) -> Any:
-    """A value as JSON without the difference between 1 and 1.0, which Kubeflow does not keep."""
-    if isinstance(value, Mapping):
-        return {str(key): _normal(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_normal(each) for each in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
 
 
 @dataclass(frozen=True)
@@ -229,13 +117,16 @@ def find_schedule(server: Kubeflow, owner: Owner, name: str) -> Schedule:
     return found[name]
 
 
-def delete_schedules(server: Kubeflow, owner: Owner, name: str, *, end_runs: bool) -> list[Schedule]:
+def delete_schedules(
+    server: Kubeflow, owner: Owner, name: str, *, replaced_only: bool = False, end_runs: bool = False
+) -> list[Schedule]:
     """Delete a schedule and what it replaced.
 
     Args:
         server: The API server.
         owner: Whose schedule it is.
         name: Its name.
+        replaced_only: Whether to delete only what it replaced, and to leave itself as it is.
         end_runs: Whether to delete it although runs that it started go on. In the cluster they belong to it, and are
             ended with it.
 
@@ -244,19 +135,25 @@ def delete_schedules(server: Kubeflow, owner: Owner, name: str, *, end_runs: boo
         UserError: Runs of it go on, and `end_runs` is not set; it is paused, and nothing is deleted.
     """
     counting = find_schedule(server, owner, name)
-    server.set_enabled(counting.id, enabled=False)  # no run starts between the look and the deletion
-    mine = schedules_of(server, owner, name)
-    going = [run for each in mine for run in server.active_runs(each.id)]
-    if going and not end_runs:
+    if not replaced_only:
+        server.set_enabled(counting.id, enabled=False)  # no run starts between the look and the deletion
+    going_away = [
+        each
+        for each in schedules_of(server, owner, name)
+        if not (replaced_only and (each.enabled or each.id == counting.id))
+    ]
+    going_on = [run for each in going_away for run in server.active_runs(each.id)]
+    if going_on and not end_runs:
         raise UserError(
-            f"{len(going)} run(s) of the schedule {name} go on, and would be ended with it",
-            received=", ".join(str(run.display_name) for run in going[:5]),
+            f"{len(going_on)} run(s) of the schedule {name} go on, and would be ended with it",
+            received=", ".join(str(run.display_name) for run in going_on[:5]),
             expected="a schedule whose runs are over",
-            what_to_do="It is paused now. Wait for the runs and delete it again, or add --end-runs.",
+            what_to_do=f"{'' if replaced_only else 'It is paused now. '}Wait for the runs and delete it again, or add "
+            "--end-runs.",
         )
-    for each in mine:
+    for each in going_away:
         server.delete_recurring_run(each.id)
-    return mine
+    return going_away
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ _NAME_LIMIT = 127
 class Uploaded:
     """A version that is in Kubeflow, and whether this upload put it there."""
 
+    pipeline: str
     version: api.V2beta1PipelineVersion
     outcome: Literal["uploaded", "unchanged"]
 
@@ -55,7 +56,7 @@ def upload(server: Kubeflow, file: VersionFile) -> Uploaded:
     )
     found = read_mark(there.description)
     if found == mark:
-        return Uploaded(there, "uploaded")
+        return Uploaded(file.pipeline_name, there, "uploaded")
     if not (found.spec == mark.spec if found else _same_content(file, there)):
         raise DeliveryError(
             f"{file.pipeline_name} {file.name} is in Kubeflow with other content",
@@ -63,7 +64,7 @@ def upload(server: Kubeflow, file: VersionFile) -> Uploaded:
             expected=f"sha256 {found.spec.removeprefix('sha256:')[:16]}…" if found else "what was uploaded by hand",
             what_to_do="A version never changes: give the pipeline a new version, compile it and upload that.",
         )
-    return Uploaded(there, "unchanged")
+    return Uploaded(file.pipeline_name, there, "unchanged")
 
 
 def _check(file: VersionFile) -> None:

@@ -44,7 +44,7 @@ def play(kfp: KfpServer, states: list[tuple[str, list[dict[str, object]]]]) -> o
 
 
 def test_a_run_is_started_with_its_parameters(kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials", service_account="team-sa")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials", service_account="team-sa")
     (kept,) = kfp.runs.values()
     assert kept["runtime_config"]["parameters"] == {"rows": 7}
     assert kept["service_account"] == "team-sa"
@@ -59,18 +59,18 @@ def test_a_lost_answer_starts_one_run(
     kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded, path: str, kind: str
 ) -> None:
     kfp.fail("POST", path, kind)
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     assert list(kfp.runs) == [run.run_id]
     assert len(kfp.experiments) == 1
 
 
 def test_what_the_server_refuses_is_told(kubeflow: Kubeflow, uploaded: Uploaded) -> None:
     with pytest.raises(ConfigurationError, match="requires type double or integer"):
-        start_run(kubeflow, uploaded.version, {"rows": "four"}, experiment="trials")
+        start_run(kubeflow, uploaded, {"rows": "four"}, experiment="trials")
 
 
 def test_a_run_is_followed_to_its_end(kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     states = [
         ("RUNNING", [task("root-driver", "SUCCEEDED"), task("split", "RUNNING", order=1)]),
         ("RUNNING", [task("split", "RUNNING", order=1)]),
@@ -90,7 +90,7 @@ def test_a_run_is_followed_to_its_end(kfp: KfpServer, kubeflow: Kubeflow, upload
 def test_a_failed_run_names_the_task_its_pod_and_the_place_to_look(
     kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded
 ) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     states = [("FAILED", [task("split", "SUCCEEDED"), task("train", "FAILED", message="exit code 137", order=1)])]
     with pytest.raises(StepFailedError) as error:
         follow(kubeflow, run.run_id, lambda _: None, sleep=play(kfp, states))
@@ -102,17 +102,17 @@ def test_a_failed_run_names_the_task_its_pod_and_the_place_to_look(
 
 
 def test_a_cancelled_run_is_no_success(kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     with pytest.raises(StepFailedError, match="was cancelled"):
         follow(kubeflow, run.run_id, lambda _: None, sleep=play(kfp, [("CANCELED", [])]))
 
 
 def test_an_outage_while_following_is_survived(kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     kfp.fail("GET", "^runs/", "503", times=2)
     follow(kubeflow, run.run_id, lambda _: None, sleep=play(kfp, [("SUCCEEDED", [])]))
 
 
 def test_a_run_without_details_has_no_tasks(kubeflow: Kubeflow, uploaded: Uploaded) -> None:
-    run = start_run(kubeflow, uploaded.version, {"rows": 7}, experiment="trials")
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     assert task_states(kubeflow.run(run.run_id)) == []

@@ -13,14 +13,13 @@ from stepworks.kubeflow.delivery.mark import read_mark
 from stepworks.kubeflow.delivery.replace import Clock, put_schedule
 from stepworks.kubeflow.delivery.schedule import (
     Owner,
-    ScheduleSpec,
     current,
     delete_schedules,
     find_schedule,
     listed,
-    schedule_spec,
     schedules_of,
 )
+from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec, schedule_spec
 from stepworks.kubeflow.delivery.server import Kubeflow, connect
 from stepworks.kubeflow.delivery.upload import upload
 from stepworks.kubeflow.delivery.version_file import find_version_file
@@ -161,7 +160,7 @@ def test_what_others_made_under_the_same_name_is_not_touched(kfp: KfpServer, kub
     other = put_schedule(kubeflow, Owner("stepworks", "other"), spec(), version, Time().clock()).schedule
     put(kubeflow, version, cron="0 4 * * *")
     assert {foreign["recurring_run_id"], other.id} < set(kfp.enabled())
-    delete_schedules(kubeflow, OWNER, "nightly", end_runs=False)
+    delete_schedules(kubeflow, OWNER, "nightly")
     assert set(kfp.recurring_runs) == {foreign["recurring_run_id"], other.id}
 
 
@@ -203,15 +202,28 @@ def test_schedules_are_listed_paused_and_deleted(kfp: KfpServer, kubeflow: Kubef
     assert find_schedule(kubeflow, OWNER, "weekly").name == "weekly"
     with pytest.raises(NotFoundError, match="one of nightly, weekly"):
         find_schedule(kubeflow, OWNER, "daily")
-    assert len(delete_schedules(kubeflow, OWNER, "nightly", end_runs=False)) == 2
+    assert len(delete_schedules(kubeflow, OWNER, "nightly")) == 2
     assert list(current(schedules_of(kubeflow, OWNER))) == ["weekly"]
+
+
+def test_what_was_replaced_can_be_deleted_alone(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
+    first = put(kubeflow, version).schedule
+    kfp.add_run("", "nightly 1", recurring_run_id=first.id)
+    second = put(kubeflow, version, cron="0 4 * * *").schedule
+    with pytest.raises(UserError, match="nightly 1"):
+        delete_schedules(kubeflow, OWNER, "nightly", replaced_only=True)
+    for run in kfp.runs.values():
+        run["state"] = "SUCCEEDED"
+    assert [each.id for each in delete_schedules(kubeflow, OWNER, "nightly", replaced_only=True)] == [first.id]
+    assert kfp.enabled() == [second.id]
+    assert delete_schedules(kubeflow, OWNER, "nightly", replaced_only=True) == []
 
 
 def test_a_schedule_whose_runs_go_on_is_paused_and_kept(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
     schedule = put(kubeflow, version).schedule
     run = kfp.add_run("", "nightly 1", recurring_run_id=schedule.id)
     with pytest.raises(UserError, match="nightly 1"):
-        delete_schedules(kubeflow, OWNER, "nightly", end_runs=False)
+        delete_schedules(kubeflow, OWNER, "nightly")
     assert run["state"] == "PENDING"
     assert not kfp.enabled()
     delete_schedules(kubeflow, OWNER, "nightly", end_runs=True)
