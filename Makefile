@@ -78,7 +78,7 @@ deploy: $(VENV)/.base ## Bring environments/ENV.yaml into its Kubeflow: make dep
 	@test -n "$(ENV)" || { echo "Usage: make deploy ENV=dev, for environments/dev.yaml"; exit 2; }
 	@$(BIN)/stepworks compile --check
 	@$(BIN)/stepworks release --check
-	@$(BIN)/stepworks lint compiled
+	@$(BIN)/stepworks lint --quiet compiled
 	@$(BIN)/stepworks deploy "$(ENV)"
 
 # ------------------------------------------------------------------------------------------------- check
@@ -95,7 +95,7 @@ check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and gene
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/stepworks compile --check
 	@$(BIN)/stepworks release --check
-	@$(BIN)/stepworks lint compiled
+	@$(BIN)/stepworks lint --quiet compiled
 	@$(BIN)/python -m stepworks.kubeflow.readme --check components
 	@$(BIN)/python -m stepworks.kubeflow.lint.documentation --check
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from stepworks.kubeflow.lint.check import Report
     from stepworks.kubeflow.lint.configuration import Configuration
+    from stepworks.kubeflow.lint.finding import Severity
 
 CONFIGURATION = Path("stepworks.lint.yaml")
 """The configuration that is taken when none is named and this one is there."""
@@ -41,6 +43,7 @@ def lint(
     write_baseline: Annotated[
         Path | None, typer.Option("--write-baseline", help="List what was found in this file, to be accepted.")
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Count the hints, and do not list them.")] = False,
     explain: Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Say what a rule means.")] = None,
 ) -> None:
     """Find what would fail, wait for ever or waste accelerators in compiled pipelines.
@@ -77,7 +80,7 @@ def lint(
         configurations.write_baseline(write_baseline, failing, today)
         sys.stdout.write(f"{write_baseline} written: it accepts {len(failing)} of the findings.\n")
         return
-    _show(report, format_, output)
+    _show(report, format_, output, Severity.WARNING if quiet else Severity.INFO)
     if failing:
         raise typer.Exit(1)
 
@@ -99,13 +102,13 @@ def _explain(id_: str) -> None:
     sys.stdout.write("\n\n".join(f"{rule.id}  {explanation(rule)}" for rule in rules.values()) + "\n")
 
 
-def _show(report: Report, format_: str, output: Path | None) -> None:
-    """Write the report to the terminal, in colours, or to where it is sent."""
+def _show(report: Report, format_: str, output: Path | None, least: Severity) -> None:
+    """Write the report to the terminal, in colours, or to where it is sent; as text, what is at least so bad."""
     from stepworks.files import write_atomically
     from stepworks.kubeflow.lint.machine import json_text, sarif_text
     from stepworks.kubeflow.lint.text import plain_text, summary, text_lines
 
-    write = {"text": plain_text, "json": json_text, "sarif": sarif_text}[format_]
+    write = {"text": partial(plain_text, least=least), "json": json_text, "sarif": sarif_text}[format_]
     if output is not None:
         write_atomically(output, write(report).encode())
         sys.stdout.write(f"{output} written. {summary(report)}\n")
@@ -114,7 +117,7 @@ def _show(report: Report, format_: str, output: Path | None) -> None:
         from rich.text import Text
 
         console = Console(highlight=False)
-        for line in text_lines(report):
+        for line in text_lines(report, least):
             console.print(Text.assemble(*line), soft_wrap=True)
     else:
         sys.stdout.write(write(report))

@@ -21,9 +21,10 @@ Line: TypeAlias = list[tuple[str, str]]
 """Parts of a line, each with a style of rich; the style is empty for plain text."""
 
 
-def text_lines(report: Report) -> Iterator[Line]:
-    """The findings that count, by file and rule, the worst first; then the summary."""
-    for file, of_file in groupby(sorted(report.counted, key=lambda each: each.file), key=lambda each: each.file):
+def text_lines(report: Report, least: Severity = Severity.INFO) -> Iterator[Line]:
+    """The findings that count and are at least so bad, by file and rule, the worst first; then the summary of all."""
+    listed = [each for each in report.counted if each.severity.rank >= least.rank]
+    for file, of_file in groupby(sorted(listed, key=lambda each: each.file), key=lambda each: each.file):
         yield [(file, "bold")]
         ordered = sorted(of_file, key=lambda each: (-each.severity.rank, each.rule, each.line, each.column))
         for (severity, id_), group in groupby(ordered, key=lambda each: (each.severity, each.rule)):
@@ -85,6 +86,6 @@ def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def plain_text(report: Report) -> str:
+def plain_text(report: Report, least: Severity = Severity.INFO) -> str:
     """The lines without colours."""
-    return "\n".join("".join(part for part, _ in line) for line in text_lines(report)) + "\n"
+    return "\n".join("".join(part for part, _ in line) for line in text_lines(report, least)) + "\n"

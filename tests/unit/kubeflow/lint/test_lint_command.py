@@ -338,3 +338,14 @@ def test_the_page_of_rules_is_that_of_the_rules(folder: Path) -> None:
     assert write_documentation(["rules.md"]) == 0
     assert write_documentation(["--check", "rules.md"]) == 0
     assert (folder / "rules.md").read_text() == page()
+
+
+def test_hints_can_be_counted_without_being_listed(folder: Path) -> None:
+    write(folder / "a.yaml", no_tag)
+    compiled = str(next((ROOT / "compiled").glob("*/*/a100.yaml")))
+    listed = CliRunner().invoke(app, ["lint", compiled])
+    quiet = CliRunner().invoke(app, ["lint", compiled, "--quiet"])
+    assert "I05" in listed.output
+    assert "I05" not in quiet.output
+    assert quiet.output.strip() == listed.output.strip().splitlines()[-1]
+    assert "I01" in CliRunner().invoke(app, ["lint", "a.yaml", "--quiet"]).output
