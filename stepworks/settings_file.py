@@ -50,6 +50,9 @@ def located_fault(at: Sequence[str], message: str) -> PydanticCustomError:
     return PydanticCustomError(LOCATED_FAULT, "{message}", {"message": message, "at": tuple(at)})
 
 
+MOST_VALUES = 100_000
+"""Values in a file, with each use of a YAML alias counted."""
+
 _Model = TypeVar("_Model", bound=BaseModel)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -115,11 +118,32 @@ def _read_text(path: Path, kind: str) -> str:
 
 def _parse(path: Path, text: str, kind: str) -> Any:
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise _not_yaml(path, mark.line + 1 if mark else 1, problem, kind) from error
+    if _holds_more_than(content, MOST_VALUES):
+        raise ConfigurationError(
+            f"The {kind} {path} is too large",
+            received=f"more than {MOST_VALUES} values, with each use of an alias counted",
+            expected="some hundred",
+            what_to_do="Write out what the aliases stand for.",
+        )
+    return content
+
+
+def _holds_more_than(content: Any, limit: int) -> bool:
+    """Whether content has more values than a limit; it ends also where an alias holds itself."""
+    waiting, count = [content], 1
+    while waiting:
+        value = waiting.pop()
+        children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        count += len(children)
+        if count > limit:
+            return True
+        waiting.extend(children)
+    return False
 
 
 def _not_yaml(path: Path, line: int, problem: str, kind: str) -> ConfigurationError:
