@@ -56,7 +56,7 @@ BOMB = "width: 3\nnotes:\n  - &a0 [x, x]\n" + "".join(f"  - &a{n} [*a{n - 1}, *a
         ("width: !!python/object/apply:os.system [ls]\n", "is not YAML"),
         ("a: &a [*a]\n", "room.yaml"),
         (BOMB, "more than"),
-        ("width: 3\nnotes: &a [*a, *a]\n", "more than"),
+        ("width: 3\nnotes: &a [*a, *a]\n", "recursive"),
         ("x" * (LARGEST_FILE + 1), "bytes"),
     ],
 )
