@@ -16,8 +16,9 @@ from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
 from stepworks.components.training.train.component import train
-from stepworks.kubeflow.pipeline import claim_path, pipeline
+from stepworks.kubeflow.pipeline import claim_path, on_vertex, pipeline
 from stepworks.kubeflow.place import place
+from stepworks.kubeflow.vertex.deploy import deploy_on_vertex
 
 
 @pipeline(version="0.1.0")
@@ -109,6 +110,9 @@ def tabular_train_and_deploy(
         "effects",
         mounts=["registry"],
     ).after(checked)
+    if on_vertex():  # an endpoint of Vertex AI in place of a server in the cluster
+        deploy_on_vertex(package, model_name, after=registered)
+        return
     deployed = place(
         deploy(
             package=package,

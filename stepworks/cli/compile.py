@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stepworks.files import write_atomically
 from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
 from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
-from stepworks.placement.target import read_targets
+from stepworks.kubeflow.vertex.extra import INSTALL, is_installed
+from stepworks.placement.target import Target, read_targets
 
 
 def compile_pipelines(
@@ -23,13 +24,15 @@ def compile_pipelines(
 ) -> None:
     """Compile the named pipelines, or all, for the named targets, or all; write them, or compare with what is kept.
 
-    With `kubernetes`, the objects of the Kubernetes-native store are written beside each file, too.
+    With `kubernetes`, the objects of the Kubernetes-native store are written beside each file, too. Targets of Vertex
+    AI that are not named are left out, and that is said, where what compiling for them takes is not installed.
     """
-    targets = read_targets(targets_folder, target_names).values()
+    named = read_targets(targets_folder, target_names)
+    targets = list(named.values()) if target_names or is_installed() else _without_vertex(named.values())
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
     if check:
-        check_compiled(compiled, output, complete=not names and not target_names)
+        check_compiled(compiled, output, complete=not names and len(targets) == len(named) and not target_names)
         sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
         return
     changed = write_compiled(compiled, output)
@@ -41,3 +44,14 @@ def compile_pipelines(
 
         path = write_atomically(output / manifest_path(each), manifest(each).encode())
         sys.stdout.write(f"{path}  written: kubectl apply -n NAMESPACE -f {path}\n")
+
+
+def _without_vertex(targets: Iterable[Target]) -> list[Target]:
+    """The targets of Kubeflow; say which others are left out."""
+    chosen = []
+    for target in targets:
+        if target.backend == "vertex":
+            sys.stdout.write(f"The target {target.name} is left as it is: compiling for Vertex AI takes {INSTALL}\n")
+        else:
+            chosen.append(target)
+    return chosen

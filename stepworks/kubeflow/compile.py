@@ -44,6 +44,8 @@ def compile_pipeline(pipeline: Pipeline, target: Target) -> Compiled:
     """
     graph = pipeline.build(target).graph
     _refuse_unplaced(graph, pipeline, target)
+    if target.backend == "vertex":
+        _refuse_platform(graph, pipeline, target)
     return Compiled(pipeline.name, pipeline.version, target.name, _header(pipeline, target) + _to_yaml(graph))
 
 
@@ -63,10 +65,24 @@ def _refuse_unplaced(graph: Any, pipeline: Pipeline, target: Target) -> None:
         )
 
 
+def _refuse_platform(graph: Any, pipeline: Pipeline, target: Target) -> None:
+    """Refuse Kubernetes settings for Vertex AI, whose loader takes a file of one document."""
+    platforms = graph.platform_spec.platforms
+    if platforms:
+        executors = json_format.MessageToDict(platforms["kubernetes"]).get("deploymentSpec", {}).get("executors", {})
+        raise ConfigurationError(
+            f"{pipeline.name} has Kubernetes settings, which Vertex AI refuses",
+            received=", ".join(name.removeprefix("exec-") for name in sorted(executors)) or "settings of the pipeline",
+            expected=f"none for the target {target.name}",
+            what_to_do="Leave functions of kfp.kubernetes to targets of Kubeflow: `if not on_vertex():`",
+        )
+
+
 def _header(pipeline: Pipeline, target: Target) -> str:
+    use = "submit it to Vertex AI Pipelines" if target.backend == "vertex" else "upload it to Kubeflow"
     return (
         f"# {pipeline.name} {pipeline.version} for the target {target.name}: {pipeline.summary}\n"
-        "# Compiled from the source by `stepworks compile`; upload it to Kubeflow as it is.\n"
+        f"# Compiled from the source by `stepworks compile`; {use} as it is.\n"
     )
 
 

@@ -40,18 +40,32 @@ def minimize(specification: dict[str, Any]) -> None:
     """Leave out of a pipeline's specification, in place, what only repeats the source.
 
     A step's code loses its comments, its docstring and its layout, so that a better explanation in the source
-    changes neither a compiled file nor a cache key. The descriptions of inputs are in the component's README.md.
+    changes neither a compiled file nor a cache key. The descriptions of inputs and outputs are in the component's
+    README.md.
     """
     for component in specification["components"].values():
-        for definitions in component.get("inputDefinitions", {}).values():
-            for definition in definitions.values():
-                definition.pop("description", None)
+        for kind in ("inputDefinitions", "outputDefinitions"):
+            for definitions in component.get(kind, {}).values():
+                for definition in definitions.values():
+                    definition.pop("description", None)
     launchers: dict[str, _Shared] = {}
     for executor in specification["deploymentSpec"]["executors"].values():
         command = executor.get("container", {}).get("command", [])
-        if len(command) > 1 and "_KFP_RUNTIME" in command[-2]:
-            command[-2] = launchers.setdefault(command[-2], _Shared(re.sub(" {2,}", " ", command[-2])))
-            command[-1] = minimize_code(command[-1])
+        if _runs_code(command):
+            command[:] = minimize_command(command)
+            command[-2] = launchers.setdefault(command[-2], _Shared(command[-2]))
+
+
+def minimize_command(command: list[str]) -> list[str]:
+    """The command of a step with its code and kfp's launcher made shorter; as it is if it runs no such code."""
+    if not _runs_code(command):
+        return command
+    *before, launcher, code = command
+    return [*before, re.sub(" {2,}", " ", launcher), minimize_code(code)]
+
+
+def _runs_code(command: list[str]) -> bool:
+    return len(command) > 1 and "_KFP_RUNTIME" in command[-2]
 
 
 @functools.cache  # the same for each target

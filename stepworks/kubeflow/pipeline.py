@@ -171,6 +171,12 @@ def current_target() -> Target | None:
     return current_building().target
 
 
+def on_vertex() -> bool:
+    """Whether the pipeline is being built for Vertex AI."""
+    target = current_target()
+    return target is not None and target.backend == "vertex"
+
+
 def claim_path(name: str) -> str:
     """Where tasks find a claim: as the target says, or below `/mnt` on this machine.
 
@@ -190,7 +196,7 @@ def claim_path(name: str) -> str:
     if building.target is None:
         return local_claim_path(name)
     claim = building.target.claim(name)
-    if claim.claim is None:
+    if claim.create or claim.workspace:
         raise needs_run_claims(name, building.target)
     return claim.path
 

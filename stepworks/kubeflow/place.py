@@ -15,6 +15,7 @@ from stepworks.kubeflow.executor_config import executor_config
 from stepworks.kubeflow.pipeline import RunClaim, current_building, needs_run_claims
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import WORKSPACE_PATH, Mount
+from stepworks.placement.target import Target
 from stepworks.placement.volumes import refuse_clash
 
 
@@ -39,6 +40,10 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
     if target is None:
         return task
     placement = target.placement(role)
+    if target.backend == "vertex":
+        from stepworks.kubeflow.vertex.place import place_on_vertex  # for this backend only
+
+        return place_on_vertex(task, placement, target, names)
     existing, made = [], []
     for name in names:
         claim = target.claim(name)
@@ -53,17 +58,22 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
         else:
             _refuse_without_workspace(task, name, run_claim)
     refuse_clash(placement, [*existing, *(mount for mount, _ in made)])
-    family = family_of(task)
-    task.container_spec.image = target.image(family)
-    requirement = target.requirement(family)
-    if requirement:
-        task.container_spec.command = [*install_command(requirement), *task.container_spec.command]
+    set_image(task, target)
     apply_placement(task, placement, existing)
     for mount, channel in made:
         from kfp import kubernetes  # few pipelines have such a claim
 
         kubernetes.mount_pvc(task, pvc_name=channel, mount_path=mount.mount_path)
     return task
+
+
+def set_image(task: dsl.PipelineTask, target: Target) -> None:
+    """Give a task the image of its family, and what the target has it install when it starts."""
+    family = family_of(task)
+    task.container_spec.image = target.image(family)
+    requirement = target.requirement(family)
+    if requirement:
+        task.container_spec.command = [*install_command(requirement), *task.container_spec.command]
 
 
 def install_command(requirement: str) -> list[str]:
@@ -104,8 +114,23 @@ def apply_placement(task: dsl.PipelineTask, placement: Placement, mounts: Iterab
         accelerator_type=accelerator and accelerator.resource,
         accelerator_count=accelerator and str(accelerator.count),
     )
+    set_environment(task, placement)
+    set_cache_and_retry(task, placement)
+    mounts = list(mounts)
+    refuse_clash(placement, mounts)
+    settings = _merge(task.platform_config.get("kubernetes", {}), executor_config(placement, mounts))
+    if settings:
+        task.platform_config["kubernetes"] = settings
+
+
+def set_environment(task: dsl.PipelineTask, placement: Placement) -> None:
+    """Give a task the environment variables that follow from a placement."""
     if placement.environment:
         task.container_spec.env = {**(task.container_spec.env or {}), **placement.environment}
+
+
+def set_cache_and_retry(task: dsl.PipelineTask, placement: Placement) -> None:
+    """Set what belongs to the task itself, wherever it runs."""
     task.set_caching_options(placement.cache)
     if placement.retry:
         task.set_retry(
@@ -114,11 +139,6 @@ def apply_placement(task: dsl.PipelineTask, placement: Placement, mounts: Iterab
             backoff_factor=placement.retry.factor,
             backoff_max_duration=f"{placement.retry.maximum_seconds}s",
         )
-    mounts = list(mounts)
-    refuse_clash(placement, mounts)
-    settings = _merge(task.platform_config.get("kubernetes", {}), executor_config(placement, mounts))
-    if settings:
-        task.platform_config["kubernetes"] = settings
 
 
 def _merge(before: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Volumes of a pod: claims that exist, claims that are made for a run, and KFP's workspace."""
+"""Volumes of a pod: claims that exist, claims that are made for a run, KFP's workspace, and Vertex AI's buckets."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ SINGLE_NODE_MODES: frozenset[AccessMode] = frozenset({"ReadWriteOnce", "ReadWrit
 
 WORKSPACE_PATH = "/kfp-workspace"
 """Where KFP mounts the workspace of a run; its driver refuses any other mount at or below it."""
+
+BUCKETS_PATH = "/gcs"
+"""Where Vertex AI mounts every bucket that the service account of a step may read."""
 
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108  # a mount path, not a file that is made
 SHARED_MEMORY_VOLUME = "shared-memory"
@@ -49,6 +52,9 @@ def _check_size(size: str) -> str:
         raise ValueError(f"the size {size} must be above 0")
     return size
 
+
+BucketPath = Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9_.]{1,61}[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+"""A bucket of Cloud Storage, or a folder in one: `bucket/path`."""
 
 MountPath = Annotated[str, AfterValidator(check_mount_path)]
 SubPath = Annotated[str, AfterValidator(_check_sub_path)]
@@ -93,13 +99,15 @@ class NewVolume(Setting):
 
 
 class Claim(Setting):
-    """What a target has under the name of a claim; exactly one of `claim`, `create` and `workspace`.
+    """What a target has under the name of a claim; exactly one of `claim`, `create`, `workspace` and `gcs`.
 
     Attributes:
         claim: A PersistentVolumeClaim that exists in the namespace.
         create: A claim that is made for each run, and deleted by the run's exit step.
         workspace: KFP's workspace, which KFP makes for each run, mounts at `/kfp-workspace` and deletes with it.
-        mount_path: Where the claim is mounted; for a workspace it is KFP's and is not given.
+        gcs: A folder in Cloud Storage, `bucket/path`, which every step of Vertex AI finds at `/gcs/bucket/path`.
+        mount_path: Where the claim is mounted; not given for a workspace or a folder in Cloud Storage, which have
+            their places.
         access_mode: What the volume allows.
         read_only: Whether tasks only read; for a claim that exists.
         sub_path: A folder in the volume; for a claim that exists.
@@ -108,6 +116,7 @@ class Claim(Setting):
     claim: DnsLabel | None = None
     create: NewVolume | None = None
     workspace: NewVolume | None = None
+    gcs: BucketPath | None = None
     mount_path: MountPath | None = None
     access_mode: AccessMode
     read_only: bool = False
@@ -116,7 +125,7 @@ class Claim(Setting):
     @property
     def path(self) -> str:
         """The path at which a container finds the volume."""
-        return self.mount_path or WORKSPACE_PATH
+        return f"{BUCKETS_PATH}/{self.gcs}" if self.gcs else self.mount_path or WORKSPACE_PATH
 
     def mount(self, name: str) -> Mount:
         """The mount of a PersistentVolumeClaim of this name."""
@@ -130,14 +139,19 @@ class Claim(Setting):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = [name for name in ("claim", "create", "workspace") if getattr(self, name) is not None]
+        given = [name for name in ("claim", "create", "workspace", "gcs") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of claim, create and workspace, and has {' and '.join(given) or 'none'}"
+                f"needs exactly one of claim, create, workspace and gcs, and has {' and '.join(given) or 'none'}"
             )
         if self.workspace and self.mount_path:
             raise ValueError(f"mount_path is {self.mount_path}, but KFP mounts a workspace at {WORKSPACE_PATH} itself")
-        if not self.workspace and self.mount_path is None:
+        if self.gcs and (self.mount_path or self.sub_path or self.read_only or self.access_mode != "ReadWriteMany"):
+            raise ValueError(
+                "a folder in Cloud Storage has no mount_path, sub_path and read_only, and is ReadWriteMany: Vertex AI "
+                "mounts its bucket whole"
+            )
+        if not (self.workspace or self.gcs) and self.mount_path is None:
             raise ValueError("mount_path is missing: where the claim is mounted, for example /mnt/data")
         _check_read_only("a claim", self.access_mode, read_only=self.read_only)
         if not self.claim and (self.read_only or self.sub_path):

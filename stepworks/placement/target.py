@@ -13,6 +13,8 @@ from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.placement.names import DnsLabel
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Claim
+from stepworks.placement.vertex import Endpoint
+from stepworks.placement.vertex_rules import faults_on_vertex
 from stepworks.settings_file import Setting, located_fault, read_settings
 
 LONGEST_NAME_OF_A_MADE_CLAIM = 26
@@ -34,7 +36,9 @@ class Target(Setting):
             accelerator meanwhile.
         placements: The named placements that this cluster offers.
         roles: What pipelines ask for, and the placement that it gets here.
-        claims: The volumes of the namespace, or of a run, under the names by which pipelines mount them.
+        claims: The volumes of the namespace, or of a run, under the names by which pipelines mount them; on Vertex AI
+            folders in Cloud Storage.
+        endpoint: Where models are deployed; for the backend vertex only.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -45,6 +49,7 @@ class Target(Setting):
     placements: dict[str, Placement]
     roles: dict[str, str]
     claims: dict[DnsLabel, Claim] = Field(default_factory=dict)
+    endpoint: Endpoint = Endpoint()
 
     @field_validator("install")
     @classmethod
@@ -67,6 +72,20 @@ class Target(Setting):
                 raise located_fault(
                     ("roles", role), f"the role {role} names the placement {placement}, which is not in placements"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> Self:
+        on_vertex = self.backend == "vertex"
+        for name, claim in self.claims.items():
+            if on_vertex is not bool(claim.gcs):
+                expected = "gcs: bucket/path, since Vertex AI has no claims" if on_vertex else "a claim, not gcs"
+                raise located_fault(("claims", name), f"the backend {self.backend} needs for {name} {expected}")
+        if not on_vertex and self.endpoint != Endpoint():
+            raise located_fault(("endpoint",), "endpoint is for the backend vertex only")
+        for name, placement in self.placements.items() if on_vertex else ():
+            for field, fault in faults_on_vertex(placement):
+                raise located_fault(("placements", name, *field), fault)
         return self
 
     @classmethod

@@ -126,7 +126,7 @@ def test_a_wrong_mount_is_refused(changed: dict[str, Any], message: str) -> None
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (AT, "exactly one of claim, create and workspace, and has none"),
+        (AT, "exactly one of claim, create, workspace and gcs, and has none"),
         ({**AT, "claim": "a", "create": {"size": "1Gi"}}, "has claim and create"),
         ({**AT, "workspace": {"size": "1Gi"}}, "KFP mounts a workspace at /kfp-workspace itself"),
         ({"access_mode": "ReadWriteOnce", "claim": "a"}, "mount_path is missing"),
