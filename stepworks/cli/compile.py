@@ -40,6 +40,8 @@ def compile_pipelines(
         mark = "written" if output / each.path in changed else "unchanged"
         sys.stdout.write(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB\n")
     for each in compiled if kubernetes else []:
+        if named[each.target].backend == "vertex":
+            continue  # no Kubernetes there
         from stepworks.kubeflow.manifest import manifest, manifest_path
 
         path = write_atomically(output / manifest_path(each), manifest(each).encode())

@@ -47,6 +47,9 @@ def run_as_custom_job(task: dsl.PipelineTask, placement: Placement, vertex: Vert
         labels=placement.labels,
         env=[{"name": name, "value": value} for name, value in (task.container_spec.env or {}).items()],
         strategy="SPOT" if placement.preemptible else "STANDARD",
+        # Without a value these two would be holes in the JSON of the request.
+        reserved_ip_ranges=[],
+        psc_interface_config={},
     )
     task.component_spec = wrapped.component_spec
     # As the task's constructor does it; kfp has no function for a task that takes another component.
