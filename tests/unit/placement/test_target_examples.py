@@ -25,7 +25,9 @@ def test_every_example_is_taken() -> None:
     assert [list(part) for part in parts] == [["secrets", "config_maps"], ["node_affinity"]]
     assert all(Placement.model_validate(CPU | part) for part in parts)
     assert all(Claim.model_validate(claim) for claim in claims["claims"].values())
-    assert Target.model_validate(whole | without_images).requirement("gpu").startswith("stepworks[gpu-image] @ https://")
+    assert (
+        Target.model_validate(whole | without_images).requirement("gpu").startswith("stepworks[gpu-image] @ https://")
+    )
 
 
 def test_every_field_and_every_mig_profile_is_described() -> None:
