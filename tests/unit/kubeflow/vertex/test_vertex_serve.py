@@ -40,6 +40,8 @@ class _Storage(BaseHTTPRequestHandler):
             self._answer(
                 json.dumps({"kind": "storage#objects", "items": [_described(name) for name in names]}).encode()
             )
+        elif path == f"/storage/v1/b/{BUCKET}":  # the client asks for the bucket itself, too, and goes on without
+            self.send_error(404)
         else:
             self._answer(self.objects[urllib.parse.unquote(path.rpartition("/o/")[2])])
 
