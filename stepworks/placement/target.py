@@ -163,19 +163,19 @@ def read_targets(folder: Path, names: Sequence[str] = ()) -> dict[str, Target]:
         NotFoundError: The folder holds no target, or none of a name.
         ConfigurationError: One of them is wrong.
     """
-    targets = {path.stem: Target.read(path) for path in sorted(folder.glob("*.yaml"))}
-    if not targets:
+    paths = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if not paths:
         raise NotFoundError(
             f"There is no target in {folder}/",
             expected="one YAML file a cluster, for example targets/a100.yaml",
             what_to_do="Run in the folder of the checkout, or name the folder with --targets.",
         )
     for name in names:
-        if name not in targets:
+        if name not in paths:
             raise NotFoundError(
                 f"There is no target {name}",
                 received=name,
-                expected=f"one of {', '.join(targets)}",
+                expected=f"one of {', '.join(paths)}",
                 what_to_do=f"Correct the name, or describe the cluster in {folder / name}.yaml",
             )
-    return {name: targets[name] for name in names} if names else targets
+    return {name: Target.read(paths[name]) for name in names or paths}

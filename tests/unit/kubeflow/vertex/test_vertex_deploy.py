@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from google.cloud import aiplatform_v1
 from google_cloud_pipeline_components.container.v1.endpoint.deploy_model import remote_runner
+from kfp import dsl
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.pipeline import load_pipeline
+from stepworks.kubeflow.vertex.locate_artifact import locate_artifact
 from stepworks.placement.target import Target
 from tests.unit.kubeflow.vertex.vertex_payloads import deployed_model, payload_of, specification_of
 
@@ -95,3 +97,7 @@ def test_a_pipeline_knows_what_it_is_built_for(make_target: MakeTarget, compile_
     assert "constant: 2.0" in compile_tiny(body, make_target())
     elsewhere = make_target(backend="kubeflow", claims={})
     assert "constant: 3.0" in compile_tiny(body, elsewhere)
+
+
+def test_an_artifact_is_located_by_its_address() -> None:
+    assert locate_artifact.python_func(dsl.Artifact(uri="gs://bucket/package")) == "gs://bucket/package"
