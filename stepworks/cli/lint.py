@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -108,7 +109,12 @@ def _show(report: Report, format_: str, output: Path | None, least: Severity) ->
     from stepworks.kubeflow.lint.machine import json_text, sarif_text
     from stepworks.kubeflow.lint.text import plain_text, summary, text_lines
 
-    write = {"text": partial(plain_text, least=least), "json": json_text, "sarif": sarif_text}[format_]
+    writers: dict[str, Callable[[Report], str]] = {
+        "text": partial(plain_text, least=least),
+        "json": json_text,
+        "sarif": sarif_text,
+    }
+    write = writers[format_]
     if output is not None:
         write_atomically(output, write(report).encode())
         sys.stdout.write(f"{output} written. {summary(report)}\n")
