@@ -52,6 +52,7 @@ lock: $(BIN)/uv ## Resolve the pinned requirement files again
 	@$(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/base.txt
 	@for family in cpu gpu serving; do \
 		$(LOCK) pyproject.toml --extra $$family-image -c requirements/dev.txt -o requirements/image-$$family.txt || exit 1; done
+	@$(LOCK) pyproject.toml requirements/build.in --extra vertex -c requirements/dev.txt -o requirements/vertex.txt
 	@$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 
@@ -64,6 +65,11 @@ run: $(VENV)/.run ## Run the flagship pipeline on this machine, then rehearse a 
 .PHONY: compile
 compile: $(VENV)/.base ## Compile all pipelines to compiled/<pipeline>/<version>/<target>.yaml
 	@$(BIN)/stepworks compile
+
+.PHONY: compile-vertex
+compile-vertex: $(VENV)/.base ## Compile all pipelines for Vertex AI, which needs Google Cloud's components (1 GB)
+	@$(INSTALL) -r requirements/vertex.txt
+	@$(BIN)/stepworks compile --target vertex
 
 .PHONY: images
 images: ## Build the images of the steps: make images REGISTRY=registry.example.com/team TAG=0.1.0 [PUSH=1]

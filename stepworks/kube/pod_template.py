@@ -57,7 +57,7 @@ def placed_pod_template(
             placement, two volumes clash, or the placement is one for Vertex AI.
     """
     mounts = list(mounts)
-    refuse_clash(placement, mounts)
+    refuse_clash(placement.volumes, mounts)
     if placement.vertex:
         raise ConfigurationError(
             "A pod template cannot express the placement's vertex",

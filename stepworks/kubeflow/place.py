@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,12 +9,11 @@ from kfp import dsl
 from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
-from stepworks.kubeflow.component import family_of
 from stepworks.kubeflow.executor_config import executor_config
 from stepworks.kubeflow.pipeline import RunClaim, current_building, needs_run_claims
+from stepworks.kubeflow.task_settings import set_cache_and_retry, set_environment, set_image
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import WORKSPACE_PATH, Mount
-from stepworks.placement.target import Target
 from stepworks.placement.volumes import refuse_clash
 
 
@@ -57,7 +55,7 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
             made.append((claim.mount(name), run_claim.made))
         else:
             _refuse_without_workspace(task, name, run_claim)
-    refuse_clash(placement, [*existing, *(mount for mount, _ in made)])
+    refuse_clash(placement.volumes, [*existing, *(mount for mount, _ in made)])
     set_image(task, target)
     apply_placement(task, placement, existing)
     for mount, channel in made:
@@ -65,21 +63,6 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
 
         kubernetes.mount_pvc(task, pvc_name=channel, mount_path=mount.mount_path)
     return task
-
-
-def set_image(task: dsl.PipelineTask, target: Target) -> None:
-    """Give a task the image of its family, and what the target has it install when it starts."""
-    family = family_of(task)
-    task.container_spec.image = target.image(family)
-    requirement = target.requirement(family)
-    if requirement:
-        task.container_spec.command = [*install_command(requirement), *task.container_spec.command]
-
-
-def install_command(requirement: str) -> list[str]:
-    """What a container runs before its command to install a requirement: a shell that goes on with the command."""
-    pip = "python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir"
-    return ["sh", "-ec", f'{pip} {shlex.quote(requirement)} && exec "$0" "$@"']
 
 
 def _refuse_without_workspace(task: dsl.PipelineTask, name: str, run_claim: RunClaim) -> None:
@@ -117,28 +100,10 @@ def apply_placement(task: dsl.PipelineTask, placement: Placement, mounts: Iterab
     set_environment(task, placement)
     set_cache_and_retry(task, placement)
     mounts = list(mounts)
-    refuse_clash(placement, mounts)
+    refuse_clash(placement.volumes, mounts)
     settings = _merge(task.platform_config.get("kubernetes", {}), executor_config(placement, mounts))
     if settings:
         task.platform_config["kubernetes"] = settings
-
-
-def set_environment(task: dsl.PipelineTask, placement: Placement) -> None:
-    """Give a task the environment variables that follow from a placement."""
-    if placement.environment:
-        task.container_spec.env = {**(task.container_spec.env or {}), **placement.environment}
-
-
-def set_cache_and_retry(task: dsl.PipelineTask, placement: Placement) -> None:
-    """Set what belongs to the task itself, wherever it runs."""
-    task.set_caching_options(placement.cache)
-    if placement.retry:
-        task.set_retry(
-            num_retries=placement.retry.count,
-            backoff_duration=f"{placement.retry.backoff_seconds}s",
-            backoff_factor=placement.retry.factor,
-            backoff_max_duration=f"{placement.retry.maximum_seconds}s",
-        )
 
 
 def _merge(before: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from stepworks.placement.resources import CpuRange, MemoryRange, StorageRange
 from stepworks.placement.scheduling import NodeAffinity, Retry, Toleration
 from stepworks.placement.storage import ConfigMapSource, SecretSource, Size
 from stepworks.placement.vertex import VertexSettings
-from stepworks.placement.volumes import find_clash, volumes_of
+from stepworks.placement.volumes import Volume, file_volumes, find_clash
 from stepworks.settings_file import Setting
 
 INFERENCE_HEADROOM = 1.5
@@ -99,6 +99,11 @@ class Placement(Setting):
     vertex: VertexSettings | None = None
 
     @property
+    def volumes(self) -> list[Volume]:
+        """What it mounts by itself, the claims of a task left out."""
+        return file_volumes(self.secrets, self.config_maps, shared_memory=self.shared_memory is not None)
+
+    @property
     def process_count(self) -> int:
         """How many processes a pod runs: as stated, or one for each accelerator, or one."""
         return self.processes or (self.accelerator.count if self.accelerator else 1)
@@ -175,7 +180,7 @@ class Placement(Setting):
         for label, field in _RESERVED_LABELS.items():
             if label in self.labels:
                 raise ValueError(f"labels has {label}, which is written by {field}: give {field} instead")
-        clash = find_clash(volumes_of(self))
+        clash = find_clash(self.volumes)
         if clash:
             raise ValueError(clash)
         return self

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stepworks.errors import ConfigurationError
-from stepworks.placement.storage import SHARED_MEMORY_PATH, SHARED_MEMORY_VOLUME, Mount
-
-if TYPE_CHECKING:
-    from stepworks.placement.placement import Placement
+from stepworks.placement.storage import (
+    SHARED_MEMORY_PATH,
+    SHARED_MEMORY_VOLUME,
+    ConfigMapSource,
+    Mount,
+    SecretSource,
+)
 
 
 @dataclass(frozen=True)
@@ -28,28 +30,32 @@ class Volume:
     what: str
 
 
-def volumes_of(placement: Placement, mounts: Iterable[Mount] = ()) -> list[Volume]:
-    """List what a container of a placement finds mounted, with the claims of `mounts`."""
-    claims = [Volume(mount.mount_path, mount.claim, f"the claim {mount.claim}") for mount in mounts]
-    secrets = [
-        Volume(each.mount_path, each.name, f"the Secret {each.name}") for each in placement.secrets if each.mount_path
-    ]
-    config_maps = [
-        Volume(each.mount_path, each.name, f"the ConfigMap {each.name}")
-        for each in placement.config_maps
+def file_volumes(
+    secrets: Iterable[SecretSource], config_maps: Iterable[ConfigMapSource], *, shared_memory: bool
+) -> list[Volume]:
+    """List what a placement itself mounts: Secrets and ConfigMaps as files, and shared memory."""
+    kinds = (("Secret", secrets), ("ConfigMap", config_maps))
+    files = [
+        Volume(each.mount_path, each.name, f"the {kind} {each.name}")
+        for kind, sources in kinds
+        for each in sources
         if each.mount_path
     ]
-    shared = [Volume(SHARED_MEMORY_PATH, SHARED_MEMORY_VOLUME, "shared_memory")] if placement.shared_memory else []
-    return claims + secrets + config_maps + shared
+    return files + ([Volume(SHARED_MEMORY_PATH, SHARED_MEMORY_VOLUME, "shared_memory")] if shared_memory else [])
 
 
-def refuse_clash(placement: Placement, mounts: Iterable[Mount]) -> None:
-    """Refuse mounts that clash with each other or with what the placement mounts.
+def refuse_clash(volumes: Iterable[Volume], mounts: Iterable[Mount]) -> None:
+    """Refuse claims that clash with each other, or with what the placement mounts.
+
+    Args:
+        volumes: What the placement mounts.
+        mounts: The claims.
 
     Raises:
         ConfigurationError: Two volumes share a path, or a name.
     """
-    clash = find_clash(volumes_of(placement, mounts))
+    claims = [Volume(mount.mount_path, mount.claim, f"the claim {mount.claim}") for mount in mounts]
+    clash = find_clash([*claims, *volumes])
     if clash:
         raise ConfigurationError(
             "A pod cannot mount all that it asks for", received=clash, what_to_do="Change the target's file."

@@ -91,7 +91,15 @@ def find_version_file(
             what_to_do="Correct the target, or compile for it: stepworks compile",
         )
     name = target or targets[0]
-    return VersionFile(pipeline, chosen, name, folder / pipeline / chosen / f"{name}.yaml")
+    found_file = VersionFile(pipeline, chosen, name, folder / pipeline / chosen / f"{name}.yaml")
+    if found_file.ir.backend == "vertex":
+        raise ConfigurationError(
+            f"{pipeline} {chosen} for the target {name} is for Vertex AI",
+            received=str(found_file.path),
+            expected="a file that Kubeflow runs",
+            what_to_do="Name a target of Kubeflow; docs/vertex.md says how to start a run on Vertex AI.",
+        )
+    return found_file
 
 
 def compiled_pipelines(folder: Path) -> list[str]:

@@ -8,7 +8,8 @@ from kfp import dsl
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.pipeline import current_target
-from stepworks.kubeflow.place import place, set_cache_and_retry
+from stepworks.kubeflow.place import place
+from stepworks.kubeflow.task_settings import set_cache_and_retry
 from stepworks.kubeflow.vertex.extra import require_installed
 from stepworks.kubeflow.vertex.serve import MODEL_NAME
 from stepworks.placement.placement import Placement

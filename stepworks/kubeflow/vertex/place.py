@@ -8,7 +8,7 @@ from kfp import dsl
 from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
-from stepworks.kubeflow.place import set_cache_and_retry, set_environment, set_image
+from stepworks.kubeflow.task_settings import set_cache_and_retry, set_environment, set_image
 from stepworks.kubeflow.vertex.custom_job import run_as_custom_job
 from stepworks.placement.placement import Placement
 from stepworks.placement.target import Target

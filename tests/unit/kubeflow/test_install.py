@@ -11,7 +11,7 @@ import yaml
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.pipeline import Pipeline
-from stepworks.kubeflow.place import install_command
+from stepworks.kubeflow.task_settings import install_command
 from stepworks.placement.target import Target, install_requirement
 
 TARGET = """

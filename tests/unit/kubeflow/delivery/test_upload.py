@@ -118,8 +118,13 @@ def test_what_is_no_pipeline_is_refused_before_the_server_is_asked(
     file.path.write_text("kind: Pod\napiVersion: v1\n")
     kfp.calls.clear()
     with pytest.raises(ConfigurationError, match=str(file.path)):
-        upload(kubeflow, file)
+        upload(kubeflow, VersionFile(file.pipeline, file.version, file.target, file.path))
     assert not kfp.calls
+
+
+def test_a_file_for_vertex_is_not_for_kubeflow() -> None:
+    with pytest.raises(ConfigurationError, match=r"docs/vertex\.md"):
+        find_version_file(FLAGSHIP, "tabular_train_and_deploy", target="vertex")
 
 
 def test_names_that_kubeflow_would_refuse_are_told_before(
