@@ -74,7 +74,7 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
 def read_settings(path: Path, model: type[_Model], kind: str, described_in: str) -> _Model:
-    """Read a file into a model.
+    """Read a file into a model. Where the model has a name, the file must have it, too.
 
     Args:
         path: The file.
@@ -84,14 +84,24 @@ def read_settings(path: Path, model: type[_Model], kind: str, described_in: str)
 
     Raises:
         NotFoundError: There is no such file.
-        ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
+        ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field. Or it has
+            another name than its file.
     """
     text = _read_text(path, kind)
     content = _parse(path, text, kind)
     try:
-        return model.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
         raise _explain(path, text, error, kind, described_in) from error
+    name = getattr(settings, "name", path.stem)
+    if name != path.stem:
+        raise ConfigurationError(
+            f"The {kind} {path} has another name than the one in it",
+            received=f"name: {name}",
+            expected=f"name: {path.stem}",
+            what_to_do="Rename one of them.",
+        )
+    return settings
 
 
 def _read_text(path: Path, kind: str) -> str:

@@ -96,15 +96,7 @@ class Target(Setting):
             NotFoundError: There is no such file.
             ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
         """
-        target = read_settings(path, cls, "target file", "docs/targets.md")
-        if target.name != path.stem:
-            raise ConfigurationError(
-                f"The target file {path} has another name than its target",
-                received=f"name: {target.name}",
-                expected=f"name: {path.stem}",
-                what_to_do="Rename one of them.",
-            )
-        return target
+        return read_settings(path, cls, "target file", "docs/targets.md")
 
     def image(self, family: str) -> str:
         """The image reference of a family; ConfigurationError when the target has none."""

@@ -74,15 +74,7 @@ class Environment(Setting):
             NotFoundError: There is no such file.
             ConfigurationError: It is not YAML, or a field is wrong; the message names the line and the field.
         """
-        environment = read_settings(path, cls, "environment file", "docs/delivery.md")
-        if environment.name != path.stem:
-            raise ConfigurationError(
-                f"The environment file {path} has another name than its environment",
-                received=f"name: {environment.name}",
-                expected=f"name: {path.stem}",
-                what_to_do="Rename one of them.",
-            )
-        return environment
+        return read_settings(path, cls, "environment file", "docs/delivery.md")
 
 
 @dataclass(frozen=True)

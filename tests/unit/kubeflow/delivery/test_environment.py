@@ -116,7 +116,8 @@ def test_a_released_version_is_delivered_only_as_it_was_released(
     index.write(compiled)
     environment = Environment.read(write(tmp_path, FILE.replace("released_only: false\n", ""), kfp.url))
     assert len(deliver_all(environment, compiled)) == 3
-    (compiled / "rows/0.9.0/a100.yaml").write_text("# changed\n")
+    with (compiled / "rows/0.9.0/a100.yaml").open("a") as file:
+        file.write("# one more line\n")
     with pytest.raises(UserError, match="has changed"):
         plan(environment, compiled)
 
