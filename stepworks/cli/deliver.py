@@ -59,7 +59,8 @@ def schedule(
         str | None, typer.Option("--cron", help="Five fields: minute, hour, day, month, weekday. '0 3 * * *'")
     ] = None,
     every: Annotated[
-        int | None, typer.Option("--every", min=60, help="In place of --cron: seconds between starts.")
+        int | None,
+        typer.Option("--every", min=60, max=366 * 24 * 3600, help="In place of --cron: seconds between two."),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The schedule's name; the pipeline's when not given.")

@@ -17,7 +17,7 @@ from stepworks.cli.lint import lint
 from stepworks.cli.login import CaFileOption, NamespaceOption, RunHostOption, TokenOption
 from stepworks.cli.release import release
 from stepworks.cli.schedules import schedules
-from stepworks.errors import StepworksError
+from stepworks.errors import ParameterError, StepworksError
 
 app = typer.Typer(
     name="stepworks",
@@ -59,6 +59,7 @@ def pipelines(
 
 @app.command()
 def run(
+    context: typer.Context,
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of the .py file that holds it.")],
     parameter: ParametersOption = None,
     home: HomeOption = Path(".stepworks"),
@@ -78,7 +79,9 @@ def run(
 ) -> None:
     """Run a pipeline on this machine; with --host, in Kubeflow, followed to its end."""
     _collect_garbage_again()
-    if host or token_from:
+    in_kubeflow = host is not None or token_from is not None
+    _refuse_options_of_the_other_way(context, in_kubeflow=in_kubeflow)
+    if in_kubeflow:
         from stepworks.cli.submit import run_in_kubeflow
         from stepworks.kubeflow.delivery.login import login_of
 
@@ -176,6 +179,22 @@ def main() -> NoReturn:
         _show_error(error)
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def _refuse_options_of_the_other_way(context: typer.Context, *, in_kubeflow: bool) -> None:
+    """Options that would be ignored say that the run would be another than the one that was meant."""
+    of_kubeflow = ("version", "target", "experiment", "service_account", "compiled", "namespace", "ca_file")
+    unused = ("home", "keep_serving", "rehearse_roll_back") if in_kubeflow else of_kubeflow
+    sources = {name: context.get_parameter_source(name) for name in unused}
+    named = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    given = [f"--{name.replace('_', '-')}" for name in named]
+    if given:
+        raise ParameterError(
+            f"{' and '.join(given)} is for a run {'on this machine' if in_kubeflow else 'in Kubeflow'}",
+            received="--host" if in_kubeflow else "no --host",
+            expected="options of one way: here, or in Kubeflow with --host",
+            what_to_do=f"Leave out {given[0]}, or {'leave out' if in_kubeflow else 'add'} --host.",
+        )
 
 
 def _collect_garbage_again() -> None:

@@ -91,10 +91,20 @@ def check_arguments(pipeline: str, declared: Mapping[str, Declared], arguments: 
     """
     for name, value in arguments.items():
         kind = _declaration(pipeline, declared, name, f"{name}: {value!r}").kind
-        number = kind is float and isinstance(value, int | float) and math.isfinite(value)
-        if isinstance(value, bool) is not (kind is bool) or not (isinstance(value, kind) or number):
+        number = kind is float and isinstance(value, int | float)
+        fits = isinstance(value, bool) is (kind is bool) and (isinstance(value, kind) or number)
+        if not fits or not _is_json(value):
             raise _wrong_type(name, repr(value), kind, f"Correct {name} in the file.")
     _require_all(pipeline, declared, arguments)
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value of a file can go to Kubeflow as it is: no dates, no NaN, at any depth."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _declaration(pipeline: str, declared: Mapping[str, Declared], name: str, received: str) -> Declared:

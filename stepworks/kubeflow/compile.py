@@ -108,8 +108,9 @@ def write_compiled(compiled: Collection[Compiled], folder: Path) -> list[Path]:
     changed = []
     for each in compiled:
         path = folder / each.path
-        if not path.exists() or path.read_text(encoding="utf-8") != each.text:
-            changed.append(write_atomically(path, each.text.encode()))
+        content = each.text.encode()
+        if not path.exists() or path.read_bytes() != content:
+            changed.append(write_atomically(path, content))
     return changed
 
 
@@ -163,13 +164,17 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
     differences = []
     for each in compiled:
         path = folder / each.path
-        kept = path.read_text(encoding="utf-8") if path.exists() else ""
-        if kept != each.text:
+        # Bytes, since releases are digests of bytes: a checkout with other line ends is another file.
+        content = path.read_bytes() if path.exists() else b""
+        if content != each.text.encode():
+            kept = content.decode(errors="replace")
             lines = list(
                 difflib.unified_diff(
                     kept.splitlines(), each.text.splitlines(), f"{path} (kept)", f"{path} (compiled now)", "", "", 2, ""
                 )
             )
+            if not lines:
+                lines = [f"{path} (kept) differs in its line ends alone; Git must not change them (core.autocrlf)"]
             more = [f"... and {len(lines) - DIFFERENCE_LINES} more lines"] if len(lines) > DIFFERENCE_LINES else []
             differences.append("\n".join(lines[:DIFFERENCE_LINES] + more))
     if differences or left_over:

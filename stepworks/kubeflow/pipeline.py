@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,10 +23,9 @@ from kfp.dsl import pipeline_context
 
 from stepworks.errors import ConfigurationError, NotFoundError, StepworksError
 from stepworks.kubeflow.dropped_settings import refuse_dropped_settings
+from stepworks.kubeflow.semantic_version import SemanticVersion
 from stepworks.kubeflow.shared_claims import refuse_shared_claims
 from stepworks.placement.target import Target
-
-_SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
     Raises:
         ConfigurationError: The version is not of that form.
     """
-    if not _SEMANTIC_VERSION.fullmatch(version):
+    if SemanticVersion.parse(version) is None:
         raise ConfigurationError(
             "A pipeline's version is wrong", received=repr(version), expected="major.minor.patch, for example 1.0.0"
         )

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stepworks.errors import ConfigurationError, UserError
+from stepworks.errors import ConfigurationError, NotFoundError, UserError
 from stepworks.files import write_atomically
 
 INDEX = "index.json"
@@ -98,8 +98,14 @@ class ReleaseIndex(BaseModel):
         """See that each released file is there as it was released; return how many there are.
 
         Raises:
+            NotFoundError: There is no such folder.
             UserError: One is missing or changed; the message names all.
         """
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"There is no folder {folder}/ of compiled files",
+                what_to_do="Run in the folder of the checkout, or name the folder with --compiled.",
+            )
         faults = []
         for pipeline, version, target, released in self.entries():
             path = folder / pipeline / version / f"{target}.yaml"
@@ -164,13 +170,13 @@ class Repository:
         return self._git("rev-parse", "HEAD").decode().strip()
 
     def require_clean(self) -> None:
-        """See that the source of a release is committed.
+        """See that the source of a release is committed: everything in the repository but the index itself.
 
         Raises:
             UserError: Files are changed, or new; the message names some.
         """
         # `-z` ends each entry with a zero byte, so that a name is never quoted; `XY name`.
-        entries = self._git("status", "--porcelain", "-z", "--", ".").decode(errors="replace").split("\0")
+        entries = self._git("status", "--porcelain", "-z").decode(errors="replace").split("\0")
         changed = [entry[3:] for entry in entries if entry and not entry.endswith(f"/{INDEX}")]
         if changed:
             raise UserError(

@@ -6,6 +6,7 @@ the left: `0 3 * * *` would fire each hour, at three minutes past, and not each 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,9 +41,8 @@ class Cron:
 
     @property
     def six_fields(self) -> str:
-        """The expression as Kubeflow reads it: second 0 in front, Sunday as 0 only."""
-        *others, weekday = self.fields
-        return " ".join(["0", *others, _without_seven(weekday)])
+        """The expression as Kubeflow reads it: second 0 in front."""
+        return f"0 {self}"
 
     def __str__(self) -> str:
         return " ".join(self.fields)
@@ -71,8 +71,8 @@ def parse_cron(text: str) -> Cron:
     foreign = [field for field in fields if any(letter in _letters(field) for letter in ("L", "W", "#"))]
     if foreign:
         raise _wrong(text, "fields of numbers, names, * , - and /; Kubeflow's scheduler does not know L, W or #")
-    cron = Cron((fields[0], fields[1], fields[2], fields[3], fields[4]))
     try:
+        cron = Cron((fields[0], fields[1], fields[2], fields[3], _plain_weekday(fields[4])))
         next(cron.times(datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         raise _wrong(text, f"fields in range, and a day that comes ({error})") from error
@@ -87,11 +87,17 @@ def _letters(field: str) -> str:
     return ",".join(word for word in words if not (len(word) == 3 and word.isalpha()))
 
 
-def _without_seven(weekday: str) -> str:
-    """The weekday field with Sunday as 0; 7, which cron takes for Sunday too, is an error to Kubeflow."""
-    if "7" not in weekday.partition("/")[0]:
+def _plain_weekday(weekday: str) -> str:
+    """The weekday field as both cron and Kubeflow's scheduler read it.
+
+    Cron takes 7 for Sunday too, which is an error to the scheduler; and counts `MON/2` up to 7, the scheduler up to 6.
+    Such a field is written out day by day. One that starts with a star is left: it says that the day of the month
+    alone decides.
+    """
+    if weekday.startswith("*") or not ("/" in weekday or "7" in weekday):
         return weekday
-    days = CronSim(f"0 0 * * {weekday}", datetime(2000, 1, 1, tzinfo=UTC)).weekdays
+    terms = [re.sub(r"^(\w+)/", r"\1-6/", term) for term in weekday.split(",")]
+    days = CronSim(f"0 0 * * {','.join(terms)}", datetime(2000, 1, 1, tzinfo=UTC)).weekdays
     return ",".join(str(day) for day in sorted({int(day) % 7 for day in days if not isinstance(day, tuple)}))
 
 

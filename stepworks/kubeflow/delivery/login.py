@@ -35,7 +35,7 @@ class Login(Setting):
         ca_file: The certificate authority of the server, PEM.
     """
 
-    host: str = Field(default=IN_CLUSTER_HOST, pattern=r"^https?://[^\s/]+")
+    host: str = Field(default=IN_CLUSTER_HOST, pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$")
     namespace: str | None = None
     token_from: str | None = Field(default=None, pattern=r"^(env:\w+|file:.+|in-cluster)$")
     ca_file: Path | None = None
@@ -82,9 +82,9 @@ def login_of(**given: str | Path | None) -> Login:
     try:
         return Login.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
+        # The values are left out: a token may stand in the wrong place.
         faults = [
-            f"{'.'.join(map(str, fault['loc']))} {fault.get('input')!r}" if fault["loc"] else fault["msg"]
-            for fault in error.errors()
+            f"a wrong {'.'.join(map(str, fault['loc']))}" if fault["loc"] else fault["msg"] for fault in error.errors()
         ]
         raise ConfigurationError(
             "The way to Kubeflow is wrong",

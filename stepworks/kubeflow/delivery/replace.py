@@ -76,7 +76,9 @@ def put_schedule(
     digest = spec.digest(version)
     mine = schedules_of(server, owner, spec.name)
     same = [each for each in mine if each.mark.spec == digest]
-    chosen = next((each for each in same if each.enabled), same[-1] if same else None)
+    # One that was replaced is not taken again: the newest of a name has to be the one that counts, also when it is
+    # paused. The newest may be there and disabled when an earlier try stopped before its end.
+    chosen = next((each for each in same if each.enabled or each is mine[-1]), None)
     made = chosen is None
     if chosen is None:
         chosen = _create_disabled(server, owner, spec, version, digest)
@@ -90,12 +92,14 @@ def put_schedule(
         return Put(chosen, "replaced" if running else "unchanged", tuple(running))
     if not running:
         server.set_enabled(chosen.id, enabled=True)
+        _leave_one(server, owner, chosen)
         return Put(
             chosen, "created" if made and not mine else "replaced" if made else "resumed", tuple(mine if made else ())
         )
     _wait_for_quiet(spec, running, clock)
     began = clock.now()
     _hand_over(server, running, chosen)
+    _leave_one(server, owner, chosen)
     return Put(chosen, "replaced", tuple(running), (clock.now() - began).total_seconds())
 
 
@@ -190,3 +194,25 @@ def _hand_over(server: Kubeflow, running: Sequence[Schedule], chosen: Schedule) 
         except StepworksError:
             error.add_note(f"Perhaps no schedule {chosen.name} runs now. Run the same command again.")
         raise
+
+
+def _leave_one(server: Kubeflow, owner: Owner, chosen: Schedule) -> None:
+    """Leave one schedule of a name enabled, when two commands have put theirs at the same time.
+
+    Both look after they have enabled theirs, so the later one sees both; both keep the newest.
+
+    Raises:
+        DeliveryError: What another command put is kept, and it is another schedule.
+    """
+    enabled = [each for each in schedules_of(server, owner, chosen.name) if each.enabled]
+    kept = max(enabled, key=lambda each: (each.made_at, each.id), default=chosen)
+    for each in enabled:
+        if each.id != kept.id:
+            server.set_enabled(each.id, enabled=False)
+    if kept.mark.spec != chosen.mark.spec:
+        raise DeliveryError(
+            f"Another command has put the schedule {chosen.name} at the same time",
+            received=f"{kept.id}, which is kept: it is the newer one",
+            expected="one command at a time",
+            what_to_do="Look at it with stepworks schedules; run the command again to replace it.",
+        )

@@ -11,16 +11,18 @@ from typing import Any
 
 import kfp_server_api as api
 
-from stepworks.errors import StepFailedError
-from stepworks.kubeflow.delivery.calls import settle
+from stepworks.errors import DeliveryError, StepFailedError, UserError
+from stepworks.kubeflow.delivery.calls import NoAnswerError, settle
 from stepworks.kubeflow.delivery.mark import Mark
-from stepworks.kubeflow.delivery.server import Kubeflow
+from stepworks.kubeflow.delivery.server import ENDED, Kubeflow
 from stepworks.kubeflow.delivery.upload import Uploaded
 
 POLL_SECONDS = 5
 """Between two looks at a run that goes on; the first looks come sooner, since a wrong run fails soon."""
 
-_ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
+OUTAGE_LOOKS = 60
+"""How many looks in a row may fail while a run is followed: some ten minutes, since each has tries of its own."""
+
 _GOOD = {"SUCCEEDED", "SKIPPED"}
 _CAME_BADLY = {"FAILED", "ERROR", "CANCELED"}
 
@@ -80,10 +82,17 @@ def start_run(
         runtime_config=api.V2beta1RuntimeConfig(parameters=dict(arguments)),
         service_account=service_account,
     )
-    return settle(
-        lambda: server.create_run(run),
-        lambda: server.find_run(identifier, run.display_name, mark.operation),
-    )
+    try:
+        return settle(
+            lambda: server.create_run(run),
+            lambda: server.find_run(identifier, run.display_name, mark.operation),
+        )
+    except NoAnswerError as error:
+        raise DeliveryError(
+            f"Kubeflow did not say whether it has started {run.display_name}",
+            received=error.received,
+            what_to_do=f"Look at {server.host} whether it is there, before you start it again.",
+        ) from error
 
 
 def _reference(version: api.V2beta1PipelineVersion) -> api.V2beta1PipelineVersionReference:
@@ -114,18 +123,35 @@ def follow(
     shown: dict[str, str] = {}
     pause = 0.5
     while True:
-        run = server.run(run_id)
+        run = _look(server, run_id, sleep)
         tasks = task_states(run)
         for task in tasks:
             if shown.get(task.name) != task.state:
                 shown[task.name] = task.state
                 show(task)
-        if run.state in _ENDED:
+        if run.state in ENDED:
             break
         sleep(pause)
         pause = min(2 * pause, POLL_SECONDS)
     if run.state not in _GOOD:
         raise _failed(server, run, [task for task in tasks if task.state in _CAME_BADLY])
+
+
+def _look(server: Kubeflow, run_id: str, sleep: Callable[[float], None]) -> api.V2beta1Run:
+    """The run as it stands, also after an outage of some minutes."""
+    for _ in range(OUTAGE_LOOKS):
+        try:
+            return server.run(run_id)
+        except NoAnswerError:
+            sleep(POLL_SECONDS)
+        except UserError as error:  # a token that has expired meanwhile, for one
+            error.add_note(f"The run goes on: {server.run_url(run_id)}")
+            raise
+    raise DeliveryError(
+        f"Kubeflow Pipelines has not answered for {OUTAGE_LOOKS} looks at the run",
+        expected="an answer within some minutes",
+        what_to_do=f"The run goes on; do not start it again. Look at {server.run_url(run_id)}",
+    )
 
 
 def task_states(run: api.V2beta1Run) -> list[TaskState]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import kfp_server_api as api
 
-from stepworks.errors import NotFoundError, UserError
+from stepworks.errors import ConfigurationError, NotFoundError, UserError
 from stepworks.kubeflow.delivery.cron import parse_cron
 from stepworks.kubeflow.delivery.mark import Mark, read_mark
 from stepworks.kubeflow.delivery.server import Kubeflow
@@ -62,17 +62,26 @@ class Schedule:
         """When it runs, as people write it."""
         trigger = self.recurring_run.trigger
         if trigger and trigger.cron_schedule and trigger.cron_schedule.cron:
-            return str(trigger.cron_schedule.cron).removeprefix("0 ")
+            fields = str(trigger.cron_schedule.cron).split()
+            return " ".join(fields[1:] if len(fields) == 6 and fields[0] == "0" else fields)
         if trigger and trigger.periodic_schedule:
             return f"every {trigger.periodic_schedule.interval_second} s"
         return "never"
 
     def next_times(self, after: datetime, count: int = 5) -> list[datetime]:
-        """When it would start next, in UTC; none for an interval, whose phase Kubeflow does not tell."""
+        """When it would start next, in UTC.
+
+        None for an interval, whose phase Kubeflow does not tell, and for what others wrote in another form.
+        """
         trigger = self.recurring_run.trigger
         if not (trigger and trigger.cron_schedule and trigger.cron_schedule.cron):
             return []
-        return parse_cron(self.when).next_times(after, count)
+        if len(trigger.cron_schedule.cron.split()) != 6:
+            return []  # five fields mean something else to Kubeflow
+        try:
+            return parse_cron(self.when).next_times(after, count)
+        except ConfigurationError:
+            return []
 
     @property
     def made_at(self) -> datetime:

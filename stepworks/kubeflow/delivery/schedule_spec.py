@@ -15,6 +15,9 @@ from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.delivery.cron import Cron, parse_cron
 from stepworks.settings_file import Setting
 
+LONGEST_INTERVAL = 366 * 24 * 3600
+"""Seconds; a year."""
+
 
 class ScheduleSpec(Setting):
     """When a version of a pipeline runs, and with what.
@@ -36,7 +39,7 @@ class ScheduleSpec(Setting):
     pipeline: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     cron: str | None = None
-    interval_seconds: int | None = Field(default=None, ge=60)
+    interval_seconds: int | None = Field(default=None, ge=60, le=LONGEST_INTERVAL)
     parameters: dict[str, Any] = Field(default_factory=dict)
     max_concurrency: int = Field(default=1, ge=1, le=10)
     experiment: str = "schedules"

@@ -16,6 +16,9 @@ from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.kubeflow.delivery.calls import call, read
 from stepworks.kubeflow.delivery.login import Login
 
+ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
+"""The states of a run that is over; one whose state is not told yet is not."""
+
 _PAGE = 100
 
 _ANY_NAMESPACE = "single-user"
@@ -30,10 +33,10 @@ class Kubeflow:
         namespace: The profile's namespace; None where Kubeflow has one user.
     """
 
-    def __init__(self, client: Client, login: Login) -> None:
+    def __init__(self, client: Client, host: str, namespace: str | None) -> None:
         self._client = client
-        self.host = login.host.rstrip("/")
-        self.namespace = login.namespace
+        self.host = host.rstrip("/")
+        self.namespace = namespace
 
     def run_url(self, run_id: str) -> str:
         """Where the user interface shows a run."""
@@ -116,8 +119,7 @@ class Kubeflow:
     def active_runs(self, recurring_run_id: str) -> list[api.V2beta1Run]:
         """The runs of a schedule that have not ended."""
         runs = self._pages("read the runs", self._client.runs.run_service_list_runs, "runs", **self._in_namespace())
-        active = {"PENDING", "RUNNING", "PAUSED", "CANCELING"}
-        return [run for run in runs if run.recurring_run_id == recurring_run_id and run.state in active]
+        return [run for run in runs if run.recurring_run_id == recurring_run_id and run.state not in ENDED]
 
     # ------------------------------------------------------------------------------------------------ schedules
 
@@ -212,4 +214,5 @@ def connect(login: Login) -> Kubeflow:
             expected="the namespace of your profile",
             what_to_do="Add --namespace NAME.",
         )
-    return Kubeflow(client, login)
+    # With one user there are no namespaces, whatever was given: a schedule's key must not depend on it.
+    return Kubeflow(client, login.host, login.namespace if health.multi_user else None)

@@ -41,6 +41,12 @@ def _diff_folders(before: Path, after: Path) -> list[FileDifference]:
     old, new = (
         {path.relative_to(folder): path for path in sorted(folder.glob("*/*/*.yaml"))} for folder in (before, after)
     )
+    if not old and not new:
+        raise NotFoundError(
+            f"There is no compiled pipeline in {before} and {after}",
+            expected="<pipeline>/<version>/<target>.yaml below one of them",
+            what_to_do="Name the folder that `stepworks compile` writes, or two files.",
+        )
     found = []
     for place, path in new.items():
         same = old.get(place)

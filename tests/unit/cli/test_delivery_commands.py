@@ -129,6 +129,9 @@ def test_an_interrupt_leaves_the_run_going(kfp: KfpServer, folder: Path) -> None
         (["schedule", "rows", "--version", "0.1.0", "-t", "a100", "-p", "rows=1"], ["cron", "interval"]),
         (["schedule", "rows", "--version", "0.1.0", "-t", "a100", "--cron", "x", "-p", "rows=1"], ["five fields"]),
         (["schedule", "rows", "-t", "a100", "--cron", "0 3 * * *"], ["--version"]),
+        (["run", "rows", "--version", "0.1.0", "--target", "a100"], ["--version and --target", "add --host"]),
+        (["run", "rows", "--host", "http://127.0.0.1:9", "--keep-serving"], ["--keep-serving", "on this machine"]),
+        (["upload", "--compiled", "nothing"], ["no compiled pipeline in nothing/"]),
         (["deploy", "nowhere"], ["environments/nowhere.yaml"]),
     ],
 )

@@ -1,10 +1,11 @@
+import datetime
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from stepworks.errors import ParameterError
-from stepworks.kubeflow.arguments import declared_by, parse_arguments
+from stepworks.kubeflow.arguments import Declared, check_arguments, declared_by, parse_arguments
 from stepworks.kubeflow.pipeline import Pipeline
 
 PIPELINE = """
@@ -61,3 +62,11 @@ def test_a_value_has_the_type_of_its_parameter(tiny: Pipeline, assignment: str, 
 def test_a_wrong_assignment_is_told(tiny: Pipeline, assignments: list[str], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         parse_arguments(tiny.name, declared_by(tiny), assignments)
+
+
+@pytest.mark.parametrize("value", [datetime.date(2026, 1, 1), float("nan"), {"a": {1}}])
+def test_what_is_no_json_is_refused_at_any_depth(value: object) -> None:
+    declared = {"days": Declared(list, required=True)}
+    check_arguments("tiny", declared, {"days": [1, {"a": [True, None, "x"]}]})
+    with pytest.raises(ParameterError, match="days"):
+        check_arguments("tiny", declared, {"days": [[value]]})

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
-from stepworks.errors import ConfigurationError, StepworksError, UserError
+from stepworks.errors import ConfigurationError, NotFoundError, StepworksError, UserError
 from stepworks.kubeflow.release import ReleaseIndex, Repository
 
 TARGET = """
@@ -144,12 +144,34 @@ def test_another_target_can_be_added_to_a_released_version(released: Checkout) -
     assert "for there  released" in told
 
 
-def test_what_is_not_committed_is_not_released(checkout: Checkout) -> None:
-    (checkout.folder / "notes.txt").write_text("not committed")
-    (checkout.folder / "compiled" / "notes.txt").write_text("not committed")
-    with pytest.raises(UserError, match=r"notes\.txt"):
+@pytest.mark.parametrize("place", ["notes.txt", "compiled/notes.txt", "targets/notes.txt"])
+def test_what_is_not_committed_is_not_released(checkout: Checkout, place: str) -> None:
+    (checkout.folder / place).write_text("not committed")
+    with pytest.raises(UserError, match=place):
         checkout.stepworks("release", "tiny.py")
     assert not (checkout.folder / "compiled/index.json").exists()
+
+
+def test_a_changed_source_that_is_not_committed_is_not_released(checkout: Checkout) -> None:
+    checkout.edit('version="1.0.0"', 'version="1.0.1"')
+    checkout.stepworks("compile", "tiny.py")
+    checkout.git("add", "compiled")
+    checkout.git("commit", "--quiet", "--message", "The compiled file alone")
+    with pytest.raises(UserError, match=r"tiny\.py"):
+        checkout.stepworks("release", "tiny.py")
+
+
+def test_other_line_ends_are_another_file(checkout: Checkout) -> None:
+    path = checkout.folder / "compiled/tiny/1.0.0/here.yaml"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    checkout.commit()
+    with pytest.raises(UserError, match="line ends"):
+        checkout.stepworks("release", "tiny.py")
+
+
+def test_a_folder_that_is_not_there_is_not_in_order(checkout: Checkout) -> None:
+    result = CliRunner().invoke(app, ["release", "--check", "--compiled", "nothing"])
+    assert isinstance(result.exception, NotFoundError)
 
 
 def test_what_is_stale_is_not_released(checkout: Checkout) -> None:

@@ -63,6 +63,7 @@ def test_what_the_file_no_longer_names_stays(kfp: KfpServer, compiled: Path, tmp
     [
         ("rows: 4", "rows: four", ParameterError, "expected: int"),
         ("rows: 4", "row: 4", ParameterError, "no parameter row"),
+        ("rows: 4", "rows: .nan", ParameterError, "nan"),
         ("[0.9.0]", "[0.8.0]", NotFoundError, "0.9.0, 0.10.0"),
         ("target: a100", "target: h100", NotFoundError, "h100"),
         ("released_only: false", "released_only: true", ConfigurationError, "stepworks release rows"),

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.errors import ConfigurationError, StepFailedError
+from stepworks.errors import ConfigurationError, DeliveryError, StepFailedError
+from stepworks.kubeflow.delivery import runs
 from stepworks.kubeflow.delivery.runs import TaskState, follow, start_run, task_states
 from stepworks.kubeflow.delivery.server import Kubeflow
 from stepworks.kubeflow.delivery.upload import Uploaded, upload
@@ -111,6 +112,39 @@ def test_an_outage_while_following_is_survived(kfp: KfpServer, kubeflow: Kubeflo
     run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
     kfp.fail("GET", "^runs/", "503", times=2)
     follow(kubeflow, run.run_id, lambda _: None, sleep=play(kfp, [("SUCCEEDED", [])]))
+
+
+def test_a_long_outage_says_that_the_run_goes_on(
+    kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "OUTAGE_LOOKS", 3)
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
+    kfp.fail("GET", "^runs/", "503", times=8)
+    follow(kubeflow, run.run_id, lambda _: None, sleep=play(kfp, [("RUNNING", [])] * 2 + [("SUCCEEDED", [])]))
+    kfp.fail("GET", "^runs/", "503", times=99)
+    with pytest.raises(DeliveryError, match="do not start it again") as error:
+        follow(kubeflow, run.run_id, lambda _: None, sleep=lambda _: None)
+    assert run.run_id in str(error.value)
+
+
+def test_a_login_that_ends_while_following_says_that_the_run_goes_on(
+    kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded
+) -> None:
+    run = start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
+    kfp.token = "another"
+    with pytest.raises(ConfigurationError, match="401") as error:
+        follow(kubeflow, run.run_id, lambda _: None, sleep=lambda _: None)
+    assert any("The run goes on" in note for note in error.value.__notes__)
+
+
+def test_a_start_without_an_answer_is_not_to_be_tried_blindly(
+    kfp: KfpServer, kubeflow: Kubeflow, uploaded: Uploaded
+) -> None:
+    kfp.fail("POST", "^runs$", "cut after")
+    kfp.fail("GET", "^runs$", "503", times=99)
+    with pytest.raises(DeliveryError, match=r"Look at .* before you start it again"):
+        start_run(kubeflow, uploaded, {"rows": 7}, experiment="trials")
+    assert len(kfp.runs) == 1
 
 
 def test_a_run_without_details_has_no_tasks(kubeflow: Kubeflow, uploaded: Uploaded) -> None:

@@ -1,3 +1,4 @@
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -112,12 +113,72 @@ def test_another_schedule_replaces_the_first(
     assert kfp.recurring_runs[first.id]["status"] == "DISABLED"
 
 
-def test_going_back_takes_the_first_one_again(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
-    first = put(kubeflow, version).schedule
-    put(kubeflow, version, cron="0 4 * * *")
+def test_after_going_back_the_newest_is_the_one_that_counts(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
     put(kubeflow, version)
-    assert kfp.enabled() == [first.id]
-    assert len(kfp.recurring_runs) == 2
+    put(kubeflow, version, cron="0 4 * * *")
+    back = put(kubeflow, version).schedule
+    kubeflow.set_enabled(back.id, enabled=False)
+    assert find_schedule(kubeflow, OWNER, "nightly").when == "0 3 * * *"
+    assert len(delete_schedules(kubeflow, OWNER, "nightly", replaced_only=True)) == 2
+    assert list(kfp.recurring_runs) == [back.id]
+
+
+def test_two_commands_at_once_leave_one_schedule(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
+    """Each of the two has looked before the other has made anything."""
+    other = connect(login_of(host=kfp.url))
+    meeting = threading.Barrier(2, timeout=20)
+    outcomes: list[Any] = []
+
+    class Meeting(Kubeflow):
+        def create_recurring_run(self, body: Any) -> Any:
+            meeting.wait()
+            return super().create_recurring_run(body)
+
+    def run(server: Kubeflow, cron: str) -> None:
+        server.__class__ = Meeting
+        try:
+            outcomes.append(put(server, version, cron=cron).outcome)
+        except DeliveryError as error:
+            outcomes.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(server, cron))
+        for server, cron in ((kubeflow, "0 3 * * *"), (other, "0 4 * * *"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(kfp.enabled()) == 1
+    assert len([each for each in outcomes if each == "created"]) >= 1
+
+
+def test_the_namespace_of_a_single_user_is_not_in_the_key(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
+    put(kubeflow, version)
+    assert put(connect(login_of(host=kfp.url, namespace="kubeflow")), version).outcome == "unchanged"
+
+
+@pytest.mark.parametrize("cron", ["0 9 * * *", "30 0 9 * * *", "@every 1h", "0 0 9 L * *"])
+def test_what_others_schedule_in_their_own_form_is_listed(
+    kfp: KfpServer, kubeflow: Kubeflow, version: Any, cron: str
+) -> None:
+    put(kubeflow, version)
+    (own,) = kfp.recurring_runs.values()
+    kfp.create_recurring_run({}, {**own, "description": "", "trigger": {"cron_schedule": {"cron": cron}}})
+    rows = listed(kubeflow, OWNER, everything=True)
+    assert len(rows) == 2
+    assert [row.schedule.next_times(NOON) for row in rows if row.state.startswith("foreign")] == [[]]
+
+
+@pytest.mark.parametrize("state", [None, "RUNTIME_STATE_UNSPECIFIED", "PENDING", "CANCELING"])
+def test_a_run_whose_end_is_not_told_goes_on(
+    kfp: KfpServer, kubeflow: Kubeflow, version: Any, state: str | None
+) -> None:
+    schedule = put(kubeflow, version).schedule
+    run = kfp.add_run("", "nightly 1", recurring_run_id=schedule.id)
+    run["state"] = state
+    with pytest.raises(UserError, match="go on"):
+        delete_schedules(kubeflow, OWNER, "nightly")
 
 
 def test_the_hand_over_waits_until_no_start_is_near(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
@@ -237,6 +298,7 @@ def test_a_schedule_whose_runs_go_on_is_paused_and_kept(kfp: KfpServer, kubeflow
         {"cron": None},
         {"interval_seconds": 60},
         {"cron": None, "interval_seconds": 5},
+        {"cron": None, "interval_seconds": 10**12},
         {"max_concurrency": 11},
         {"version": "latest"},
         {"name": "Nightly!"},

@@ -40,9 +40,16 @@ def test_no_host_is_refused_but_in_a_pod() -> None:
 
 
 @pytest.mark.parametrize("place", ["abc123", "file:", "env:", "env:A B"])
-def test_a_token_is_not_an_argument(place: str) -> None:
-    with pytest.raises(ConfigurationError, match="token_from"):
+def test_a_token_is_not_an_argument_and_is_not_printed(place: str) -> None:
+    with pytest.raises(ConfigurationError, match="token_from") as error:
         login_of(host="http://x", token_from=place)
+    assert place not in str(error.value).replace("env:NAME, file:PATH", "")
+
+
+def test_a_password_in_the_host_is_refused_and_not_printed() -> None:
+    with pytest.raises(ConfigurationError, match="host") as error:
+        login_of(host="http://user:hunter2@kubeflow.example.com")
+    assert "hunter2" not in str(error.value)
 
 
 def test_a_login_page_is_not_taken_for_kubeflow() -> None:

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.errors import ConfigurationError, DeliveryError, NotFoundError
+from stepworks.errors import ConfigurationError, DeliveryError, NotFoundError, UserError
 from stepworks.kubeflow.delivery.mark import Mark, read_mark
 from stepworks.kubeflow.delivery.server import Kubeflow
 from stepworks.kubeflow.delivery.upload import upload
 from stepworks.kubeflow.delivery.version_file import VersionFile, compiled_pipelines, find_version_file
+from stepworks.kubeflow.release import ReleasedFile, ReleaseIndex
 from tests.kfp_server import KfpServer
 
 FLAGSHIP = Path(__file__).parents[4] / "compiled"
@@ -110,6 +111,23 @@ def test_an_upload_that_stopped_between_pipeline_and_version_goes_on(
     kfp.faults.clear()
     assert upload(kubeflow, file).outcome == "uploaded"
     assert len(kfp.pipelines) == 1
+
+
+def test_a_released_file_that_was_changed_is_not_uploaded(kfp: KfpServer, compiled: Path, file: VersionFile) -> None:
+    entry = ReleasedFile(sha256=file.digest, kfp="kfp-2.17.0", revision="0" * 40)
+    ReleaseIndex().with_file("rows", "0.10.0", "a100", entry).write(compiled)
+    assert find_version_file(compiled, "rows", target="a100").digest == file.digest
+    with file.path.open("a") as content:
+        content.write("# one more line\n")
+    with pytest.raises(UserError, match="has changed"):
+        find_version_file(compiled, "rows", target="a100")
+
+
+def test_an_empty_version_folder_is_no_version(compiled: Path) -> None:
+    (compiled / "rows" / "0.11.0" / "kubernetes").mkdir(parents=True)
+    assert find_version_file(compiled, "rows", target="a100").version == "0.10.0"
+    with pytest.raises(NotFoundError, match="no compiled pipeline in"):
+        compiled_pipelines(compiled / "nothing")
 
 
 def test_what_is_no_pipeline_is_refused_before_the_server_is_asked(

@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import compiler
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
@@ -71,6 +73,12 @@ CASES: list[tuple[list[dict[str, Any]], Edit, str, str]] = [
         "minor",
         "gate: parameter champion_margin: champion_margin -> 0.1",
     ),
+    (
+        SMALL,
+        lambda d: tasks(d)["for-loop-3"]["parameterIterator"]["items"].update(raw="[7, 8]"),
+        "minor",
+        "for-loop-3: items: ",
+    ),
     (SMALL, lambda d: tasks(d)["condition-1"]["triggerPolicy"].update(condition="false"), "minor", "condition: "),
     # Where and with what.
     (SMALL, lambda d: executor(d, "exec-split").update(image="stepworks:2"), "patch", "stepworks:1 -> stepworks:2"),
@@ -98,6 +106,18 @@ CASES: list[tuple[list[dict[str, Any]], Edit, str, str]] = [
         lambda d: platform(d, "exec-train")["tolerations"].pop(),
         "patch",
         "tolerations: gpu=true:NoSchedule, nvidia.com/gpu:NoSchedule -> gpu=true:NoSchedule",
+    ),
+    (
+        LARGE,
+        lambda d: platform(d, "exec-train")["tolerations"][0].update(tolerationSeconds="30"),
+        "patch",
+        "gpu=true:NoSchedule for 30 s",
+    ),
+    (
+        LARGE,
+        lambda d: platform(d, "exec-train")["tolerations"][0].update(operator="Exists"),
+        "patch",
+        "-> gpu:NoSchedule",
     ),
     (
         LARGE,
@@ -133,6 +153,64 @@ def diff_of(difference: Difference) -> list[Any]:
     from stepworks.kubeflow.diff.render import FileDifference
 
     return [FileDifference("p 0.1.0, target a100", "a", "b", difference, "0.1.0", "0.1.1")]
+
+
+NESTED = """
+from kfp import dsl
+
+@dsl.container_component
+def say(text: str = "hello"):
+    return dsl.ContainerSpec(image="example/say:1", command=["say"], args=[text])
+
+@dsl.component(base_image="example/python:1", install_kfp_package=False)
+def one() -> int:
+    return 1
+
+@dsl.component(base_image="example/python:1", install_kfp_package=False)
+def two() -> int:
+    return 2
+
+@dsl.pipeline
+def inner(n: int = 3) -> int:
+    first, second = one(), two()
+    say()
+    return first.output
+
+@dsl.pipeline
+def outer() -> int:
+    return inner().output
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"hello"', '"goodbye"', "default of text: hello -> goodbye"),
+        ("n: int = 3", "n: int = 4", "default of n: 3.0 -> 4.0"),
+        ("return first.output", "return second.output", "what gives Output: one.Output -> two.Output"),
+    ],
+)
+def test_what_kfp_hides_in_components_is_told(tmp_path: Path, old: str, new: str, told: str) -> None:
+    irs = []
+    for number, code in enumerate((NESTED, NESTED.replace(old, new))):
+        source = tmp_path / f"nested{number}.py"
+        source.write_text(code)
+        module = importlib.util.module_from_spec(
+            specification := importlib.util.spec_from_file_location(source.stem, source)  # type: ignore[arg-type]
+        )
+        specification.loader.exec_module(module)  # type: ignore[union-attr]
+        path = tmp_path / f"{number}.yaml"
+        compiler.Compiler().compile(module.outer, str(path))
+        irs.append(parse_ir(path.read_text(), path))
+    difference = compare(*irs)
+    assert told in to_text(diff_of(difference))
+    assert difference.due == "minor"
+
+
+def test_a_difference_without_words_is_not_told_as_none() -> None:
+    difference = changed(LARGE, lambda d: d[0]["deploymentSpec"].update(somethingNew={"a": 1}))
+    assert difference.due == "patch"
+    assert "see the files" in to_text(diff_of(difference))
 
 
 def test_what_only_looks_different_is_no_change() -> None:
@@ -213,6 +291,8 @@ def test_nothing_different_is_said() -> None:
 def test_wrong_paths_are_told(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         diff_paths(tmp_path / "nothing", FLAGSHIP)
+    with pytest.raises(NotFoundError, match="no compiled pipeline"):
+        diff_paths(tmp_path, tmp_path)
     with pytest.raises(UserError, match="folder"):
         diff_paths(tmp_path, FLAGSHIP)
     manifest = tmp_path / "pod.yaml"
