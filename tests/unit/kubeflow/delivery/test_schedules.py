@@ -171,7 +171,7 @@ def test_what_others_schedule_in_their_own_form_is_listed(
 
 
 @pytest.mark.parametrize("state", [None, "RUNTIME_STATE_UNSPECIFIED", "PENDING", "CANCELING"])
-def test_a_run_whose_end_is_not_told_goes_on(
+def test_a_run_goes_on_until_its_end_is_told(
     kfp: KfpServer, kubeflow: Kubeflow, version: Any, state: str | None
 ) -> None:
     schedule = put(kubeflow, version).schedule
