@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from stepworks.files import write_atomically
@@ -27,33 +27,32 @@ def compile_pipelines(
     With `kubernetes`, the objects of the Kubernetes-native store are written beside each file, too. Targets of Vertex
     AI that are not named are left out, and that is said, where what compiling for them takes is not installed.
     """
-    named = read_targets(targets_folder, target_names)
-    targets = list(named.values()) if target_names or is_installed() else _without_vertex(named.values())
+    targets, complete = choose_targets(targets_folder, target_names)
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
     compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
     if check:
-        check_compiled(compiled, output, complete=not names and len(targets) == len(named) and not target_names)
+        check_compiled(compiled, output, complete=complete and not names)
         sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
         return
     changed = write_compiled(compiled, output)
     for each in compiled:
         mark = "written" if output / each.path in changed else "unchanged"
         sys.stdout.write(f"{output / each.path}  {mark}, {len(each.text.encode()) / 1000:.1f} kB\n")
-    for each in compiled if kubernetes else []:
-        if named[each.target].backend == "vertex":
-            continue  # no Kubernetes there
+    on_kubernetes = {target.name for target in targets if target.backend == "kubeflow"}
+    for each in [each for each in compiled if kubernetes and each.target in on_kubernetes]:
         from stepworks.kubeflow.manifest import manifest, manifest_path
 
         path = write_atomically(output / manifest_path(each), manifest(each).encode())
         sys.stdout.write(f"{path}  written: kubectl apply -n NAMESPACE -f {path}\n")
 
 
-def _without_vertex(targets: Iterable[Target]) -> list[Target]:
-    """The targets of Kubeflow; say which others are left out."""
-    chosen = []
-    for target in targets:
-        if target.backend == "vertex":
-            sys.stdout.write(f"The target {target.name} is left as it is: compiling for Vertex AI takes {INSTALL}\n")
-        else:
-            chosen.append(target)
-    return chosen
+def choose_targets(folder: Path, names: Sequence[str]) -> tuple[list[Target], bool]:
+    """The targets to compile for, and whether they are all that there are.
+
+    Those of Vertex AI are left out, which is said, where they are not named and what they take is not installed.
+    """
+    targets = list(read_targets(folder, names).values())
+    left_out = [] if names or is_installed() else [each for each in targets if each.backend == "vertex"]
+    for target in left_out:
+        sys.stdout.write(f"The target {target.name} is left as it is: compiling for Vertex AI takes {INSTALL}\n")
+    return [each for each in targets if each not in left_out], not names and not left_out

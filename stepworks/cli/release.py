@@ -43,14 +43,14 @@ def release(
 
 
 def _release(names: list[str], index: ReleaseIndex, compiled: Path, targets: Path) -> None:
+    from stepworks.cli.compile import choose_targets
     from stepworks.kubeflow.compile import check_compiled, compile_pipeline
     from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
     from stepworks.kubeflow.release import INDEX, Repository, release_files
-    from stepworks.placement.target import read_targets
 
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
-    found = read_targets(targets).values()
-    current = [compile_pipeline(each, target) for each in pipelines for target in found]
+    chosen, _ = choose_targets(targets, [])
+    current = [compile_pipeline(each, target) for each in pipelines for target in chosen]
     check_compiled(current, compiled)
     repository = Repository(compiled)
     repository.require_clean()
