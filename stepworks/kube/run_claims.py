@@ -7,7 +7,6 @@ nothing is left whichever step failed, and a retried step knows its own claim fr
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +86,12 @@ def ensure_claim(cluster: Cluster, claim: dict[str, Any]) -> bool:
     return False
 
 
-def delete_claims(cluster: Cluster, run: str) -> list[str]:
-    """Delete every claim that a run made; return their names. One that is gone already is not an error.
-
-    A claim that a pod still uses goes when that pod has ended.
+def find_claims(cluster: Cluster, run: str) -> list[str]:
+    """The names of every claim that a run made, sorted.
 
     Raises:
         ResourceError: The API server refuses.
-        ValueError: The run's id cannot be a label's value.
+        ValueError: The run's id is empty, or cannot be a label's value.
     """
     from kubernetes import client
 
@@ -103,47 +100,57 @@ def delete_claims(cluster: Cluster, run: str) -> list[str]:
     core = client.CoreV1Api(cluster.client)
     with explained("list", _RESOURCE, cluster.namespace):
         found = core.list_namespaced_persistent_volume_claim(cluster.namespace, label_selector=f"{RUN_LABEL}={run}")
-    names = sorted(claim.metadata.name for claim in found.items)
-    deleted = []
-    for name in names:
-        with explained("delete", _RESOURCE, cluster.namespace):
-            try:
-                core.delete_namespaced_persistent_volume_claim(name, cluster.namespace)
-            except client.ApiException as error:
-                if error.status != 404:
-                    raise
-            else:
-                deleted.append(name)
-    return deleted
+    return sorted(claim.metadata.name for claim in found.items)
 
 
-def delete_folders(folders: Iterable[Path], run: str) -> list[Path]:
-    """Delete a run's own folders in claims that stay; return those that were there.
+def delete_claim(cluster: Cluster, name: str) -> bool:
+    """Delete a claim; it goes when the pods that still use it have ended.
 
-    Args:
-        folders: The folders; each is named by the run's id, so that nothing else can be deleted by mistake.
-        run: The run's id.
+    Returns:
+        Whether it was there.
 
     Raises:
-        ResourceError: A folder is not named by the run's id, or cannot be deleted.
+        ResourceError: The API server refuses.
     """
-    deleted = []
-    for folder in folders:
-        if folder.name != run or not run:
-            raise ResourceError(
-                f"The folder {folder} is not the run's own",
-                expected=f"a folder with the name of the run, {run}",
-                what_to_do="Give clean_up_run the folders that claim_path gives within run_claims.",
-            )
+    from kubernetes import client
+
+    with explained("delete", _RESOURCE, cluster.namespace):
         try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ResourceError(
-                f"The folder {folder} cannot be deleted",
-                received=f"{type(error).__name__}: {error.strerror}",
-                what_to_do="Give the run's user the right to write to the claim, and delete the folder by hand.",
-            ) from error
-        deleted.append(folder)
-    return deleted
+            client.CoreV1Api(cluster.client).delete_namespaced_persistent_volume_claim(name, cluster.namespace)
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+            return False
+    return True
+
+
+def delete_folder(folder: Path, run: str) -> bool:
+    """Delete a run's own folder in a claim that stays.
+
+    Args:
+        folder: The folder; it is named by the run's id, so that nothing else can be deleted by mistake.
+        run: The run's id.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        ResourceError: The folder is not named by the run's id, or cannot be deleted.
+    """
+    if folder.name != run or not run:
+        raise ResourceError(
+            f"The folder {folder} is not the run's own",
+            expected=f"a folder with the name of the run, {run}",
+            what_to_do="Give clean_up_run the folders that claim_path gives within run_claims.",
+        )
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ResourceError(
+            f"The folder {folder} cannot be deleted",
+            received=f"{type(error).__name__}: {error.strerror}",
+            what_to_do="Give the run's user the right to write to the claim, and delete the folder by hand.",
+        ) from error
+    return True

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stepworks.errors import ParameterError
+from stepworks.errors import ParameterError, ResourceError, StepworksError
 from stepworks.kube.cluster import connect
-from stepworks.kube.run_claims import build_claim, delete_claims, delete_folders, ensure_claim
+from stepworks.kube.run_claims import build_claim, delete_claim, delete_folder, ensure_claim, find_claims
 from stepworks.placement.storage import AccessMode, Size
 from stepworks.supervisor.client import SupervisorClient, local_path
 
@@ -54,6 +55,8 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
 def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
     """Delete the claims and the folders of a run, and print what was deleted.
 
+    What cannot be deleted does not keep the rest: everything is tried, and the failures are told together.
+
     Args:
         run: The run's id.
         folders: The run's own folders in claims that stay; each ends with the run's id.
@@ -63,10 +66,40 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
         ResourceError: The API server refuses, or a folder cannot be deleted.
         ConfigurationError: There is no cluster.
     """
-    deleted = [f"the folder {each}" for each in delete_folders(map(local_path, folders), run)]
+    deleted: list[str] = []
+    failures: list[StepworksError] = []
+    for folder in map(local_path, folders):
+        with _noted(failures):
+            if delete_folder(folder, run):
+                deleted.append(f"the folder {folder}")
     if claims and not SupervisorClient.from_environment():
-        deleted += [f"the claim {each}" for each in delete_claims(connect(), run)]
-    print(f"Deleted {', '.join(deleted)}." if deleted else "There was nothing to delete.")  # noqa: T201
+        with _noted(failures):
+            cluster = connect()
+            for name in find_claims(cluster, run):
+                with _noted(failures):
+                    if delete_claim(cluster, name):
+                        deleted.append(f"the claim {name}")
+    if deleted or not failures:
+        print(f"Deleted {', '.join(deleted)}." if deleted else "There was nothing to delete.")  # noqa: T201
+    if failures:
+        raise failures[0] if len(failures) == 1 else _together(failures)
+
+
+@contextmanager
+def _noted(failures: list[StepworksError]) -> Iterator[None]:
+    """Note an error instead of raising it, so that what comes next is still tried."""
+    try:
+        yield
+    except StepworksError as error:
+        failures.append(error)
+
+
+def _together(failures: Sequence[StepworksError]) -> ResourceError:
+    return ResourceError(
+        f"{len(failures)} things of the run are not deleted",
+        received="; ".join(f"{each.problem} ({each.received})" if each.received else each.problem for each in failures),
+        what_to_do=" ".join(dict.fromkeys(each.what_to_do for each in failures)),
+    )
 
 
 def _checked(name: str, value: str, kind: Any) -> Any:

@@ -22,6 +22,7 @@ class ClaimServer:
     Attributes:
         claims: Each claim by its name.
         forbidden: The verbs that the caller's Role lacks.
+        protected: Claims that the API server refuses to delete.
         vanishing: Claims that somebody else deletes between the list and the delete.
         calls: Every call, `create data`.
     """
@@ -29,13 +30,14 @@ class ClaimServer:
     def __init__(self) -> None:
         self.claims: dict[str, dict[str, Any]] = {}
         self.forbidden: set[str] = set()
+        self.protected: set[str] = set()
         self.vanishing: set[str] = set()
         self.calls: list[str] = []
         self.port = 0
 
     def answer(self, verb: str, name: str, body: dict[str, Any], selector: str) -> tuple[int, dict[str, Any]]:
         self.calls.append(f"{verb} {name or selector}")
-        if verb in self.forbidden:
+        if verb in self.forbidden or (verb == "delete" and name in self.protected):
             return 403, self._status(403, f'persistentvolumeclaims is forbidden: User "runner" cannot {verb} resource')
         if verb == "create":
             return self._create(body)

@@ -1,6 +1,7 @@
 """Claims of a run against an API server that keeps state, through the official client."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from stepworks.components.operations.clean_up_run.component import clean_up_run
 from stepworks.components.operations.make_claim.component import make_claim
 from stepworks.errors import ConfigurationError, ParameterError, ResourceError
 from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.run_claims import RUN_LABEL, build_claim, delete_claims, delete_folders, ensure_claim
-from stepworks.kube.steps import make_run_claim
+from stepworks.kube.run_claims import RUN_LABEL, build_claim, delete_claim, delete_folder, ensure_claim, find_claims
+from stepworks.kube.steps import clean_up, make_run_claim
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from stepworks.supervisor.supervisor import Supervisor
 from tests.unit.kube.claim_server import ClaimServer, claim_server
@@ -82,20 +83,49 @@ def test_a_claim_that_is_being_deleted_is_not_adopted(server: ClaimServer, clust
 def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ClaimServer, cluster: Cluster) -> None:
     for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
         ensure_claim(cluster, each)
-    assert delete_claims(cluster, RUN) == [f"scratch-{RUN}", f"second-{RUN}"]
+    assert find_claims(cluster, RUN) == [f"scratch-{RUN}", f"second-{RUN}"]
+    clean_up(RUN, [], claims=True)
     assert list(server.claims) == ["scratch-another-run"]
-    assert delete_claims(cluster, RUN) == []
+    assert find_claims(cluster, RUN) == []
 
 
 def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(server: ClaimServer, cluster: Cluster) -> None:
     ensure_claim(cluster, claim())
     server.vanishing.add(f"scratch-{RUN}")
-    assert delete_claims(cluster, RUN) == []
+    assert not delete_claim(cluster, f"scratch-{RUN}")
+
+
+def test_what_cannot_be_deleted_does_not_keep_the_rest(
+    server: ClaimServer, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        ensure_claim(cluster, build_claim(name, RUN, size="1Gi", access_mode="ReadWriteOnce"))
+    server.protected.add(f"a-{RUN}")
+    stubborn, plain = tmp_path / "one" / RUN, tmp_path / "two" / RUN
+    stubborn.parent.mkdir()
+    stubborn.write_text("a file cannot be deleted as a folder")
+    plain.mkdir(parents=True)
+    with pytest.raises(ResourceError, match="2 things of the run are not deleted") as caught:
+        clean_up(RUN, [str(stubborn), str(plain)], claims=True)
+    assert list(server.claims) == [f"a-{RUN}"]
+    assert not plain.exists()
+    assert f"The folder {stubborn} cannot be deleted (NotADirectoryError" in caught.value.received
+    assert "refused to delete persistentvolumeclaims in the namespace team (403 Forbidden" in caught.value.received
+    assert "delete the folder by hand. Give the ServiceAccount" in caught.value.what_to_do
+    assert capsys.readouterr().out == f"Deleted the folder {plain}, the claim b-{RUN}, the claim c-{RUN}.\n"
+
+
+def test_one_failure_is_told_as_it_is(server: ClaimServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / RUN).write_text("a file")
+    with pytest.raises(ResourceError, match=r"The folder .* cannot be deleted"):
+        clean_up(RUN, [str(tmp_path / RUN)], claims=True)
+    assert capsys.readouterr().out == ""
+    assert server.calls == [f"list {RUN_LABEL}={RUN}"]
 
 
 def test_without_a_run_nothing_is_selected(server: ClaimServer, cluster: Cluster) -> None:
     with pytest.raises(ValueError, match="every run"):
-        delete_claims(cluster, "")
+        find_claims(cluster, "")
     assert server.calls == []
 
 
@@ -103,13 +133,13 @@ def test_without_a_run_nothing_is_selected(server: ClaimServer, cluster: Cluster
 def test_a_missing_permission_is_told_by_verb_and_resource(server: ClaimServer, cluster: Cluster, verb: str) -> None:
     if verb in ("get", "delete"):
         ensure_claim(cluster, claim())
+    makes = verb in ("create", "get")
+    ask = partial(ensure_claim, cluster, claim()) if makes else partial(clean_up, RUN, [], claims=True)
     server.forbidden.add(verb)
-    ask = ensure_claim if verb in ("create", "get") else delete_claims
-    about: Any = claim() if verb in ("create", "get") else RUN
     with pytest.raises(
         ResourceError, match=f"refused to {verb} persistentvolumeclaims in the namespace team"
     ) as caught:
-        ask(cluster, about)
+        ask()
     assert f"the verb {verb} on the resource persistentvolumeclaims" in str(caught.value)
     assert f'User "runner" cannot {verb}' in str(caught.value)
 
@@ -122,7 +152,7 @@ def test_a_server_that_is_away_is_told(server: ClaimServer, cluster: Cluster) ->
     configuration.retries = False
     away = Cluster(client.ApiClient(configuration), "team")
     with pytest.raises(ResourceError, match="did not answer when asked to list persistentvolumeclaims"):
-        delete_claims(away, RUN)
+        find_claims(away, RUN)
 
 
 def test_the_steps_make_adopt_and_delete(
@@ -173,14 +203,14 @@ def test_a_wrong_parameter_is_told(server: ClaimServer, changed: dict[str, str],
 @pytest.mark.parametrize("folder", ["/mnt/scratch", "/"])
 def test_a_folder_that_is_not_the_runs_own_stays(folder: str) -> None:
     with pytest.raises(ResourceError, match="not the run's own"):
-        delete_folders([Path(folder)], RUN)
+        delete_folder(Path(folder), RUN)
 
 
 def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / RUN).write_text("a file")
     with pytest.raises(ResourceError, match="cannot be deleted"):
-        delete_folders([tmp_path / RUN], RUN)
-    assert delete_folders([tmp_path / "absent" / RUN], RUN) == []
+        delete_folder(tmp_path / RUN, RUN)
+    assert not delete_folder(tmp_path / "absent" / RUN, RUN)
 
 
 def test_without_a_cluster_it_is_told_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
