@@ -12,7 +12,7 @@ from stepworks.components.operations.make_claim.component import make_claim
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.pipeline import Building, RunClaim, current_building, local_claim_path
 from stepworks.kubeflow.place import place
-from stepworks.placement.storage import NewVolume
+from stepworks.placement.storage import Claim, NewVolume
 from stepworks.placement.target import Target
 
 
@@ -36,7 +36,8 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
         role: What the steps that make and delete claims need, as targets name it. Its results must not be cached.
 
     Raises:
-        ConfigurationError: The target lacks a claim or caches the role, or the pipeline has such a block already.
+        ConfigurationError: The target lacks a claim, has one that is only read, or caches the role; or the pipeline
+            has such a block already.
     """
     building = current_building()
     if building.run_claims or not names:
@@ -55,6 +56,8 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
             what_to_do="Name another role, for example run_claims(..., role='effects').",
         )
     claims = {name: target.claim(name) for name in names} if target else {}
+    for name, claim in claims.items():
+        _refuse_read_only(name, claim)
     made = {name: claim.create for name, claim in claims.items() if claim.create}
     workspaces = {name: claim.workspace for name, claim in claims.items() if claim.workspace}
     staying = [name for name in names if name not in made and name not in workspaces]
@@ -70,6 +73,17 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
         for name, volume in made.items():
             _make(building, name, volume, role)
         yield
+
+
+def _refuse_read_only(name: str, claim: Claim) -> None:
+    """Refuse a claim in which neither the run can make its folder nor the exit step delete it."""
+    if claim.read_only:
+        raise ConfigurationError(
+            f"The claim {name} is only read, and a run writes to its own place in it",
+            received=f"access_mode: {claim.access_mode}, read_only: true",
+            expected="a claim that the run can write to",
+            what_to_do=f"Name another claim; of this one tasks can only read: place(..., mounts=[{name!r}]).",
+        )
 
 
 def _run_folder(name: str, target: Target | None) -> str:

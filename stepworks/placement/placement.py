@@ -165,11 +165,14 @@ class Placement(Setting):
                 f"tolerations: without them the pod waits for ever beside a tainted node, or takes an accelerator of "
                 f"another type"
             )
-        if not any(each.tolerates_key(accelerator.taint_keys) for each in self.tolerations):
-            tolerated = ", ".join(str(each.key) for each in self.tolerations)
+        if not any(each.admits(accelerator.taint_keys) for each in self.tolerations):
+            tolerated = ", ".join(
+                f"{each.key or 'any key'} ({each.effect or 'any effect'})" for each in self.tolerations
+            )
             raise ValueError(
                 f"tolerations has {tolerated}, and for {accelerator.resource} one of them must tolerate the key "
-                f"{' or '.join(sorted(accelerator.taint_keys))}, by which its nodes are tainted"
+                f"{' or '.join(sorted(accelerator.taint_keys))}, by which its nodes are tainted, with the effect "
+                f"NoSchedule or any"
             )
         return self
 

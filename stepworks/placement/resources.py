@@ -46,12 +46,15 @@ class Range(Setting):
 
 
 class CpuRange(Range):
-    """CPU in cores, `2` or `500m`."""
+    """CPU in cores, `2` or `500m`, in whole thousandths: Kubernetes knows no smaller part of a core."""
 
     @staticmethod
     def amount(text: str) -> Decimal:
-        """The quantity in cores."""
-        return parse_cpu(text)
+        """The quantity in cores; ValueError if it is none, or finer than a thousandth."""
+        cores = parse_cpu(text)
+        if cores * 1000 % 1:
+            raise ValueError(f"{text} is finer than a thousandth of a core, which is the least that Kubernetes counts")
+        return cores
 
 
 class MemoryRange(Range):

@@ -45,9 +45,9 @@ class Toleration(Setting):
             )
         return self
 
-    def tolerates_key(self, keys: frozenset[str]) -> bool:
-        """Whether a taint of one of these keys can be tolerated."""
-        return self.key is None or self.key in keys
+    def admits(self, keys: frozenset[str]) -> bool:
+        """Whether it lets a pod onto a node with a taint of one of these keys and the effect NoSchedule."""
+        return (self.key is None or self.key in keys) and self.effect in (None, "NoSchedule")
 
 
 class MatchExpression(Setting):

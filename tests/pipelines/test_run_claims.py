@@ -141,6 +141,14 @@ def test_steps_that_make_claims_are_never_taken_from_the_cache(scratch_space: Pi
         scratch_space.build(cached)
 
 
+def test_a_claim_that_is_only_read_holds_nothing_of_a_run(scratch_space: Pipeline) -> None:
+    for mode in ("ReadOnlyMany", "ReadWriteMany"):
+        read = {**EXISTING, "access_mode": mode, "read_only": True}
+        with pytest.raises(ConfigurationError, match="The claim scratch is only read") as caught:
+            scratch_space.build(target(read))
+        assert mode in caught.value.received
+
+
 def run(pipeline: Pipeline, home: Path, **arguments: Any) -> LocalRun:
     with local_run(pipeline, arguments, home) as running:
         execute(running, io.StringIO())

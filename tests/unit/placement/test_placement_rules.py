@@ -201,6 +201,9 @@ def test_numbers_of_yaml_are_quantities() -> None:
     [
         lambda: CpuRange(request="0", limit="1"),
         lambda: CpuRange(request="-1", limit="1"),
+        lambda: CpuRange(request="1.5m", limit="1"),
+        lambda: CpuRange(request="0.0001", limit="1"),
+        lambda: CpuRange(request="1m", limit="0.0015"),
         lambda: MemoryRange(request="1.5Gi", limit="2Gi"),
         lambda: MemoryRange(request="500K", limit="2Gi"),
         lambda: CpuRange.model_validate({"request": True, "limit": "1"}),
@@ -212,7 +215,20 @@ def test_a_wrong_quantity_is_refused(build: Any) -> None:
         build()
 
 
+@pytest.mark.parametrize(("text", "other"), [("1m", "0.001"), ("1500m", "1.5"), ("1.0m", "0.0010")])
+def test_whole_thousandths_of_a_core_are_taken(text: str, other: str) -> None:
+    assert CpuRange(request=text, limit=other).is_guaranteed
+
+
 # -------------------------------------------------------------------------------------------------- scheduling
+
+
+@pytest.mark.parametrize("effect", ["PreferNoSchedule", "NoExecute"])
+def test_an_accelerator_needs_a_toleration_that_lets_pods_be_scheduled(effect: str) -> None:
+    halfway = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": effect}
+    with pytest.raises(ValidationError, match=rf"tolerations has nvidia.com/gpu \({effect}\).*the effect NoSchedule"):
+        placement(GPU, tolerations=[halfway])
+    assert placement(GPU, tolerations=[halfway, {"operator": "Exists", "effect": "NoSchedule"}])
 
 
 @pytest.mark.parametrize(
