@@ -103,14 +103,22 @@ class Concurrency:
         """Whether two tasks, or two iterations of one, may run at the same time."""
         return self.first_pair([first] if first is second else [first, second]) is not None
 
-    def first_pair(self, tasks: Iterable[Task]) -> tuple[Task, Task] | None:
+    def first_pair(self, tasks: Iterable[Task], within: str = "") -> tuple[Task, Task] | None:
         """Two of some tasks that may run at the same time; a task twice when iterations of a loop may.
 
-        None when they all take turns. The time is linear in the tasks, since pairs are not looked at one by one.
+        The time is linear in the tasks, since pairs are not looked at one by one.
+
+        Args:
+            tasks: The tasks.
+            within: The path of a task that holds them all: asks about one run of it, so that iterations of it, or of
+                loops around it, do not count. Empty for the whole pipeline.
+
+        Returns:
+            The two; None when all take turns.
         """
         below: dict[str, dict[str, Task]] = {}  # for each dag, by path, the tasks that lead to one of `tasks`
         for task in tasks:
-            for way in self._way(task):
+            for way in self._way(task, within):
                 if runs_beside_itself(way):
                     return task, task
                 below.setdefault(way.parent, {}).setdefault(way.name, task)
@@ -131,10 +139,11 @@ class Concurrency:
                     return leading[name], leading[by_bit[bit]]
         return None
 
-    def _way(self, task: Task) -> list[Task]:
-        """The tasks that lead to a task, and itself."""
+    def _way(self, task: Task, within: str) -> list[Task]:
+        """The tasks that lead to a task from within another one, and itself."""
         parts = task.path.split("/")
-        paths = ("/".join(parts[: index + 1]) for index in range(len(parts)))
+        shortest = within.count("/") + 2 if within else 1
+        paths = ("/".join(parts[:length]) for length in range(shortest, len(parts) + 1))
         return [self._tasks[path] for path in paths if path in self._tasks]
 
     def _relations(self, component: str) -> tuple[dict[str, int], dict[str, int]]:

@@ -1,9 +1,12 @@
-"""What a setting of a task is when it is a placeholder for an input."""
+"""Where the value of an input comes from, and what a setting is that is a placeholder for one."""
 
 from __future__ import annotations
 
-from stepworks.kubeflow.ir.executor_model import ComponentInput, Constant
-from stepworks.kubeflow.ir.model import ROOT, Component, Ir, Task
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stepworks.kubeflow.ir.executor_model import ComponentInput, Constant, Source
+from stepworks.kubeflow.ir.model import ROOT, Input, Ir, Task
 from stepworks.kubeflow.ir.tasks import given
 
 _BEFORE = "{{$.inputs.parameters['"
@@ -17,8 +20,26 @@ def placeholder_input(text: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from, whichever inputs of dags it goes through.
+
+    Attributes:
+        holder: The path of the task in whose dag `source` is read; empty for the root's.
+        source: What gives the value there. A ComponentInput is the item of `loop`, a parameter of the pipeline, or an
+            input of the holder that it is not given.
+        selector: What is taken out of the value on the way; empty for all of it.
+        loop: The loop whose item it is; None when it is no item.
+    """
+
+    holder: str
+    source: Source
+    selector: str
+    loop: Task | None
+
+
 class Values:
-    """Follows placeholders to the default of a pipeline's parameter or to a constant on the way.
+    """Follows inputs and placeholders to the default of a pipeline's parameter or to a constant on the way.
 
     A run may give another value than the default; what a task gives is known to the run alone.
     """
@@ -26,6 +47,32 @@ class Values:
     def __init__(self, ir: Ir) -> None:
         self._ir = ir
         self._tasks = {task.path: task for task in ir.tasks}
+        self._given: dict[str, Mapping[str, Input]] = {}
+
+    def origin(self, task: Task, source: Source, selector: str = "") -> Origin:
+        """Follow a source, as it is read in the dag that a task is in, to where the value comes from."""
+        holder = task.parent
+        while isinstance(source, ComponentInput) and holder in self._tasks:
+            above = self._tasks[holder]
+            if above.iterator and above.iterator.item_input == source.name:
+                return Origin(holder, source, selector, above)
+            found = self._inputs(above).get(source.name)
+            if found is None:
+                break
+            holder, source, selector = above.parent, found.source, found.selector + selector
+        return Origin(holder, source, selector, None)
+
+    def of_source(self, task: Task, source: Source, selector: str = "") -> object:
+        """The value of a source that is read in the dag that a task is in; None when it is not known."""
+        origin = self.origin(task, source, selector)
+        if origin.selector or origin.loop:
+            return None
+        if isinstance(origin.source, Constant):
+            return origin.source.value
+        if isinstance(origin.source, ComponentInput):
+            above = self._tasks.get(origin.holder)
+            return self._default(above.component if above else ROOT, origin.source.name)
+        return None
 
     def setting(self, task: Task, text: str) -> str:
         """What a setting of a task is; empty when it is a placeholder whose value is not known or no text."""
@@ -37,17 +84,10 @@ class Values:
 
     def of_input(self, task: Task, name: str) -> object:
         """The value of a task's input; None when it is not known."""
-        here: Task | None = task
-        while here is not None:
-            found = given(here).get(name)
-            if found is None:
-                return _default(self._ir.components.get(here.component), name)
-            if isinstance(found.source, Constant):
-                return found.source.value
-            if not isinstance(found.source, ComponentInput):
-                return None
-            name, here = found.source.name, self._tasks.get(here.parent)
-        return _default(self._ir.components[ROOT], name)
+        found = self._inputs(task).get(name)
+        if found is None:
+            return self._default(task.component, name)
+        return self.of_source(task, found.source, found.selector)
 
     def accelerator_count(self, task: Task) -> int | None:
         """The accelerators of a task; None when only the run decides, 0 for a task without one."""
@@ -66,7 +106,12 @@ class Values:
             return ""
         return self.setting(task, accelerator.type) or accelerator.type
 
+    def _inputs(self, task: Task) -> Mapping[str, Input]:
+        if task.path not in self._given:
+            self._given[task.path] = given(task)
+        return self._given[task.path]
 
-def _default(component: Component | None, name: str) -> object:
-    definition = component.inputs.get(name) if component else None
-    return definition.default if definition else None
+    def _default(self, name: str, input_: str) -> object:
+        component = self._ir.components.get(name)
+        definition = component.inputs.get(input_) if component else None
+        return definition.default if definition else None

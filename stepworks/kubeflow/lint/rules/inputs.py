@@ -15,8 +15,8 @@ from stepworks.kubeflow.lint.rules.edges import RECOMPILE
 _COMPILER_MADE = "pipelinechannel--"
 _ANY_ARTIFACT = "system.Artifact"
 _MACHINE_SETTINGS = {
-    "accelerator_count", "accelerator_type", "container_image", "cpu_limit", "cpu_request", "memory_limit",
-    "memory_request",
+    "accelerator_count", "accelerator_type", "base_image", "container_image", "cpu_limit", "cpu_request",
+    "memory_limit", "memory_request",
 }  # fmt: skip
 """Inputs that kfp adds to a task whose machine settings a parameter gives, beside the compiler-made ones."""
 
@@ -137,16 +137,27 @@ def _source_type(context: Context, dag: Dag, each: Input) -> str:
     do="Convert the value in a task, or change the type in the component, and compile again.",
 )
 def parameter_type(context: Context) -> Iterator[Found]:
-    """The type of an input is that of the output or parameter which it is given; a whole number is a number, too."""
+    """The type of an input is that of the output or parameter which it is given; a whole number is a number, too.
+
+    kfp writes STRING for the item of a list whose items it does not know; such an item, or a part of it, may be given
+    to any input.
+    """
     for dag, task, each, definition in _typed_inputs(context, "parameter"):
         type_ = _source_type(context, dag, each)
-        if type_ and type_ != definition.type and not any({type_, definition.type} <= alike for alike in _ALIKE):
+        differs = type_ != definition.type and not any({type_, definition.type} <= alike for alike in _ALIKE)
+        if type_ and differs and not (type_ == "STRING" and _is_item_of_the_run(context, task, each)):
             yield Found(
                 f"The input {each.name} is of the type {definition.type} and is given a {type_}",
                 each.location,
                 task.path,
                 each.name,
             )
+
+
+def _is_item_of_the_run(context: Context, task: Task, each: Input) -> bool:
+    """Whether an input is given the item, or a part of it, of a loop whose items only the run knows."""
+    loop = context.values.origin(task, each.source, each.selector).loop
+    return loop is not None and loop.iterator is not None and bool(loop.iterator.items_input)
 
 
 @rule(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stepworks.kubeflow.ir.executor_model import Executor, Mount
+from stepworks.kubeflow.ir.executor_model import Executor, JsonPath, Mount, TaskOutput
 from stepworks.kubeflow.ir.model import Task
+from stepworks.kubeflow.ir.values import Origin
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
 
 _WORKSPACE = PurePosixPath("/kfp-workspace")
+_WORKSPACE_PLACEHOLDER = "{{$.workspace_path}}"
+_WORKSPACE_SETTINGS = ("kubernetes", "pipelineConfig", "workspace")
+_CLAIM_MAKER = "argostub/createpvc"
+"""The image that kfp writes for CreatePVC, which KFP's driver carries out itself."""
+
 _VOLUME_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SHAREABLE = {"ReadWriteMany", "ReadOnlyMany"}
 
@@ -25,34 +32,119 @@ def _mounts(context: Context) -> Iterator[tuple[Task, Executor, Mount]]:
 @rule(
     "V01",
     Severity.WARNING,
-    "Tasks that may run at once mount the same claim",
+    "Tasks that may run at once mount the same claim, or the workspace",
     why="A ReadWriteOnce claim is for one node: the second pod waits until the first has ended, or for ever.",
-    do="State the claim's access mode in the configuration (claims:) when it is ReadWriteMany or ReadOnlyMany, let the "
-    "tasks wait for each other, or use object storage.",
+    do="State the claim's access mode in the configuration (claims:), or the workspace's in the pipeline, when it is "
+    "ReadWriteMany or ReadOnlyMany; let the tasks wait for each other; or use object storage.",
     backend="kubeflow",
     parameters=("claims",),
 )
 def claim_at_once(context: Context) -> Iterator[Found]:
-    """A claim that is not known to be ReadWriteMany or ReadOnlyMany is mounted by one task at a time."""
-    users: dict[str, list[tuple[Task, Mount]]] = {}
-    for task in context.ir.tasks:
-        for mount in task.executor.kubernetes.mounts if task.executor and task.executor.kubernetes else ():
-            # A name that a run gives is the same for tasks of one dag that take it from the same place.
-            users.setdefault(mount.claim or f"{task.parent} {mount.source}", []).append((task, mount))
-    for key, mounts in users.items():
-        mode = context.limits.claims.get(key, "")
-        pair = None if mode in _SHAREABLE else context.concurrency.first_pair(task for task, _ in mounts)
+    """A volume that is not known to be ReadWriteMany or ReadOnlyMany is mounted by one task at a time.
+
+    Volumes are claims, also those that a task of the run makes, and KFP's workspace.
+    """
+    by_volume: dict[Hashable, list[_Use]] = {}
+    for use in (*_uses_of_claims(context), *_uses_of_workspace(context)):
+        by_volume.setdefault(use.volume, []).append(use)
+    for uses in by_volume.values():
+        mode = uses[0].mode
+        pair = None
+        if mode not in _SHAREABLE:
+            pair = context.concurrency.first_pair((use.task for use in uses), within=uses[0].within)
         if pair:
-            mount = next(mount for task, mount in mounts if task is pair[1])
+            use = next(use for use in uses if use.task is pair[1])
             both = "iterations of one loop" if pair[0] is pair[1] else f"{pair[0].path} and {pair[1].path}"
             yield Found(
-                f"The claim {mount.claim or '(known at run time)'} is mounted by tasks that may run at once "
-                f"({both}), and its access mode is {mode or 'not known'}; ReadWriteMany or ReadOnlyMany was expected",
-                mount.location,
+                f"{use.called} is mounted by tasks that may run at once ({both}), and its access mode is "
+                f"{mode or 'not known'}; ReadWriteMany or ReadOnlyMany was expected",
+                use.location,
                 pair[1].path,
-                mount.claim,
+                use.claim,
                 Severity.ERROR if mode else None,
             )
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A task that mounts a volume.
+
+    Attributes:
+        task: The task.
+        volume: What is the same for all that mount the same volume.
+        called: What messages call it.
+        claim: The name of its claim; empty when only the run knows it.
+        mode: Its access mode; empty when it is not known.
+        within: The path of a task of which each run has a volume of its own; empty when the pipeline has one.
+        location: Where the IR says so.
+    """
+
+    task: Task
+    volume: Hashable
+    called: str
+    claim: str
+    mode: str
+    within: str
+    location: JsonPath
+
+
+def _uses_of_claims(context: Context) -> Iterator[_Use]:
+    tasks = {task.path: task for task in context.ir.tasks}
+    for task in context.ir.tasks:
+        for mount in task.executor.kubernetes.mounts if task.executor and task.executor.kubernetes else ():
+            value = mount.claim or context.values.of_source(task, mount.source)
+            claim = value if isinstance(value, str) else ""
+            origin = context.values.origin(task, mount.source)
+            # An output, or the item of a loop, names another claim in each run of the dag that it is in.
+            own = not claim and (origin.loop or isinstance(origin.source, TaskOutput))
+            yield _Use(
+                task,
+                claim or (origin.holder, repr(origin.source), origin.selector),
+                f"The claim {claim or '(known at run time)'}",
+                claim,
+                context.limits.claims.get(claim) or _made_mode(context, tasks, origin),
+                origin.holder if own else "",
+                mount.location,
+            )
+
+
+def _made_mode(context: Context, tasks: Mapping[str, Task], origin: Origin) -> str:
+    """The access mode of a claim that a task of the run makes; empty when it is not known."""
+    if not isinstance(origin.source, TaskOutput):
+        return ""
+    producer = tasks.get(f"{origin.holder}/{origin.source.task}" if origin.holder else origin.source.task)
+    makes = producer is not None and producer.executor is not None and producer.executor.image == _CLAIM_MAKER
+    return _widest(context.values.of_input(producer, "access_modes")) if producer and makes else ""
+
+
+def _uses_of_workspace(context: Context) -> Iterator[_Use]:
+    workspace = _inside(context.ir.platform, *_WORKSPACE_SETTINGS)
+    if not workspace:
+        return
+    mode = _widest(_inside(workspace, "kubernetes", "pvcSpecPatch", "accessModes"))
+    for task in context.ir.tasks:
+        values = (context.values.of_source(task, each.source, each.selector) for each in task.inputs)
+        if task.executor and any(isinstance(value, str) and _leads_into_workspace(value) for value in values):
+            location = ("platforms", *_WORKSPACE_SETTINGS)
+            yield _Use(task, _WORKSPACE, "The workspace", "", mode, "", location)
+
+
+def _leads_into_workspace(text: str) -> bool:
+    """Whether KFP's driver mounts the workspace into a task that is given a text."""
+    return _WORKSPACE_PLACEHOLDER in text or str(_WORKSPACE) in text
+
+
+def _inside(value: object, *keys: str) -> object:
+    """What is in nested mappings under some keys; None when one of them is not there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _widest(modes: object) -> str:
+    """The one of a claim's access modes that most tasks can share; empty when there is none."""
+    texts = [mode for mode in modes if isinstance(mode, str)] if isinstance(modes, list) else []
+    return next((mode for mode in texts if mode in _SHAREABLE), texts[0] if texts else "")
 
 
 @rule(

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepworks.kubeflow.ir import peak as peak_module
+from stepworks.kubeflow.ir.executor_model import ComponentInput, TaskOutput
 from stepworks.kubeflow.ir.graph import Concurrency, order, upstream
 from stepworks.kubeflow.ir.model import Ir
 from stepworks.kubeflow.ir.peak import peak_accelerators
 from stepworks.kubeflow.ir.read import read_ir
-from stepworks.kubeflow.ir.values import Values
+from stepworks.kubeflow.ir.values import Origin, Values
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED, compiled_text
 from tests.unit.kubeflow.ir.small_ir import loop, pipeline, read
 
@@ -146,6 +147,33 @@ def test_the_value_of_an_inner_task_is_followed_to_the_root(shape: Callable[[str
     assert values.of_input(tasks["inner-2/use"], "factor") == 4.0
     assert values.of_input(tasks["inner/use"], "factor") == 3.0
     assert values.of_input(tasks["inner-2/make"], "text") is None
+
+
+def test_a_source_is_followed_to_where_its_value_comes_from(shape: Callable[[str], Ir]) -> None:
+    ir = shape("nested")
+    tasks, values = {task.path: task for task in ir.tasks}, Values(ir)
+
+    def origin(path: str, name: str) -> Origin:
+        (found,) = (each for each in tasks[path].inputs if each.name == name)
+        return values.origin(tasks[path], found.source)
+
+    assert origin("inner/make", "text") == Origin("", ComponentInput("text"), "", None)
+    assert origin("inner-2/make", "text") == Origin("", TaskOutput("inner", "Output"), "", None)
+    assert origin("inner/use", "factor") == Origin("inner", ComponentInput("factor"), "", None)
+    ir = shape("loops")
+    tasks, values = {task.path: task for task in ir.tasks}, Values(ir)
+    made = [task for task in ir.tasks if task.name.startswith("make")]
+    assert [values.origin(task, task.inputs[0].source).loop for task in made] == [tasks[task.parent] for task in made]
+
+
+def test_within_one_run_of_a_task_its_iterations_do_not_count(small: Small) -> None:
+    ir = small({"l": {"on": "body", **loop()}}, body={"x": {}, "y": {"on": "inner", **loop()}}, inner={"z": {}})
+    tasks, concurrency = {task.path: task for task in ir.tasks}, Concurrency(ir)
+    x, z = tasks["l/x"], tasks["l/y/z"]
+    assert concurrency.first_pair([x]) == (x, x)
+    assert concurrency.first_pair([x], within="l") is None
+    assert concurrency.first_pair([z], within="l") == (z, z)
+    assert concurrency.first_pair([z], within="l/y") is None
 
 
 def closed(edges: set[tuple[int, int]], size: int) -> set[tuple[int, int]]:

@@ -311,7 +311,7 @@ CASES: list[tuple[str, str, Damage]] = [
     ("D06", "request above limit", lambda p: p.resources.update(resourceMemoryRequest="4Gi")),
     ("V01", "in a loop", lambda p: p.settings["exec-check"].update(pvcMount=[mount("other", "/mnt/x")])),
     ("V01", "name of the run", lambda p: p.settings["exec-check"].update(
-        pvcMount=[{"pvcNameParameter": {"componentInputParameter": "item"}, "mountPath": "/mnt/x"}])),
+        pvcMount=[{"pvcNameParameter": {"componentInputParameter": "rows"}, "mountPath": "/mnt/x"}])),
     ("V02", "in the workspace", lambda p: p.settings["exec-train"].update(pvcMount=[mount("w", "/kfp-workspace/a")])),
     ("V03", "dot", lambda p: p.settings["exec-train"].update(pvcMount=[mount("my.work", "/mnt/work")])),
     ("V04", "two sub paths", lambda p: p.settings["exec-train"]["pvcMount"].append(mount("work", "/b", subPath="b"))),

@@ -143,6 +143,8 @@ def test_vertex_pipelines_are_not_asked_for_what_kubernetes_needs(lint: Lint) ->
         ("a deadline of the pipeline", lambda p: (
             p.settings["exec-check"].clear(),
             p.platform["platforms"]["kubernetes"].update(pipelineConfig={"activeDeadlineSeconds": 3600}))),
+        ("a claim that the item of a loop names", lambda p: p.settings["exec-check"].update(
+            pvcMount=[{"pvcNameParameter": {"componentInputParameter": "item"}, "mountPath": "/mnt/x"}])),
         ("tasks with a claim in turn", lambda p: p.settings["exec-ingest"].update(pvcMount=[mount("work", "/mnt/w")])),
     ],
 )  # fmt: skip
