@@ -57,7 +57,7 @@ def pipelines(
         show_pipelines()
 
 
-@app.command()
+@app.command(short_help="Run a pipeline here, or in Kubeflow with --host.")
 def run(
     context: typer.Context,
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of the .py file that holds it.")],
@@ -158,8 +158,8 @@ def ask(
     ask_and_show(url, model_directory, name=name, rows=rows)
 
 
+app.command(short_help="Find what would fail or waste GPUs.")(lint)
 app.command(short_help="Say what changed between compiled pipelines.")(diff)
-app.command(short_help="Find what would fail or waste in compiled pipelines.")(lint)
 app.command(short_help="Record compiled versions as released.")(release)
 app.command(short_help="Upload compiled pipelines to Kubeflow.")(upload)
 app.command(short_help="Run a version on a schedule in Kubeflow.")(schedule)
