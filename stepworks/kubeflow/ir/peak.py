@@ -8,7 +8,7 @@ too low, when it is large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from stepworks.kubeflow.ir.graph import MOST_BRANCHES, downstream_masks, exclude_each_other, upstream_masks
@@ -17,6 +17,12 @@ from stepworks.kubeflow.ir.values import Values
 
 LARGEST_FLOW = 60
 """Tasks of a dag that is neither parallel nor in series, up to which the peak is exact."""
+
+MOST_TYPES = 20
+"""Types of accelerators that are counted one by one, the first by name. Each takes a search of the whole pipeline."""
+
+OTHER_TYPES = "other types"
+"""What stands for the rest in `Peak.by_type`."""
 
 DEEPEST_SPLIT = 100
 """How often the tasks of a dag are taken apart, parallel and series in turn."""
@@ -27,10 +33,12 @@ class Peak:
     """The accelerators that a pipeline may hold at once.
 
     Attributes:
-        count: How many, of all types together; each unbounded loop counted with one iteration.
-        by_type: How many of each type; their sum is above `count` where types take turns.
+        count: How many at most, of all types together. Where `unbounded` or `unknown` has something, it is the least
+            that the peak may be: such a loop is counted with one iteration, such a task with one accelerator.
+        by_type: How many of each type, of the types beyond MOST_TYPES together; their sum is above `count` where types
+            take turns.
         unbounded: The paths of loops of which any number of iterations may hold accelerators at once.
-        unknown: The paths of tasks whose number of accelerators is known only at run time; counted as one.
+        unknown: The paths of tasks whose number of accelerators only the run knows.
     """
 
     count: int
@@ -40,27 +48,30 @@ class Peak:
 
 
 def peak_accelerators(ir: Ir) -> Peak:
-    """Find the most accelerators that a pipeline may hold at once, an upper bound."""
+    """Find the most accelerators that a pipeline may hold at once."""
     values = Values(ir)
     asking = [task for task in ir.tasks if task.executor and task.executor.accelerator]
     types = sorted({values.accelerator_type(task) for task in asking})
-    total = _Search(ir, values, None)
+    groups = {each: {each} for each in types[:MOST_TYPES]}
+    if len(types) > MOST_TYPES:
+        groups[OTHER_TYPES] = set(types[MOST_TYPES:])
+    total = _Search(ir, values, types)
     count = total.peak()
     return Peak(
         count=count,
-        by_type={each: _Search(ir, values, each).peak() for each in types},
+        by_type={name: _Search(ir, values, group).peak() for name, group in groups.items()},
         unbounded=tuple(dict.fromkeys(total.unbounded)),
         unknown=tuple(task.path for task in asking if values.accelerator_count(task) is None),
     )
 
 
 class _Search:
-    """The peak of one type of accelerator, or of all; each dag is looked at once, however often it is used."""
+    """The peak of some types of accelerators; each dag is looked at once, however often it is used."""
 
-    def __init__(self, ir: Ir, values: Values, type_: str | None) -> None:
+    def __init__(self, ir: Ir, values: Values, types: Collection[str]) -> None:
         self._ir = ir
         self._values = values
-        self._type = type_
+        self._types = frozenset(types)
         self._peaks: dict[str, int] = {}
         self.unbounded: list[str] = []
 
@@ -74,7 +85,7 @@ class _Search:
     def _weight(self, task: Task) -> int:
         if task.has_dag:
             weight = self._peaks[task.component]
-        elif self._type is None or self._values.accelerator_type(task) == self._type:
+        elif self._values.accelerator_type(task) in self._types:
             amount = self._values.accelerator_count(task)
             weight = 1 if amount is None else amount
         else:

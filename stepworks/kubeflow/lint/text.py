@@ -62,7 +62,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def summary(report: Report) -> str:
-    """One line: how many files and findings, what is accepted, and the most accelerators at once."""
+    """One line: how many files and findings, what is accepted, and how many accelerators at once."""
     counts = ", ".join(_plural(report.number(severity), noun) for severity, noun in (
         (Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "hint"),
     ))  # fmt: skip
@@ -73,13 +73,16 @@ def summary(report: Report) -> str:
 
 def _accelerators(report: Report) -> str:
     most = max(report.files, key=lambda each: each.peak.count, default=None)
-    if most is None or not (most.peak.count or most.peak.unbounded):
+    loops = sum(len(each.peak.unbounded) for each in report.files)
+    tasks = sum(len(each.peak.unknown) for each in report.files)
+    if most is None or not (most.peak.count or loops or tasks):
         return "No accelerators."
     kinds = ", ".join(f"{number} {name}" for name, number in most.peak.by_type.items())
     where = f" in {most.file}" if len(report.files) > 1 else ""
-    loops = {path for each in report.files for path in each.peak.unbounded}
-    more = f", and more in {_plural(len(loops), 'loop')} without bound" if loops else ""
-    return f"Accelerators at once: at most {most.peak.count} ({kinds}){where}{more}."
+    more = f", and more in {_plural(loops, 'loop')} without bound" if loops else ""
+    more += f", and more in {_plural(tasks, 'task')} whose number only the run knows" if tasks else ""
+    bound = "at least" if more else "at most"
+    return f"Accelerators at once: {bound} {most.peak.count} ({kinds}){where}{more}."
 
 
 def _plural(number: int, noun: str) -> str:

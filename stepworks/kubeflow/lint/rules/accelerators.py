@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepworks.kubeflow.ir.executor_model import Accelerator, ComponentInput, Executor, TaskOutput
+from stepworks.kubeflow.ir.executor_model import Accelerator, ComponentInput, Executor, JsonPath, TaskOutput
 from stepworks.kubeflow.ir.model import Task
 from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.ir.values import placeholder_input
@@ -158,17 +158,35 @@ def several_slices(context: Context) -> Iterator[Found]:
     Severity.ERROR,
     "The pipeline may hold more accelerators at once than is allowed",
     why="Tasks beyond the quota wait, or take what others need; pods that wait for each other may wait for ever.",
-    do="Set parallelism= on loops, let tasks wait for each other with .after(), or raise --max-gpus.",
+    do="Set parallelism= on loops, let tasks wait for each other with .after(), or raise --max-gpus; give a parameter "
+    "that is a number of accelerators a default.",
     parameters=("max_gpus",),
 )
 def too_many_accelerators(context: Context) -> Iterator[Found]:
-    """The peak of the graph is at most `max_gpus`, or --max-gpus; nothing is said where neither is set."""
+    """The peak of the graph is at most `max_gpus`, or --max-gpus; nothing is said where neither is set.
+
+    A task whose number of accelerators only the run knows is counted with one, and is a warning of its own.
+    """
     peak, most = context.peak, context.limits.max_gpus
     if most is not None and peak.count > most:
         kinds = ", ".join(f"{number} {name}" for name, number in peak.by_type.items())
         yield Found(
             f"The pipeline may hold {peak.count} accelerators at once ({kinds}); at most {most} are allowed", ()
         )
+    tasks = {task.path: task for task in context.ir.tasks}
+    for path in peak.unknown if most is not None else ():
+        yield Found(
+            f"The task asks for a number of accelerators that only the run knows; at most {most} are allowed in all, "
+            "and it is counted with 1",
+            _count_location(tasks[path]),
+            path,
+            severity=Severity.WARNING,
+        )
+
+
+def _count_location(task: Task) -> JsonPath:
+    accelerator = task.executor.accelerator if task.executor else None
+    return accelerator.location if accelerator else task.location
 
 
 @rule(

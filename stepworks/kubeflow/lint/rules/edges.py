@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 
 from stepworks.kubeflow.ir.executor_model import Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.graph import order
@@ -13,6 +14,8 @@ from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
 
 RECOMPILE = "Compile the pipeline again; a compiled file is not edited by hand."
+_MOST_LISTED = 20
+_PART = re.compile(r"\{\{\$\.inputs\.parameters\['([^']*)'\]\}\}")
 _CONDITION_INPUT = re.compile(r"inputs\.parameter_values\[\s*(?:'([^']*)'|\"([^\"]*)\")\s*\]")
 
 
@@ -123,25 +126,34 @@ def producer_not_awaited(context: Context) -> Iterator[Found]:
     kfp writes no dependency for a machine setting that another task gives (`pipelinechannel--…` that the component
     does not declare); the driver resolves it.
     """
-    for dag, task, each, producer in _edges(context):
-        if producer in dag.tasks and producer not in task.dependencies and not _is_machine_setting(context, task, each):
-            yield Found(
-                f"The input {each.name} comes from {producer}, which is not among the task's dependentTasks",
-                each.location,
-                task.path,
-                each.name,
-            )
+    for dag in context.ir.dags.values():
+        for task in dag.tasks.values():
+            awaited = set(task.dependencies)
+            early = [
+                (each, producer)
+                for each in task.inputs
+                if (producer := _producer(each)) in dag.tasks and producer not in awaited
+            ]
+            settings = _machine_settings(context, task) if early else set()
+            for each, producer in early:
+                if each.name not in settings:
+                    yield Found(
+                        f"The input {each.name} comes from {producer}, which is not among the task's dependentTasks",
+                        each.location,
+                        task.path,
+                        each.name,
+                    )
 
 
-def _is_machine_setting(context: Context, task: Task, each: Input) -> bool:
-    """Whether an input only gives a resource or an image, and is neither declared nor a part of an input that is."""
+def _machine_settings(context: Context, task: Task) -> set[str]:
+    """The inputs that only give a resource or an image: neither declared nor a part of an input that is."""
     component = context.ir.components.get(task.component)
-    if component is None or component.executor is None or each.name in component.inputs:
-        return False
-    part = f"{{{{$.inputs.parameters['{each.name}']}}}}"
-    declared = (other.source for other in task.inputs if other.name in component.inputs)
+    if component is None or component.executor is None:
+        return set()
+    declared = (each.source for each in task.inputs if each.name in component.inputs)
     texts = (source.value for source in declared if isinstance(source, Constant) and isinstance(source.value, str))
-    return not any(part in text for text in texts)
+    parts = {name for text in texts for name in _PART.findall(text)}
+    return {each.name for each in task.inputs if each.name not in component.inputs and each.name not in parts}
 
 
 @rule(
@@ -177,8 +189,10 @@ def missing_output(context: Context) -> Iterator[Found]:
                 )
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _listed(names: Collection[str]) -> str:
+    """The names as a message has them: the first few, since each of many findings may list them."""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return (", ".join(sorted(islice(names, _MOST_LISTED))) or "none") + more
 
 
 @rule(
@@ -193,9 +207,10 @@ def condition_without_input(context: Context) -> Iterator[Found]:
     for task in context.tasks:
         if task.condition:
             names = {single or double for single, double in _CONDITION_INPUT.findall(task.condition)}
-            for name in sorted(names - set(given(task))):
+            inputs = given(task)
+            for name in sorted(names - set(inputs)):
                 yield Found(
-                    f"The condition reads the input {name}; the task gets {_listed(given(task))}",
+                    f"The condition reads the input {name}; the task gets {_listed(inputs)}",
                     (*task.location, "triggerPolicy", "condition"),
                     task.path,
                     name,

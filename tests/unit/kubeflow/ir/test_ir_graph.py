@@ -16,7 +16,7 @@ from stepworks.kubeflow.ir.peak import peak_accelerators
 from stepworks.kubeflow.ir.read import read_ir
 from stepworks.kubeflow.ir.values import Origin, Values
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED, compiled_text
-from tests.unit.kubeflow.ir.small_ir import loop, pipeline, read
+from tests.unit.kubeflow.ir.small_ir import accelerated, loop, pipeline, read
 
 Small = Callable[..., Ir]
 
@@ -230,6 +230,18 @@ def test_our_own_pipelines_need_few_accelerators(path: Path) -> None:
     peak = peak_accelerators(read_ir(path))
     assert peak.unbounded == peak.unknown == ()
     assert peak.count <= 4
+
+
+def test_many_types_are_counted_together(tmp_path: Path) -> None:
+    documents = pipeline({f"t{n:02}": {} for n in range(30)})
+    (document,) = documents
+    for name, task in document["root"]["dag"]["tasks"].items():
+        task["componentRef"]["name"] = f"comp-{name}"
+        document["components"][f"comp-{name}"] = {"executorLabel": f"exec-{name}"}
+        document["deploymentSpec"]["executors"][f"exec-{name}"] = accelerated("2", f"example.com/{name}")
+    peak = peak_accelerators(read(documents, tmp_path))
+    assert peak.count == 60
+    assert peak.by_type == {f"example.com/t{n:02}": 2 for n in range(20)} | {"other types": 20}
 
 
 def test_a_long_chain_and_a_wide_dag_of_accelerators_are_read_quickly(small: Small) -> None:

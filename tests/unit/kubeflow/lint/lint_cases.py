@@ -221,6 +221,14 @@ def count_from_above(parts: Parts, source: dict[str, Any]) -> None:
     parts.resources["accelerator"]["resourceCount"] = f"{{{{$.inputs.parameters['{name}']}}}}"
 
 
+def unknown_count(parts: Parts) -> None:
+    """Let only the run know the number of accelerators: a parameter of the pipeline without default gives it."""
+    count_from_above(parts, given(count="n"))
+    parameters(parts.root["all"]).update(given(n="n"))
+    parts.components["comp-all"]["inputDefinitions"]["parameters"]["n"] = TEXT
+    parts.specification["root"]["inputDefinitions"]["parameters"]["n"] = TEXT
+
+
 def part_not_awaited(parts: Parts) -> None:
     """Give a text that another output is a part of, as kfp does for an f-string."""
     name = "pipelinechannel--ingest-rows"
@@ -333,6 +341,7 @@ CASES: list[tuple[str, str, Damage]] = [
     ("R07", "inside", inner_exit),
     ("R07", "beside a task", lambda p: p.root.update(more={**p.root["all"]})),
     ("R08", "too many", accelerated_check),
+    ("R08", "as many as the run says", unknown_count),
     ("R09", "unbounded", unbounded_accelerators),
     ("R10", "cached claim", lambda p: p.tasks["train"].update(cachingOptions={"enableCache": True})),
     ("X01", "password", lambda p: p.train.update(env=[{"name": "DB_PASSWORD", "value": "hunter22"}])),

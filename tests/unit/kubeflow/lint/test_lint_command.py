@@ -23,7 +23,7 @@ from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.machine import json_text, sarif_text
 from stepworks.kubeflow.lint.rules import all_rules
 from stepworks.kubeflow.lint.text import WIDTH, plain_text, summary
-from tests.unit.kubeflow.lint.lint_cases import Damage, Parts, accelerated_check, unbounded_accelerators
+from tests.unit.kubeflow.lint.lint_cases import Damage, Parts, accelerated_check, unbounded_accelerators, unknown_count
 
 TODAY = date(2026, 1, 15)
 ROOT = Path(__file__).parents[4]
@@ -189,10 +189,17 @@ def test_the_text_groups_by_file_and_rule_and_fits_the_page(folder: Path) -> Non
     assert "all/train: The image example.com/train has no tag" in lines[2]
     assert all(len(line) <= WIDTH for line in lines[:-1])
     assert lines[-1] == (
-        "2 files: 1 error, 3 warnings, 0 hints. Accelerators at once: at most 2 (2 nvidia.com/gpu) in b.yaml, "
+        "2 files: 1 error, 3 warnings, 0 hints. Accelerators at once: at least 2 (2 nvidia.com/gpu) in b.yaml, "
         "and more in 1 loop without bound."
     )
     assert summary(lint("a.yaml")).endswith("Accelerators at once: at most 1 (1 nvidia.com/gpu).")
+
+
+def test_the_summary_names_what_only_the_run_knows(folder: Path) -> None:
+    write(folder / "a.yaml", unknown_count)
+    assert summary(lint("a.yaml")).endswith(
+        "Accelerators at once: at least 1 (1 nvidia.com/gpu), and more in 1 task whose number only the run knows."
+    )
 
 
 def test_without_accelerators_and_with_exceptions_the_summary_says_so(folder: Path) -> None:

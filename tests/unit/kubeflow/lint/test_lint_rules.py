@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,18 @@ from stepworks.kubeflow.lint.finding import Finding, Severity
 from stepworks.kubeflow.lint.rule import Limits, rule
 from stepworks.kubeflow.lint.rules import all_rules
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED
-from tests.unit.kubeflow.lint.lint_cases import CASES, Damage, Parts, accelerated_check, loop_of, mount, parameters, pip
+from tests.unit.kubeflow.lint.lint_cases import (
+    CASES,
+    Damage,
+    Parts,
+    accelerated_check,
+    given,
+    loop_of,
+    mount,
+    parameters,
+    pip,
+    unknown_count,
+)
 
 LIMITS = Limits(max_gpus=1)
 
@@ -165,6 +177,47 @@ def test_a_claim_that_may_be_shared_is_known_from_the_configuration(lint: Lint) 
     assert (known.severity, "ReadWriteOnce" in known.message) == (Severity.ERROR, True)
 
 
+def work(ir: Ir) -> int:
+    """How many functions are called when a pipeline is linted, steps of generators among them."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        lint_ir(ir)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_the_work_grows_with_the_inputs_of_a_task_and_not_with_their_square(tmp_path: Path) -> None:
+    def with_inputs(number: int) -> Ir:
+        parts = Parts()
+        definitions = parts.components["comp-train"]["inputDefinitions"]["parameters"]
+        for each in range(number):
+            definitions[f"constant-{each}"] = {"parameterType": "STRING"}
+            parameters(parts.tasks["train"])[f"constant-{each}"] = {"runtimeValue": {"constant": "x"}}
+            parameters(parts.tasks["train"]).update(given(**{f"early-{each}": "ingest.rows"}))
+        parts.tasks["train"].pop("dependentTasks")
+        return read_parts(parts, tmp_path)
+
+    assert work(with_inputs(400)) < 2.5 * work(with_inputs(200))
+
+
+def test_a_message_lists_a_few_of_many_names(lint: Lint) -> None:
+    def damage(parts: Parts) -> None:
+        outputs = parts.components["comp-ingest"]["outputDefinitions"]["parameters"]
+        outputs.clear()
+        outputs.update({f"o{number:02}": {"parameterType": "STRING"} for number in range(30)})
+
+    (message,) = (finding.message for finding in lint(damage) if finding.rule == "S08")
+    assert message.endswith("o18, o19 and 11 more")
+
+
 def test_tasks_beside_each_other_that_share_a_claim_are_named(lint: Lint) -> None:
     def share(parts: Parts) -> None:
         parts.tasks["train"]["dependentTasks"] = []
@@ -182,6 +235,20 @@ def test_the_peak_counts_against_the_limit(lint: Lint) -> None:
     assert "may hold 4 accelerators at once (4 nvidia.com/gpu)" in finding.message
     assert lint(accelerated_check, limits=Limits(max_gpus=4)) == []
     assert lint(accelerated_check, limits=Limits()) == []
+
+
+def test_a_number_that_only_the_run_knows_is_told_where_there_is_a_limit(lint: Lint) -> None:
+    (finding,) = lint(unknown_count, limits=Limits(max_gpus=8))
+    assert (finding.rule, finding.severity, finding.task) == ("R08", Severity.WARNING, "all/train")
+    assert "only the run knows; at most 8 are allowed" in finding.message
+    assert lint(unknown_count, limits=Limits()) == []
+    default = {"parameterType": "STRING", "defaultValue": "9"}
+
+    def known(parts: Parts) -> None:
+        parts.specification["root"]["inputDefinitions"]["parameters"]["n"] = default
+
+    (finding,) = lint(unknown_count, known, limits=Limits(max_gpus=8))
+    assert "may hold 9 accelerators" in finding.message
 
 
 def test_what_pip_installs_is_listed_without_its_options(lint: Lint) -> None:
