@@ -26,12 +26,22 @@ _SHAPES = {
 }
 _SHAPE = re.compile("|".join(f"(?P<s{index}>{shape})" for index, shape in enumerate(_SHAPES.values())))
 _HINTS = ("AKIA", "ASIA", "gh", "glpat-", "hf_", "xox", "AIza", "sk-", "PRIVATE KEY", "eyJ", "://")
-_SURE_WORDS = {"password", "passwd", "pwd", "passphrase"}
-_WORDS = _SURE_WORDS | {"secret", "token", "credential", "credentials", "apikey"}
-_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("account", "key")}
+_PASSWORD = re.compile(r"(password|passwd|passphrase)$")
+"""The end of a name whose value is a password, whatever it looks like: `password`, `PGPASSWORD`."""
+
+_KEY = re.compile(r"(token|(api|access|private|secret|account)key)$")
+"""The end of a name whose value is most often a secret: `ACCESS_TOKEN`, `api_key`."""
+
+_OBJECT = re.compile(r"(secret|credentials?)$")
+"""The end of a name whose value is a secret, or the name of a Secret of Kubernetes."""
+
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _DIGEST = re.compile(r"[0-9a-f]{24,}|[0-9A-F]{24,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ELSEWHERE = re.compile(r"\{\{[^}]{0,300}\}\}|\$\([^)]{1,300}\)|\$\{[^}]{1,300}\}|^\$[A-Z_][A-Z0-9_]*$")
+"""What stands for a value that is elsewhere: `{{…}}`, `$(NAME)`, `${NAME}`, `$NAME`."""
+
+_UNBROKEN = re.compile(r"[A-Za-z0-9]{16,}")
 _OPTION = re.compile(r"(--?[A-Za-z][\w.-]*)=(\S+)")
 _SHORTEST = 6
 _LONGEST_SCANNED = 10_000
@@ -88,7 +98,8 @@ def _named_argument(key: str, index: int, texts: tuple[str, ...]) -> tuple[str, 
     match = _OPTION.fullmatch(text)
     if match:
         return f"{key} {match[1]}", match[2]
-    return f"{key} {before if before.startswith('-') else index}", text
+    is_value = before.startswith("-") and not text.startswith("-")
+    return f"{key} {before if is_value else index}", text
 
 
 def _leaves(location: JsonPath, task: str, name: str, value: Any) -> Iterator[tuple[JsonPath, str, str, Any]]:
@@ -116,20 +127,24 @@ def _known_shape(value: str) -> str:
 
 def _by_name(name: str, value: str) -> str:
     """What a value is by its name: `db_password`, `API_KEY`, and not `secret_name` or `max_tokens`."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    named = bool(words) and (words[-1] in _WORDS or tuple(words[-2:]) in _PAIRS)
-    if not named or not _is_literal(value):
+    if not _SHORTEST <= len(value) <= _LONGEST_SCANNED or _ELSEWHERE.search(value):
         return ""
-    if words[-1] in _SURE_WORDS:
+    words = [word.lower() for word in _WORD.findall(name)]
+    while words and words[-1].isdigit():  # PASSWORD_2
+        words.pop()
+    last, ending = "".join(words[-1:]), "".join(words[-2:])
+    if _PASSWORD.search(last):
         return "a password"
+    if re.search(r"\s|^[/.]|://", value):  # a sentence, a path or an address
+        return ""
+    mixed = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]")) > 1
+    if last in {"pass", "pwd"}:
+        return "a password" if mixed else ""
+    is_key = bool(_KEY.search(ending))
     # A name of an object, `minio-secret`, is no secret; a mix of letters and digits is one.
-    kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    return "a secret" if kinds > 1 and not _is_name(value) else ""
-
-
-def _is_literal(value: str) -> bool:
-    """Whether a value stands for itself, and is no placeholder, variable, path or address."""
-    return _SHORTEST <= len(value) <= _LONGEST_SCANNED and not re.search(r"\s|\{\{|\$|^[/.]|://", value)
+    if (is_key or _OBJECT.search(last)) and mixed and not _is_name(value):
+        return "a secret"
+    return "a secret" if is_key and _UNBROKEN.fullmatch(value) else ""
 
 
 def _is_name(value: str) -> bool:

@@ -265,6 +265,16 @@ VALUES: list[tuple[str, Any, bool]] = [
     ("API_KEY", "abcdef123456", True),
     ("apiKey", "Abcdef123456", True),
     ("token", "Zq81kLmPw0", True),
+    ("PGPASSWORD", "Hunter2Hunter2", True),
+    ("PASSWORD_2", "hunter22", True),
+    ("DB_PASS", "Hunter2Hunter2", True),
+    ("db_pwd", "hunter22", True),
+    ("DB_PASSWORD", "Pa$$w0rd!x", True),
+    ("DB_PASSWORD", "/Hunter2Hunter2", True),
+    ("MY_PASSWORD", "correct horse battery", True),
+    ("ACCESS_TOKEN", "abcdefghijklmnop", True),
+    ("APITOKEN", "Zq81kLmPw0", True),
+    ("SECRETKEY", "Abcdef$123456", True),
     ("x", "AKIA" + "A1B2C3D4E5F6G7H8", True),
     ("x", "ghp_" + "a1B2" * 9, True),
     ("x", "-----BEGIN RSA PRIVATE KEY-----\nabc", True),
@@ -280,6 +290,16 @@ VALUES: list[tuple[str, Any, bool]] = [
     ("PASSWORD", "$(cat /run/secrets/p)", False),
     ("PASSWORD_FILE", "/run/secrets/p", False),
     ("PASSWORD", "", False),
+    ("PASSWORD", "$(DB_PASSWORD)", False),
+    ("PASSWORD", "${DB_PASSWORD}", False),
+    ("PASSWORD", "$DB_PASSWORD", False),
+    ("PWD", "/home/worker1", False),
+    ("first_pass", "coarse", False),
+    ("eos_token", "<|endoftext|>", False),
+    ("token", "/var/run/secrets/Token1", False),
+    ("api_key", "the key of 2024", False),
+    ("secret", "abcdefghijklmnop", False),
+    ("bypass", "Everything1", False),
     ("x", "sha256:" + "0a1b" * 16, False),
     ("x", "0a1b2c3d" * 8, False),
     ("x", "0F1E2D3C-0000-4000-8000-0123456789ab", False),
@@ -307,7 +327,9 @@ def test_a_secret_is_found_and_never_shown(name: str, value: str, found: bool, l
 
 def test_a_secret_is_found_in_arguments_and_inside_of_constants(lint: Lint) -> None:
     def damage(parts: Parts) -> None:
-        parts.train["args"] = ["--db-password", "hunter22", "--api-key=abc123def", "--color", "green"]
+        parts.train["args"] = [
+            "--db-password", "hunter22", "--api-key=abc123def", "--ask-password", "--color", "green",
+        ]  # fmt: skip
         parts.train["command"] = ["python3", "-c", "def f():\n    return 'AKIAA1B2C3D4E5F6G7H8'"]
         definitions = parts.components["comp-train"]["inputDefinitions"]["parameters"]
         definitions["options"] = {"parameterType": "STRUCT"}
