@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from stepworks.errors import ConfigurationError
 from stepworks.files import write_atomically
@@ -20,16 +20,13 @@ from stepworks.kubeflow.lint.finding import Finding
 from stepworks.kubeflow.lint.rule import Limits
 from stepworks.kubeflow.lint.rules import all_rules
 from stepworks.placement.storage import AccessMode
+from stepworks.settings_file import LOCATED_FAULT, Setting
 
 BASELINE_DAYS = 90
 """For how long a new baseline accepts what it holds."""
 
 
-class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Exemption(_Setting):
+class Exemption(Setting):
     """What is accepted, why, and until when. In patterns `*` stands for any characters, `/` among them.
 
     Attributes:
@@ -58,7 +55,7 @@ class Exemption(_Setting):
         )
 
 
-class Settings(_Setting):
+class Settings(Setting):
     """The content of a configuration file or a baseline.
 
     Attributes:
@@ -134,8 +131,9 @@ def read_configuration(path: Path) -> Configuration:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         fault = error.errors()[0]
-        received = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-        _refuse(path, position_of(raw, fault["loc"]), received, "the fields that docs/lint.md describes")
+        at = (*fault["loc"], *(fault["ctx"]["at"] if fault["type"] == LOCATED_FAULT else ()))
+        received = f"{'.'.join(map(str, at))}: {fault['msg']}"
+        _refuse(path, position_of(raw, at), received, "the fields that docs/lint.md describes")
     named = [(each.rule, ("exceptions", index, "rule")) for index, each in enumerate(settings.exceptions)]
     for id_, location in [*named, *((id_, ("severity", id_)) for id_ in settings.severity)]:
         if id_ not in all_rules():

@@ -139,6 +139,11 @@ def test_an_exception_for_what_is_not_looked_at_is_left_alone(folder: Path) -> N
 WRONG = {
     "a list": ("- a", "lint.yaml:1:1"),
     "unknown field": ("max_gpu: 1", "lint.yaml:1:10: the configuration of lint is wrong"),
+    "nearest field": ("max_gpu: 1", "max_gpu: there is no field max_gpu; did you mean max_gpus?"),
+    "nearest inner field": (
+        "exceptions:\n- {rule: I01, reason: x, expire: 2026-01-01}",
+        "lint.yaml:2:34: the configuration of lint is wrong\n  Received: exceptions.0.expire: there is no field expire",
+    ),
     "no reason": ("exceptions:\n- {rule: I01, expires: 2026-01-01}", "lint.yaml:2:3"),
     "blank reason": ("exceptions:\n- {rule: I01, reason: ' ', expires: 2026-01-01}", "lint.yaml:2:23"),
     "no day": ("exceptions:\n- {rule: I01, reason: x}", "exceptions.0.expires: Field required"),
