@@ -8,24 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepworks.cli.login import CaFileOption, HostOption, NamespaceOption, TokenOption
+from stepworks.cli.options import (
+    CaFileOption,
+    CompiledOption,
+    EnvironmentOption,
+    HostOption,
+    NamespaceOption,
+    ParametersOption,
+    ProjectOption,
+    TargetOption,
+    TokenOption,
+)
 
 if TYPE_CHECKING:
     from stepworks.kubeflow.delivery.replace import Put
+    from stepworks.kubeflow.delivery.schedule import Owner
     from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec
     from stepworks.kubeflow.delivery.server import Kubeflow
     from stepworks.kubeflow.delivery.upload import Uploaded
 
-CompiledOption = Annotated[Path, typer.Option("--compiled", help="The folder of compiled files.")]
-ProjectOption = Annotated[str, typer.Option("--project", help="Whose schedules: a repository or a team.")]
-EnvironmentOption = Annotated[
-    str, typer.Option("--environment", help="Whose schedules: an environment of the project.")
-]
-
 
 def upload(
-    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to upload; all when none is named.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="The target that this Kubeflow is.")] = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Argument(metavar="PIPELINE", help="Pipelines to upload; all when none is named.")
+    ] = None,
+    target: TargetOption = None,
     version: Annotated[str | None, typer.Option("--version", help="The version; the newest when not given.")] = None,
     compiled: CompiledOption = Path("compiled"),
     host: HostOption = None,
@@ -53,7 +60,7 @@ def show_upload(server: Kubeflow, uploaded: Uploaded) -> None:
 
 
 def schedule(
-    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline.")],
     version: Annotated[str, typer.Option("--version", help="The version; Kubeflow would follow the newest otherwise.")],
     cron: Annotated[
         str | None, typer.Option("--cron", help="Five fields: minute, hour, day, month, weekday. '0 3 * * *'")
@@ -65,10 +72,8 @@ def schedule(
     name: Annotated[
         str | None, typer.Option("--name", help="The schedule's name; the pipeline's when not given.")
     ] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of its runs.")
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="The target that this Kubeflow is.")] = None,
+    parameter: ParametersOption = None,
+    target: TargetOption = None,
     experiment: Annotated[str, typer.Option("--experiment", help="The experiment of its runs.")] = "schedules",
     max_concurrency: Annotated[int, typer.Option(min=1, max=10, help="Runs of it at once.")] = 1,
     service_account: Annotated[str | None, typer.Option(help="The ServiceAccount of its pods.")] = None,
@@ -107,10 +112,17 @@ def schedule(
     server = connect(login_of(host=host, namespace=namespace, token_from=token_from, ca_file=ca_file))
     uploaded = upload_file(server, file)
     show_upload(server, uploaded)
-    show_put(put_schedule(server, Owner(project, environment), spec, uploaded.version), spec)
+    owner = Owner(project, environment)
+    show_put(server, owner, put_schedule(server, owner, spec, uploaded.version, tell=_tell), spec)
 
 
-def show_put(put: Put, spec: ScheduleSpec) -> None:
+def _tell(text: str) -> None:
+    """Say at once what is waited for."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def show_put(server: Kubeflow, owner: Owner, put: Put, spec: ScheduleSpec) -> None:
     """Print what became of a schedule, and when it runs next."""
     from datetime import UTC, datetime
 
@@ -126,12 +138,18 @@ def show_put(put: Put, spec: ScheduleSpec) -> None:
         lines.append("  Kubeflow counts in UTC, unless its owner has set CRON_SCHEDULE_TIMEZONE.")
     if put.replaced:
         lines.append("  What it replaced stays, disabled: deleting it ends its runs. Once they are over:")
-        lines.append(f"  stepworks schedules delete {spec.name} --replaced")
+        namespace = f" --namespace {server.namespace}" if server.namespace else ""
+        lines.append(
+            f"  stepworks schedules delete {spec.name} --replaced --project {owner.project} "
+            f"--environment {owner.environment} --host {server.host}{namespace}"
+        )
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 def deploy(
-    environment: Annotated[str, typer.Argument(help="The environment: the name of its file, without .yaml.")],
+    environment: Annotated[
+        str, typer.Argument(metavar="ENVIRONMENT", help="The environment: the name of its file, without .yaml.")
+    ],
     check: Annotated[bool, typer.Option("--check", help="Read and check everything; ask nothing of Kubeflow.")] = False,
     environments: Annotated[Path, typer.Option(help="The folder of environment files.")] = Path("environments"),
     compiled: CompiledOption = Path("compiled"),
@@ -146,5 +164,12 @@ def deploy(
         sys.stdout.write(f"{environment}: {counts} are ready to deliver.\n")
         return
     server = connect(planned.environment.login)
-    deliver(planned, server, lambda uploaded: show_upload(server, uploaded), show_put)
+    owner = planned.environment.owner
+    deliver(
+        planned,
+        server,
+        lambda uploaded: show_upload(server, uploaded),
+        lambda put, spec: show_put(server, owner, put, spec),
+        _tell,
+    )
     sys.stdout.write(f"{environment}: {counts} are in place at {server.host}\n")

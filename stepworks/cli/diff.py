@@ -19,8 +19,10 @@ class DiffFormat(StrEnum):
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(help="The earlier compiled file, or folder of compiled files.")],
-    after: Annotated[Path, typer.Argument(help="The later one.")],
+    before: Annotated[
+        Path, typer.Argument(metavar="BEFORE", help="The earlier compiled file, or folder of compiled files.")
+    ],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later one.")],
     format_: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for pull requests.")] = DiffFormat.TEXT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when something differs.")] = False,

@@ -11,10 +11,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stepworks.cli.deliver import CompiledOption, deploy, schedule, upload
+from stepworks.cli.deliver import deploy, schedule, upload
 from stepworks.cli.diff import diff
 from stepworks.cli.lint import lint
-from stepworks.cli.login import CaFileOption, NamespaceOption, RunHostOption, TokenOption
+from stepworks.cli.options import (
+    CaFileOption,
+    CompiledOption,
+    NamespaceOption,
+    ParametersOption,
+    RunHostOption,
+    TargetsOption,
+    TokenOption,
+)
 from stepworks.cli.release import release
 from stepworks.cli.schedules import schedules
 from stepworks.errors import ParameterError, StepworksError
@@ -29,7 +37,6 @@ app = typer.Typer(
 )
 
 HomeOption = Annotated[Path, typer.Option("--home", help="The folder of runs, claims and the local registry.")]
-TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of target files.")]
 
 
 class CompileFormat(StrEnum):
@@ -39,14 +46,9 @@ class CompileFormat(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-ParametersOption = Annotated[
-    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the pipeline.")
-]
-
-
 @app.command()
 def pipelines(
-    name: Annotated[str | None, typer.Argument(help="Show this pipeline's parameters.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Show this pipeline's parameters.")] = None,
 ) -> None:
     """List the pipelines, or the parameters of one."""
     from stepworks.cli.pipelines import show_pipeline, show_pipelines
@@ -60,12 +62,19 @@ def pipelines(
 @app.command(short_help="Run a pipeline here, or in Kubeflow with --host.")
 def run(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of the .py file that holds it.")],
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of the .py file that holds it.")
+    ],
     parameter: ParametersOption = None,
     home: HomeOption = Path(".stepworks"),
-    keep_serving: Annotated[bool, typer.Option(help="Leave the model server up when the run has ended.")] = False,
+    keep_serving: Annotated[
+        bool, typer.Option("--keep-serving", help="Leave the model server up when the run has ended.")
+    ] = False,
     rehearse_roll_back: Annotated[
-        bool, typer.Option(help="After the run, roll out a broken model and see that it is rolled back.")
+        bool,
+        typer.Option(
+            "--rehearse-roll-back", help="After the run, roll out a broken model and see that it is rolled back."
+        ),
     ] = False,
     host: RunHostOption = None,
     version: Annotated[str | None, typer.Option(help="With --host: the version; the newest when not given.")] = None,
@@ -109,7 +118,9 @@ def run(
 
 @app.command("compile", short_help="Compile pipelines to IR YAML.")
 def compile_(
-    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to compile; all when none is named.")] = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Argument(metavar="PIPELINE", help="Pipelines to compile; all when none is named.")
+    ] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Compile for this target only.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a compiled file is stale.")] = False,
     format_: Annotated[
@@ -134,7 +145,9 @@ def compile_(
 
 @app.command(short_help="Serve a packaged model until Ctrl-C.")
 def serve(
-    model_directory: Annotated[Path, typer.Argument(help="A packaged model: the output of package_model.")],
+    model_directory: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR", help="A packaged model: the output of package_model.")
+    ],
     name: Annotated[str, typer.Option(help="The name that the model answers to.")] = "model",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port, on this machine only; 0: a free one.")] = 8080,
 ) -> None:
@@ -147,8 +160,12 @@ def serve(
 
 @app.command(short_help="Ask a served model for recorded rows.")
 def ask(
-    url: Annotated[str, typer.Argument(help="Where the model is served, for example http://127.0.0.1:8080.")],
-    model_directory: Annotated[Path, typer.Argument(help="The packaged model; its recorded rows are sent.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where the model is served, for example http://127.0.0.1:8080.")
+    ],
+    model_directory: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR", help="The packaged model; its recorded rows are sent.")
+    ],
     name: Annotated[str | None, typer.Option(help="The model's name, where the server has several.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="How many recorded rows to send.")] = 3,
 ) -> None:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepworks.cli.options import CompiledOption, TargetsOption
+
 if TYPE_CHECKING:
     from stepworks.kubeflow.release import ReleaseIndex
 
 
 def release(
-    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines to release; all when none is named.")] = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Argument(metavar="PIPELINE", help="Pipelines to release; all when none is named.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Record nothing; see that every released file is as it was released.")
     ] = False,
@@ -21,8 +25,8 @@ def release(
         str | None,
         typer.Option(metavar="REVISION", help="With --check: see also that no release of this Git revision is gone."),
     ] = None,
-    compiled: Annotated[Path, typer.Option(help="The folder of compiled files.")] = Path("compiled"),
-    targets: Annotated[Path, typer.Option(help="The folder of target files.")] = Path("targets"),
+    compiled: CompiledOption = Path("compiled"),
+    targets: TargetsOption = Path("targets"),
 ) -> None:
     """Record the compiled files of a pipeline's version as released: from then on they never change.
 

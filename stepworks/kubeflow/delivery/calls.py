@@ -1,7 +1,7 @@
 """One call of Kubeflow's API: its answer, or an error that says what to do.
 
-An answer can be lost after the server has acted on the request. Reads are therefore tried again, and writes are
-not: whoever writes looks first whether it happened (`settle`).
+An answer can be lost after the server has acted on the request. What does the same when it is done again is tried
+again (`call_again`); what would be there twice is looked for first (`settle`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class AlreadyExistsError(DeliveryError):
     """The server has an object of that name (409)."""
 
 
-def read(what: str, function: Callable[..., _Answer], *arguments: Any, **named: Any) -> _Answer:
-    """Call a function of the API that changes nothing; again, with growing pauses, when there is no answer.
+def call_again(what: str, function: Callable[..., _Answer], *arguments: Any, **named: Any) -> _Answer:
+    """Call a function of the API that does the same when it is called again; so again, when there is no answer.
 
     Args:
         what: What is done, for the message: `read the pipeline x`.
@@ -61,10 +61,10 @@ def read(what: str, function: Callable[..., _Answer], *arguments: Any, **named: 
     """
     for attempt in range(1, ATTEMPTS):
         try:
-            return call(what, function, *arguments, **named)
+            return call_once(what, function, *arguments, **named)
         except NoAnswerError as error:
             time.sleep(error.retry_after or _pause(attempt))
-    return call(what, function, *arguments, **named)
+    return call_once(what, function, *arguments, **named)
 
 
 def settle(write: Callable[[], _Answer], find: Callable[[], _Answer | None]) -> _Answer:
@@ -76,7 +76,7 @@ def settle(write: Callable[[], _Answer], find: Callable[[], _Answer | None]) -> 
         write: Writes it.
         find: Finds what `write` made, or what another process made in its place.
     """
-    for attempt in range(1, ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             return write()
         except AlreadyExistsError:
@@ -89,7 +89,9 @@ def settle(write: Callable[[], _Answer], find: Callable[[], _Answer | None]) -> 
             found = find()
             if found is not None:
                 return found
-    return write()
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _pause(attempt: int) -> float:
@@ -97,8 +99,8 @@ def _pause(attempt: int) -> float:
     return FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1)
 
 
-def call(what: str, function: Callable[..., _Answer], *arguments: Any, **named: Any) -> _Answer:
-    """Call a function of the API once, and say its errors in our words; see `read`."""
+def call_once(what: str, function: Callable[..., _Answer], *arguments: Any, **named: Any) -> _Answer:
+    """Call a function of the API once, and say its errors in our words; see `call_again`."""
     try:
         return function(*arguments, _request_timeout=TIMEOUT_SECONDS, **named)
     except ApiException as error:
@@ -148,7 +150,7 @@ def _refused(what: str, error: ApiException) -> NoReturn:
             f"Could not {what}: Kubeflow Pipelines does not accept the login",
             received=received,
             expected="a token that is valid now and made for Kubeflow Pipelines (audience pipelines.kubeflow.org)",
-            what_to_do="Make a new token; give it with --token-file or an environment variable (--token-variable).",
+            what_to_do="Make a new token, and say where it is: --token-from env:NAME or file:PATH.",
         ) from error
     if status == 403:
         raise ConfigurationError(
@@ -157,7 +159,11 @@ def _refused(what: str, error: ApiException) -> NoReturn:
             what_to_do="Ask the cluster's owner for the role kubeflow-pipelines-edit, or name another --namespace.",
         ) from error
     if status == 404:
-        raise NotFoundError(f"Could not {what}: it is not there", received=received) from error
+        raise NotFoundError(
+            f"Could not {what}: it is not there",
+            received=received,
+            what_to_do="Correct the name; where nothing is found at all, correct the host and its path.",
+        ) from error
     if status == 409:
         raise AlreadyExistsError(f"Could not {what}: it exists already", received=received) from error
     if status == 429 or status >= 500:

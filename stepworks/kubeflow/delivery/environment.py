@@ -123,6 +123,7 @@ def deliver(
     server: Kubeflow,
     show_upload: Callable[[Uploaded], None],
     show_put: Callable[[Put, ScheduleSpec], None],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Upload the versions and put the schedules in place; add and replace only, so that nothing else is touched.
 
@@ -131,6 +132,7 @@ def deliver(
         server: The API server.
         show_upload: Is told what became of each version.
         show_put: Is told what became of each schedule.
+        tell: Is told what is waited for.
 
     Raises:
         DeliveryError: A version is there with other content, or Kubeflow does not answer. What is done stays done,
@@ -142,5 +144,7 @@ def deliver(
         versions[key] = uploaded.version
         show_upload(uploaded)
     for schedule in plan.environment.schedules:
-        put = put_schedule(server, plan.environment.owner, schedule, versions[schedule.pipeline, schedule.version])
+        put = put_schedule(
+            server, plan.environment.owner, schedule, versions[schedule.pipeline, schedule.version], tell=tell
+        )
         show_put(put, schedule)

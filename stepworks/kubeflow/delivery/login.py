@@ -43,7 +43,7 @@ class Login(Setting):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if "host" not in self.model_fields_set and self.token_from != IN_CLUSTER:
-            raise ValueError("no host is given; it may be left out with in-cluster only")
+            raise ValueError("no host is given, nor KF_PIPELINES_ENDPOINT set; only a pod can do without (in-cluster)")
         return self
 
     @property
@@ -64,13 +64,42 @@ class Login(Setting):
         if kind != "env":
             return None
         token = os.environ.get(name, "").strip()
-        if not token:
+        if not _is_token(token):
             raise ConfigurationError(
                 f"The environment variable {name} holds no token",
-                expected="a bearer token for Kubeflow Pipelines",
+                received="another text" if token else "nothing",
+                expected="a bearer token for Kubeflow Pipelines: one word, without Bearer in front",
                 what_to_do=f"Set it, for example: export {name}=$(kubectl create token …)",
             )
         return token
+
+    def check_token_file(self) -> None:
+        """See that the file of the token is there and holds one.
+
+        Raises:
+            ConfigurationError: It does not.
+        """
+        path = self.token_path
+        if path is None:
+            return
+        try:
+            token = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            token = ""
+            received = f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'no text'}"
+        else:
+            received = "another text" if token else "an empty file"
+        if not _is_token(token):
+            raise ConfigurationError(
+                f"There is no token in {path}",
+                received=received,
+                expected="a file that holds a bearer token: one word, without Bearer in front",
+                what_to_do="Correct --token-from; in a pod, mount a ServiceAccount token for Kubeflow Pipelines.",
+            )
+
+
+def _is_token(text: str) -> bool:
+    return bool(text) and text.isprintable() and len(text.split()) == 1
 
 
 def login_of(**given: str | Path | None) -> Login:

@@ -58,7 +58,13 @@ class Put:
 
 
 def put_schedule(
-    server: Kubeflow, owner: Owner, spec: ScheduleSpec, version: api.V2beta1PipelineVersion, clock: Clock | None = None
+    server: Kubeflow,
+    owner: Owner,
+    spec: ScheduleSpec,
+    version: api.V2beta1PipelineVersion,
+    clock: Clock | None = None,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Put:
     """Have one schedule that does what the specification says, and none of the same name beside it.
 
@@ -68,6 +74,7 @@ def put_schedule(
         spec: What it is to be.
         version: The version that it runs.
         clock: The time.
+        tell: Is told what is waited for.
 
     Raises:
         DeliveryError: Kubeflow kept something else than it was given, or stopped to answer. What ran before runs on.
@@ -96,7 +103,7 @@ def put_schedule(
         return Put(
             chosen, "created" if made and not mine else "replaced" if made else "resumed", tuple(mine if made else ())
         )
-    _wait_for_quiet(spec, running, clock)
+    _wait_for_quiet(spec, running, clock, tell)
     began = clock.now()
     _hand_over(server, running, chosen)
     _leave_one(server, owner, chosen)
@@ -164,18 +171,24 @@ def _pause(server: Kubeflow, chosen: Schedule, running: Sequence[Schedule], *, m
     return Put(chosen, "paused" if stopped or made else "unchanged", tuple(running))
 
 
-def _wait_for_quiet(spec: ScheduleSpec, running: Sequence[Schedule], clock: Clock) -> None:
+def _wait_for_quiet(spec: ScheduleSpec, running: Sequence[Schedule], clock: Clock, tell: Callable[[str], None]) -> None:
     """Wait until no start is near, so that none falls into the gap.
 
     Where starts follow one another more closely than that, there is no such moment, and none is waited for.
     """
     now = clock.now()
-    starts = sorted(
-        {*(spec.next_times(now) if spec.cron else []), *(time for each in running for time in each.next_times(now))}
-    )
+    known = [
+        times
+        for times in [spec.next_times(now) if spec.cron else [], *(each.next_times(now) for each in running)]
+        if times
+    ]
+    # Of each schedule the next few starts are known; after the last of one, it may start at any moment.
+    end = min((times[-1] for times in known), default=now)
+    starts = sorted({time for times in known for time in times if time <= end})
     for before, after in pairwise([now, *starts]):
         if after - before > QUIET:
             if before > now:
+                tell(f"Waiting until {before:%H:%M:%S} UTC, so that no start falls between the two schedules …")
                 clock.sleep((before - now).total_seconds() + 1)
             return
 

@@ -13,7 +13,7 @@ from kfp.client import Client
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.kubeflow.delivery.calls import call, read
+from stepworks.kubeflow.delivery.calls import call_again, call_once
 from stepworks.kubeflow.delivery.login import Login
 
 ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
@@ -52,14 +52,14 @@ class Kubeflow:
         """The pipeline of that name, or None."""
         get = self._client.pipelines.pipeline_service_get_pipeline_by_name
         try:
-            return read(f"read the pipeline {name}", get, name, **self._in_namespace())
+            return call_again(f"read the pipeline {name}", get, name, **self._in_namespace())
         except NotFoundError:
             return None
 
     def create_pipeline(self, name: str, description: str) -> api.V2beta1Pipeline:
         """Make a pipeline that has no version yet."""
         body = api.V2beta1Pipeline(name=name, display_name=name, description=description, **self._in_namespace())
-        return call(f"make the pipeline {name}", self._client.pipelines.pipeline_service_create_pipeline, body)
+        return call_once(f"make the pipeline {name}", self._client.pipelines.pipeline_service_create_pipeline, body)
 
     def versions(self, pipeline_id: str) -> Iterator[api.V2beta1PipelineVersion]:
         """The versions of a pipeline."""
@@ -73,7 +73,7 @@ class Kubeflow:
     def upload_version(self, pipeline_id: str, name: str, description: str, path: Path) -> api.V2beta1PipelineVersion:
         """Upload a file as a version."""
         upload = self._client.pipeline_uploads.upload_pipeline_version
-        return call(
+        return call_once(
             f"upload the version {name}", upload, str(path), name=name, pipelineid=pipeline_id, description=description
         )
 
@@ -95,11 +95,11 @@ class Kubeflow:
         """Make an experiment."""
         body = api.V2beta1Experiment(display_name=name, **self._in_namespace())
         create = self._client.experiments.experiment_service_create_experiment
-        return call(f"make the experiment {name}", create, body)
+        return call_once(f"make the experiment {name}", create, body)
 
     def create_run(self, run: api.V2beta1Run) -> api.V2beta1Run:
         """Start a run."""
-        return call(f"start the run {run.display_name}", self._client.runs.run_service_create_run, run)
+        return call_once(f"start the run {run.display_name}", self._client.runs.run_service_create_run, run)
 
     def find_run(self, experiment_id: str, display_name: str, mark: str) -> api.V2beta1Run | None:
         """The run of that name whose description holds a mark, or None."""
@@ -114,7 +114,7 @@ class Kubeflow:
 
     def run(self, run_id: str) -> api.V2beta1Run:
         """A run as it stands."""
-        return read(f"read the run {run_id}", self._client.runs.run_service_get_run, run_id)
+        return call_again(f"read the run {run_id}", self._client.runs.run_service_get_run, run_id)
 
     def active_runs(self, recurring_run_id: str) -> list[api.V2beta1Run]:
         """The runs of a schedule that have not ended."""
@@ -131,26 +131,26 @@ class Kubeflow:
     def recurring_run(self, recurring_run_id: str) -> api.V2beta1RecurringRun:
         """A recurring run as it stands."""
         get = self._client.recurring_runs.recurring_run_service_get_recurring_run
-        return read("read the schedule", get, recurring_run_id)
+        return call_again("read the schedule", get, recurring_run_id)
 
     def create_recurring_run(self, body: api.V2beta1RecurringRun) -> api.V2beta1RecurringRun:
         """Make a recurring run."""
         create = self._client.recurring_runs.recurring_run_service_create_recurring_run
-        return call(f"make the schedule {body.display_name}", create, body)
+        return call_once(f"make the schedule {body.display_name}", create, body)
 
     def set_enabled(self, recurring_run_id: str, *, enabled: bool) -> None:
         """Enable or disable a recurring run; the same again changes nothing, so it is tried again like a read."""
         service = self._client.recurring_runs
         if enabled:
-            read("enable the schedule", service.recurring_run_service_enable_recurring_run, recurring_run_id)
+            call_again("enable the schedule", service.recurring_run_service_enable_recurring_run, recurring_run_id)
         else:
-            read("disable the schedule", service.recurring_run_service_disable_recurring_run, recurring_run_id)
+            call_again("disable the schedule", service.recurring_run_service_disable_recurring_run, recurring_run_id)
 
     def delete_recurring_run(self, recurring_run_id: str) -> None:
         """Delete a recurring run, and with it, in the cluster, the runs that it started and that are not over."""
         delete = self._client.recurring_runs.recurring_run_service_delete_recurring_run
         try:
-            read("delete the schedule", delete, recurring_run_id)
+            call_again("delete the schedule", delete, recurring_run_id)
         except NotFoundError:
             return  # an earlier try, whose answer was lost, deleted it
 
@@ -165,7 +165,7 @@ class Kubeflow:
         """What a list call gives, page after page."""
         token = ""
         while True:
-            page = read(what, function, *arguments, page_size=_PAGE, page_token=token, **named)
+            page = call_again(what, function, *arguments, page_size=_PAGE, page_token=token, **named)
             yield from getattr(page, field) or []
             token = page.next_page_token or ""
             if not token:
@@ -184,12 +184,7 @@ def connect(login: Login) -> Kubeflow:
             and no namespace was named.
     """
     token_path = login.token_path
-    if token_path and not token_path.is_file():
-        raise ConfigurationError(
-            f"There is no token in {token_path}",
-            expected="a file that holds a bearer token",
-            what_to_do="Correct --token-file; in a pod, mount a ServiceAccount token for pipelines.kubeflow.org there.",
-        )
+    login.check_token_file()
     if login.ca_file and not login.ca_file.is_file():
         raise ConfigurationError(f"There is no certificate authority {login.ca_file}", what_to_do="Correct --ca-file.")
     with warnings.catch_warnings():
@@ -201,7 +196,7 @@ def connect(login: Login) -> Kubeflow:
             credentials=ServiceAccountTokenVolumeCredentials(str(token_path)) if token_path else None,
             ssl_ca_cert=str(login.ca_file) if login.ca_file else None,
         )
-    health = read("ask for its health", client.healthzs.healthz_service_get_healthz)
+    health = call_again("ask for its health", client.healthzs.healthz_service_get_healthz)
     if health.multi_user is None and health.pipeline_store is None:
         raise ConfigurationError(
             f"What answers at {login.host} is not Kubeflow Pipelines 2",

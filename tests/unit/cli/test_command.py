@@ -1,11 +1,15 @@
 """The command as a user types it: exit codes and messages."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from stepworks.cli.main import app
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,3 +109,17 @@ def test_compiling_imports_neither_torch_nor_polars_nor_a_model_server() -> None
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_every_option_that_a_message_names_is_an_option() -> None:
+    """A message that names an option which is gone sends its reader nowhere."""
+    shown: set[str] = {"--help"}
+    groups = [typer.main.get_command(app)]
+    while groups:
+        command = groups.pop()
+        groups += getattr(command, "commands", {}).values()
+        shown |= {option for parameter in command.params for option in parameter.opts}
+    for path in (ROOT / "stepworks").rglob("*.py"):
+        for call in re.findall(r"what_to_do=(.*?)\n\s*\)", path.read_text(), re.DOTALL):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", call))
+            assert named <= shown, f"{path.relative_to(ROOT)}: {named - shown}"

@@ -184,14 +184,19 @@ def test_a_run_goes_on_until_its_end_is_told(
 def test_the_hand_over_waits_until_no_start_is_near(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
     time = Time(datetime(2026, 11, 25, 2, 59, 30, tzinfo=UTC))
     put(kubeflow, version, time)
-    put(kubeflow, version, time, parameters={"rows": 5})
+    told: list[str] = []
+    put_schedule(kubeflow, OWNER, spec(parameters={"rows": 5}), version, time.clock(), tell=told.append)
     assert time.slept == [31.0]
+    assert ["03:00:00 UTC" in line for line in told] == [True]
 
 
-def test_a_schedule_of_each_minute_is_not_waited_for(kfp: KfpServer, kubeflow: Kubeflow, version: Any) -> None:
+@pytest.mark.parametrize("later", ["* * * * *", "*/3 * * * *", "0 3 * * *"])
+def test_after_a_schedule_of_each_minute_there_is_no_quiet_moment_to_wait_for(
+    kfp: KfpServer, kubeflow: Kubeflow, version: Any, later: str
+) -> None:
     time = Time()
     put(kubeflow, version, time, cron="* * * * *")
-    assert put(kubeflow, version, time, cron="* * * * *", parameters={"rows": 5}).outcome == "replaced"
+    assert put(kubeflow, version, time, cron=later, parameters={"rows": 5}).outcome == "replaced"
     assert time.slept == []
 
 

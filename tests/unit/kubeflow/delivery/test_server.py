@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stepworks.errors import ConfigurationError, DeliveryError, NotFoundError
+from stepworks.kubeflow.delivery import calls
 from stepworks.kubeflow.delivery.calls import NoAnswerError
 from stepworks.kubeflow.delivery.login import login_of
 from stepworks.kubeflow.delivery.server import Kubeflow, connect
@@ -94,6 +95,20 @@ def test_a_token_of_a_file_is_read_for_each_request(tmp_path: Path) -> None:
         assert kubeflow.find_pipeline("x") is None
 
 
+@pytest.mark.parametrize("content", ["", "\n", "Bearer abc", "two words", "\x00"])
+def test_a_file_that_holds_no_token_is_told(tmp_path: Path, content: str) -> None:
+    token = tmp_path / "token"
+    token.write_text(content)
+    with kfp_server(token="abc") as kfp, pytest.raises(ConfigurationError, match="There is no token in"):
+        connect(login_of(host=kfp.url, token_from=f"file:{token}"))
+
+
+def test_a_wrong_path_of_the_host_says_what_to_do(kfp: KfpServer) -> None:
+    with pytest.raises(NotFoundError) as error:
+        connect(login_of(host=f"{kfp.url}/pipeline"))
+    assert "the host and its path" in error.value.what_to_do
+
+
 def test_the_token_of_a_pod_is_found_where_kfp_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = tmp_path / "token"
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
@@ -144,3 +159,11 @@ def test_all_pages_are_read(kfp: KfpServer, kubeflow: Kubeflow) -> None:
         kfp._add_version(pipeline["pipeline_id"], f"0.0.{number}", {}, {})
     assert len(list(kubeflow.versions(pipeline["pipeline_id"]))) == 250
     assert kubeflow.find_version(pipeline["pipeline_id"], "0.0.0") is not None
+
+
+def test_a_write_whose_last_answer_is_lost_is_looked_for(kfp: KfpServer, kubeflow: Kubeflow) -> None:
+    kfp.fail("POST", "^pipelines$", "503", times=calls.ATTEMPTS - 1)
+    kfp.fail("POST", "^pipelines$", "cut after")
+    made = calls.settle(lambda: kubeflow.create_pipeline("rows", ""), lambda: kubeflow.find_pipeline("rows"))
+    assert made.name == "rows"
+    assert len(kfp.pipelines) == 1

@@ -1,4 +1,4 @@
-"""The options by which commands say where Kubeflow is and as whom to speak to it."""
+"""The options that several commands have, said once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+ParametersOption = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the pipeline.")
+]
+TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of target files.")]
+CompiledOption = Annotated[Path, typer.Option("--compiled", help="The folder of compiled files.")]
+TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="The target that this Kubeflow is.")]
 
 HostOption = Annotated[
     str | None,
@@ -22,3 +29,6 @@ TokenOption = Annotated[
     typer.Option(metavar="WHERE", help="Where a bearer token is: env:NAME, file:PATH, or in-cluster for this pod's."),
 ]
 CaFileOption = Annotated[Path | None, typer.Option(help="The server's certificate authority, PEM.")]
+
+ProjectOption = Annotated[str, typer.Option("--project", help="Whose schedules: a repository or a team.")]
+EnvironmentOption = Annotated[str, typer.Option("--environment", help="Whose schedules: an environment of it.")]
