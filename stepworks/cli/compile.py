@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stepworks.files import write_atomically
-from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
-from stepworks.kubeflow.pipeline import load_pipeline, load_pipelines
+from stepworks.kubeflow.compile import Compiled, check_compiled, compile_pipeline, write_compiled
+from stepworks.kubeflow.pipeline import Pipeline, load_pipeline, load_pipelines
 from stepworks.kubeflow.vertex.extra import INSTALL, is_installed
 from stepworks.placement.target import Target, read_targets
 
@@ -29,7 +29,7 @@ def compile_pipelines(
     """
     targets, complete = choose_targets(targets_folder, target_names)
     pipelines = [load_pipeline(name) for name in names] if names else list(load_pipelines().values())
-    compiled = [compile_pipeline(pipeline, target) for pipeline in pipelines for target in targets]
+    compiled = compile_for(pipelines, targets)
     if check:
         check_compiled(compiled, output, complete=complete and not names)
         sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
@@ -44,6 +44,17 @@ def compile_pipelines(
 
         path = write_atomically(output / manifest_path(each), manifest(each).encode())
         sys.stdout.write(f"{path}  written: kubectl apply -n NAMESPACE -f {path}\n")
+
+
+def compile_for(pipelines: Iterable[Pipeline], targets: Iterable[Target]) -> list[Compiled]:
+    """Compile each pipeline for each of the targets that it is for."""
+    chosen = list(targets)
+    return [
+        compile_pipeline(pipeline, target)
+        for pipeline in pipelines
+        for target in chosen
+        if pipeline.targets is None or target.name in pipeline.targets
+    ]
 
 
 def choose_targets(folder: Path, names: Sequence[str]) -> tuple[list[Target], bool]:

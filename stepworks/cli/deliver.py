@@ -17,6 +17,7 @@ from stepworks.cli.options import (
     ParametersOption,
     ProjectOption,
     TargetOption,
+    TargetsOption,
     TokenOption,
 )
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stepworks.kubeflow.delivery.schedule_spec import ScheduleSpec
     from stepworks.kubeflow.delivery.server import Kubeflow
     from stepworks.kubeflow.delivery.upload import Uploaded
+    from stepworks.kubeflow.delivery.version_file import VersionFile
 
 
 def upload(
@@ -35,6 +37,7 @@ def upload(
     target: TargetOption = None,
     version: Annotated[str | None, typer.Option("--version", help="The version; the newest when not given.")] = None,
     compiled: CompiledOption = Path("compiled"),
+    targets: TargetsOption = Path("targets"),
     host: HostOption = None,
     namespace: NamespaceOption = None,
     token_from: TokenOption = None,
@@ -48,9 +51,38 @@ def upload(
 
     names = pipeline or compiled_pipelines(compiled)
     files = [find_version_file(compiled, name, version=version, target=target) for name in names]
+    for file in files:
+        refuse_stale(file, targets)
     server = connect(login_of(host=host, namespace=namespace, token_from=token_from, ca_file=ca_file))
     for file in files:
         show_upload(server, upload_file(server, file))
+
+
+def refuse_stale(file: VersionFile, targets: Path) -> None:
+    """Refuse a compiled file that is no longer what its source compiles to, where the source is here.
+
+    Raises:
+        UserError: It is stale. Once it is uploaded, the right bytes are refused under that version.
+    """
+    from stepworks.errors import NotFoundError, UserError
+    from stepworks.kubeflow.compile import compile_pipeline
+    from stepworks.kubeflow.pipeline import load_pipeline
+    from stepworks.placement.target import Target
+
+    try:
+        pipeline = load_pipeline(file.pipeline)
+    except NotFoundError:
+        return
+    target = targets / f"{file.target}.yaml"
+    if pipeline.version != file.version or not target.is_file():
+        return
+    if compile_pipeline(pipeline, Target.read(target)).text.encode() != file.path.read_bytes():
+        raise UserError(
+            f"{file.path} is not what the source compiles to now",
+            received=f"the file of {file.pipeline} {file.version} for {file.target}",
+            expected="a fresh file: once it is uploaded, a version never changes",
+            what_to_do="Run stepworks compile, and look at the difference.",
+        )
 
 
 def show_upload(server: Kubeflow, uploaded: Uploaded) -> None:
@@ -158,7 +190,8 @@ def deploy(
     from stepworks.kubeflow.delivery.environment import Environment, deliver, plan
     from stepworks.kubeflow.delivery.server import connect
 
-    planned = plan(Environment.read(environments / f"{environment}.yaml"), compiled)
+    source = environments / f"{environment}.yaml"
+    planned = plan(Environment.read(source), compiled, source)
     counts = f"{len(planned.files)} version(s) and {len(planned.environment.schedules)} schedule(s)"
     if check:
         sys.stdout.write(f"{environment}: {counts} are ready to deliver.\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import sys
 from enum import StrEnum
@@ -35,6 +36,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: importing what draws the boxes takes longer than the help itself
 )
+
+
+def _show_version(asked: bool) -> None:  # as typer calls it
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"stepworks {version('stepworks')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def stepworks(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version of Stepworks.")
+    ] = False,
+) -> None:
+    """Kubeflow Pipelines steps and pipelines: run them here, compile them for a cluster."""
+
 
 HomeOption = Annotated[Path, typer.Option("--home", help="The folder of runs, claims and the local registry.")]
 
@@ -82,6 +101,7 @@ def run(
     experiment: Annotated[str, typer.Option(help="With --host: the experiment of the run.")] = "stepworks",
     service_account: Annotated[str | None, typer.Option(help="With --host: the ServiceAccount of its pods.")] = None,
     compiled: CompiledOption = Path("compiled"),
+    targets: TargetsOption = Path("targets"),
     namespace: NamespaceOption = None,
     token_from: TokenOption = None,
     ca_file: CaFileOption = None,
@@ -103,6 +123,7 @@ def run(
             experiment=experiment,
             service_account=service_account,
             compiled=compiled,
+            targets=targets,
         )
         return
     from stepworks.cli.run import run_locally
@@ -188,6 +209,7 @@ def main() -> NoReturn:
     """Run the command; exit with 0, 1 for a failed run, 2 for a mistake of the caller, 130 for Ctrl-C."""
     # Importing kfp makes half a million objects that stay; looking for garbage among them is a sixth of its time.
     gc.disable()
+    logging.raiseExceptions = False  # on a full disk, its tracebacks would bury the message that says so
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     try:
@@ -200,7 +222,7 @@ def main() -> NoReturn:
 
 def _refuse_options_of_the_other_way(context: typer.Context, *, in_kubeflow: bool) -> None:
     """Options that would be ignored say that the run would be another than the one that was meant."""
-    of_kubeflow = ("version", "target", "experiment", "service_account", "compiled", "namespace", "ca_file")
+    of_kubeflow = ("version", "target", "experiment", "service_account", "compiled", "targets", "namespace", "ca_file")
     unused = ("home", "keep_serving", "rehearse_roll_back") if in_kubeflow else of_kubeflow
     sources = {name: context.get_parameter_source(name) for name in unused}
     named = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]

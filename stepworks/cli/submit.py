@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepworks.cli.deliver import show_upload
+from stepworks.cli.deliver import refuse_stale, show_upload
 from stepworks.kubeflow.arguments import declared_in_ir, parse_arguments
 from stepworks.kubeflow.delivery.login import Login
 from stepworks.kubeflow.delivery.runs import TaskState, follow, start_run
 from stepworks.kubeflow.delivery.server import connect
 from stepworks.kubeflow.delivery.upload import upload
 from stepworks.kubeflow.delivery.version_file import find_version_file
+from stepworks.kubeflow.pipeline import load_pipeline
 from stepworks.report.wording import duration
 
 
@@ -26,6 +27,7 @@ def run_in_kubeflow(
     experiment: str,
     service_account: str | None,
     compiled: Path,
+    targets: Path,
 ) -> None:
     """Upload a version where it is not there yet, start a run of it, and show its tasks until it ends.
 
@@ -34,8 +36,10 @@ def run_in_kubeflow(
         StepFailedError: The run failed or was cancelled.
         DeliveryError: Kubeflow refuses, or does not answer.
     """
-    file = find_version_file(compiled, pipeline, version=version, target=target)
-    arguments = parse_arguments(pipeline, declared_in_ir(file.ir.inputs), assignments)
+    name = load_pipeline(pipeline).name if pipeline.endswith(".py") else pipeline
+    file = find_version_file(compiled, name, version=version, target=target)
+    refuse_stale(file, targets)
+    arguments = parse_arguments(name, declared_in_ir(file.ir.inputs), assignments)
     server = connect(login)
     uploaded = upload(server, file)
     show_upload(server, uploaded)

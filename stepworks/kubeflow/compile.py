@@ -118,18 +118,28 @@ def refuse_released(compiled: Iterable[Compiled], folder: Path) -> None:
     """See that no released version would change.
 
     Raises:
-        UserError: One would; the message names the version that is due.
+        UserError: Some would; the message names each, and the version that is due.
     """
     index = ReleaseIndex.read(folder)
-    for each in compiled:
-        released = index.find(each.pipeline, each.version, each.target)
-        if released and sha256_of(each.text.encode()) != released.sha256:
-            index.check_files(folder)
-            raise _would_change(each, folder / each.path)
+    changed = [
+        each
+        for each in compiled
+        if (released := index.find(each.pipeline, each.version, each.target))
+        and sha256_of(each.text.encode()) != released.sha256
+    ]
+    if changed:
+        index.check_files(folder)
+        told = [_what_would_change(each, folder / each.path) for each in changed]
+        raise UserError(
+            f"{len(changed)} released file(s) would change; a released version never does",
+            received="\n" + "\n".join(told),
+            expected="the same bytes as released, or a new version",
+            what_to_do="Set the version that is due in the pipeline's decorator and compile again; keep the old files.",
+        )
 
 
-def _would_change(compiled: Compiled, path: Path) -> UserError:
-    """Say what a released version would become, and the version that is due for it."""
+def _what_would_change(compiled: Compiled, path: Path) -> str:
+    """What a released version would become, and the version that is due for it."""
     # Compiling mostly needs none of these.
     from stepworks.kubeflow.diff.change import version_due
     from stepworks.kubeflow.diff.compare import compare
@@ -139,12 +149,8 @@ def _would_change(compiled: Compiled, path: Path) -> UserError:
     difference = compare(read_ir(path), parse_ir(compiled.text, path))
     # Bytes that mean the same are new bytes all the same.
     due = version_due(compiled.version, "patch" if difference.due == "none" else difference.due)
-    return UserError(
-        f"{compiled.pipeline} {compiled.version} is released for {compiled.target}, and would change",
-        received=in_one_line(difference),
-        expected=f"version={due!r} in the pipeline's decorator; a released version never changes",
-        what_to_do=f"Set the version to {due}, compile again, and keep the files of {compiled.version}.",
-    )
+    told = in_one_line(difference)
+    return f"{compiled.pipeline} {compiled.version} for {compiled.target}, version {due} is due: {told}"
 
 
 def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bool = False) -> None:
@@ -161,22 +167,7 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
     """
     refuse_released(compiled, folder)
     left_over = [f"{path} (kept) is of no pipeline and target" for path in _left_over(compiled, folder, complete)]
-    differences = []
-    for each in compiled:
-        path = folder / each.path
-        # Bytes, since releases are digests of bytes: a checkout with other line ends is another file.
-        content = path.read_bytes() if path.exists() else b""
-        if content != each.text.encode():
-            kept = content.decode(errors="replace")
-            lines = list(
-                difflib.unified_diff(
-                    kept.splitlines(), each.text.splitlines(), f"{path} (kept)", f"{path} (compiled now)", "", "", 2, ""
-                )
-            )
-            if not lines:
-                lines = [f"{path} (kept) differs in its line ends alone; Git must not change them (core.autocrlf)"]
-            more = [f"... and {len(lines) - DIFFERENCE_LINES} more lines"] if len(lines) > DIFFERENCE_LINES else []
-            differences.append("\n".join(lines[:DIFFERENCE_LINES] + more))
+    differences = [told for each in compiled if (told := _difference(each, folder / each.path))]
     if differences or left_over:
         advice = ["Run: make compile, review the change, and commit it with the source."] if differences else []
         advice += ["Delete what is left over."] if left_over else []
@@ -188,14 +179,34 @@ def check_compiled(compiled: Collection[Compiled], folder: Path, *, complete: bo
         )
 
 
+def _difference(compiled: Compiled, path: Path) -> str:
+    """The first lines in which a kept file differs from what the source compiles to; empty when it does not."""
+    if not path.exists():
+        return f"{path} is missing"
+    # Bytes, since releases are digests of bytes: a checkout with other line ends is another file.
+    content = path.read_bytes()
+    if content == compiled.text.encode():
+        return ""
+    kept, now = content.decode(errors="replace").splitlines(), compiled.text.splitlines()
+    names = (f"{path} (kept)", f"{path} (compiled now)")
+    lines = list(difflib.unified_diff(kept, now, *names, n=2, lineterm=""))
+    if not lines:
+        return f"{path} (kept) differs in its line ends alone; Git must not change them (core.autocrlf)"
+    more = [f"... and {len(lines) - DIFFERENCE_LINES} more lines"] if len(lines) > DIFFERENCE_LINES else []
+    return "\n".join(lines[:DIFFERENCE_LINES] + more)
+
+
 def _left_over(compiled: Collection[Compiled], folder: Path, complete: bool) -> list[Path]:
-    """Kept files that nothing compiles to. Earlier versions of a pipeline stay: they may be released."""
+    """Kept files that nothing compiles to. What is released stays, and so do earlier versions of a pipeline."""
     if not complete:
         return []
+    index = ReleaseIndex.read(folder)
     current = {each.pipeline: each.version for each in compiled}
     known = {folder / each.path for each in compiled}
     return [
         path
         for path in sorted(folder.glob("*/*/*.yaml"))
-        if path not in known and current.get(path.parts[-3], path.parts[-2]) == path.parts[-2]
+        if path not in known
+        and current.get(path.parts[-3], path.parts[-2]) == path.parts[-2]
+        and not index.is_released(path.parts[-3], path.parts[-2], path.stem)
     ]

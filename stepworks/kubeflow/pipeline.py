@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -60,6 +60,8 @@ class Building:
     configuration: dsl.PipelineConfig = field(default_factory=dsl.PipelineConfig)
 
 
+_PACKAGE = "stepworks.pipelines"
+
 _building: ContextVar[Building | None] = ContextVar("building", default=None)
 
 
@@ -78,11 +80,17 @@ class Built:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline function, its name and its version."""
+    """A pipeline function, its name, its version, and the targets that it is for: all when None."""
 
     name: str
     version: str
     function: Callable[..., Any]
+    targets: frozenset[str] | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file that the function is in."""
+        return Path(inspect.getsourcefile(self.function) or self.function.__code__.co_filename)
 
     @property
     def summary(self) -> str:
@@ -143,11 +151,12 @@ def _cached_by_default() -> Iterator[None]:
         kfp_pipeline._execution_caching_default = default  # noqa: SLF001
 
 
-def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
+def pipeline(*, version: str, targets: Collection[str] | None = None) -> Callable[[Callable[..., Any]], Pipeline]:
     """Declare a function as a pipeline.
 
     Args:
         version: The version of what the function composes, `major.minor.patch`.
+        targets: The targets that it is compiled for; all that there are when None.
 
     Raises:
         ConfigurationError: The version is not of that form.
@@ -156,7 +165,8 @@ def pipeline(*, version: str) -> Callable[[Callable[..., Any]], Pipeline]:
         raise ConfigurationError(
             "A pipeline's version is wrong", received=repr(version), expected="major.minor.patch, for example 1.0.0"
         )
-    return lambda function: Pipeline(function.__name__, version, function)
+    chosen = None if targets is None else frozenset(targets)
+    return lambda function: Pipeline(function.__name__, version, function, chosen)
 
 
 def current_building() -> Building:
@@ -216,13 +226,14 @@ def local_claim_path(name: str) -> str:
 
 
 def load_pipelines() -> dict[str, Pipeline]:
-    """Load every pipeline of the package `stepworks.pipelines`, by name."""
-    package = importlib.import_module("stepworks.pipelines")
-    modules = [
-        importlib.import_module(f"{package.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-    ]
-    return {found.name: found for module in modules for found in _pipelines_in(module)}
+    """Load every pipeline of the package `stepworks.pipelines`, by name.
+
+    Raises:
+        ConfigurationError: A module of the package does not import.
+    """
+    package = importlib.import_module(_PACKAGE)
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return {found.name: found for name in names for found in _pipelines_in(_import(name))}
 
 
 def load_pipeline(name: str) -> Pipeline:
@@ -230,9 +241,15 @@ def load_pipeline(name: str) -> Pipeline:
 
     Raises:
         NotFoundError: There is no such pipeline or file, or the file holds none.
+        ConfigurationError: The module or the file does not import.
     """
     if name.endswith(".py"):
         return _load_from_file(Path(name))
+    # A pipeline mostly has its module's name; then another one that is broken does not matter.
+    if name.isidentifier() and importlib.util.find_spec(f"{_PACKAGE}.{name}"):
+        found = {each.name: each for each in _pipelines_in(_import(name))}
+        if name in found:
+            return found[name]
     pipelines = load_pipelines()
     if name not in pipelines:
         raise NotFoundError(
@@ -244,6 +261,23 @@ def load_pipeline(name: str) -> Pipeline:
     return pipelines[name]
 
 
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{_PACKAGE}.{name}")
+    except StepworksError:
+        raise
+    except Exception as error:  # whatever the user's module raises
+        raise _broken(Path(f"pipelines/{name}.py"), error) from error
+
+
+def _broken(path: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"The pipeline file {path} does not import",
+        received=f"{type(error).__name__}: {error}",
+        what_to_do="Correct the file; run it with Python alone to see where it fails.",
+    )
+
+
 def _load_from_file(path: Path) -> Pipeline:
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or specification is None or specification.loader is None:
@@ -252,11 +286,7 @@ def _load_from_file(path: Path) -> Pipeline:
     try:
         specification.loader.exec_module(module)
     except Exception as error:  # whatever the user's file raises
-        raise ConfigurationError(
-            f"The pipeline file {path} does not import",
-            received=f"{type(error).__name__}: {error}",
-            what_to_do="Correct the file; run it with Python alone to see where it fails.",
-        ) from error
+        raise _broken(path, error) from error
     found = [each for each in _pipelines_in(module) if each.function.__module__ == module.__name__]
     if len(found) != 1:
         raise NotFoundError(

@@ -11,7 +11,12 @@ from kfp.dsl import structures
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.executor_config import executor_config
 from stepworks.kubeflow.pipeline import RunClaim, current_building, needs_run_claims
-from stepworks.kubeflow.task_settings import set_cache_and_retry, set_environment, set_image
+from stepworks.kubeflow.task_settings import (
+    refuse_earlier_settings,
+    set_cache_and_retry,
+    set_environment,
+    set_image,
+)
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import WORKSPACE_PATH, Mount
 from stepworks.placement.volumes import refuse_clash
@@ -38,6 +43,7 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
     if target is None:
         return task
     placement = target.placement(role)
+    refuse_earlier_settings(task, placement)
     if target.backend == "vertex":
         from stepworks.kubeflow.vertex.place import place_on_vertex  # for this backend only
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -157,59 +155,6 @@ def _raise_faults(faults: list[str], expected: str) -> None:
 def sha256_of(content: bytes) -> str:
     """The SHA-256 of some bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
-
-
-@dataclass(frozen=True)
-class Repository:
-    """The Git repository that a folder is in."""
-
-    folder: Path
-
-    def revision(self) -> str:
-        """The commit that is checked out."""
-        return self._git("rev-parse", "HEAD").decode().strip()
-
-    def require_clean(self) -> None:
-        """See that the source of a release is committed: everything in the repository but the index itself.
-
-        Raises:
-            UserError: Files are changed, or new; the message names some.
-        """
-        # `-z` ends each entry with a zero byte, so that a name is never quoted; `XY name`.
-        entries = self._git("status", "--porcelain", "-z").decode(errors="replace").split("\0")
-        changed = [entry[3:] for entry in entries if entry and not entry.endswith(f"/{INDEX}")]
-        if changed:
-            raise UserError(
-                "The source of the release is not committed",
-                received=", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""),
-                expected="a clean checkout, so that the commit that is recorded is what was compiled",
-                what_to_do="Commit the changes, then release.",
-            )
-
-    def file_at(self, revision: str, path: str) -> bytes | None:
-        """A file's content at a revision; None when it was not there.
-
-        Raises:
-            UserError: There is no such revision.
-        """
-        self._git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", missing=f"the revision {revision}")
-        try:
-            return self._git("show", f"{revision}:./{path}")
-        except UserError:
-            return None
-
-    def _git(self, *arguments: str, missing: str = "") -> bytes:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True, check=False)
-        except FileNotFoundError as error:
-            raise UserError("Git is not installed", what_to_do="Install it: apt install git") from error
-        if done.returncode:
-            raise UserError(
-                f"Git does not know {missing}" if missing else f"git {arguments[0]} failed",
-                received=done.stderr.decode(errors="replace").strip() or "no such object",
-                what_to_do="Run in the checkout; where its history is cut (a shallow clone), fetch all of it.",
-            )
-        return done.stdout
 
 
 _SDK_VERSION = re.compile(r"^sdkVersion: (\S+)$", re.MULTILINE)

@@ -6,9 +6,32 @@ import shlex
 
 from kfp import dsl
 
+from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.component import family_of
 from stepworks.placement.placement import Placement
 from stepworks.placement.target import Target
+
+
+def refuse_earlier_settings(task: dsl.PipelineTask, placement: Placement) -> None:
+    """Refuse settings that the task was given before and that the placement would replace without a word.
+
+    Raises:
+        ConfigurationError: The cache was switched off, or retries or resources were set.
+    """
+    specification = task._task_spec  # noqa: SLF001  # kfp has no function that reads them
+    earlier = {
+        "set_caching_options(False)": placement.cache and specification.enable_caching is False,
+        "set_retry(…)": placement.retry is not None and specification.retry_policy is not None,
+        "set_cpu_limit(…) and the like": task.container_spec.resources is not None,
+    }
+    given = [name for name, clashes in earlier.items() if clashes]
+    if given:
+        raise ConfigurationError(
+            f"The task {task.name} was given settings that its placement would replace",
+            received=" and ".join(given),
+            expected="a task as its component made it",
+            what_to_do="Call kfp's own methods after place(task, role), or name a role whose placement says it.",
+        )
 
 
 def set_image(task: dsl.PipelineTask, target: Target) -> None:

@@ -34,6 +34,12 @@ class Row(NamedTuple):
     cache: bool
 
 
+def family(image: str) -> str:
+    """The name of an image of ours, wherever its registry is and whatever its tag; another one as it is."""
+    name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return image if name.startswith("google-cloud") else name
+
+
 SMALL = Row("cpu", "1/2", "2Gi/4Gi", *[""] * 10, retries=2, timeout="3600", cache=True)
 LARGE = SMALL._replace(cpu="2/4", memory="8Gi/16Gi", timeout="7200")
 EFFECTS = SMALL._replace(cache=False, mounts="stepworks-registry:/mnt/registry")
@@ -183,7 +189,7 @@ def _row(container: dict[str, Any], task: dict[str, Any], platform: dict[str, An
     metadata = platform.get("podMetadata", {})
     sources = [each for kind, values in platform.items() if kind.startswith(("secret", "configMap")) for each in values]
     return Row(
-        image=container["image"].removeprefix("registry.example.com/stepworks/").removesuffix(":0.1.0"),
+        image=family(container["image"]),
         cpu=f"{resources['resourceCpuRequest']}/{resources['resourceCpuLimit']}",
         memory=f"{resources['resourceMemoryRequest']}/{resources['resourceMemoryLimit']}",
         accelerator=f"{accelerator['resourceType']}={accelerator['resourceCount']}" if accelerator else "",
@@ -232,7 +238,7 @@ def _vertex_row(container: dict[str, Any], component: dict[str, Any], task: dict
         )
     assert {name for name in resources if name.endswith("Request")} == set()
     return VertexRow(
-        image=container["image"].removeprefix("registry.example.com/stepworks/").removesuffix(":0.1.0"),
+        image=family(container["image"]),
         cpu=resources.get("resourceCpuLimit", ""),
         memory=resources.get("resourceMemoryLimit", ""),
         machine=machine.get("machine_type", ""),

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from stepworks.errors import ConfigurationError
+from stepworks.errors import ConfigurationError, ParameterError
 from stepworks.kubeflow.arguments import check_arguments, declared_in_ir
 from stepworks.kubeflow.delivery.login import Login
 from stepworks.kubeflow.delivery.replace import Put, put_schedule
@@ -84,13 +84,14 @@ class Plan:
     environment: Environment
     files: dict[tuple[str, str], VersionFile]
 
-    def file(self, pipeline: str, version: str) -> VersionFile:
-        """The compiled file of a version."""
-        return self.files[pipeline, version]
 
-
-def plan(environment: Environment, compiled: Path) -> Plan:
+def plan(environment: Environment, compiled: Path, source: Path) -> Plan:
     """Find the compiled files of an environment, and check its parameters against them. Writes nothing.
+
+    Args:
+        environment: The environment.
+        compiled: The folder of compiled files.
+        source: The environment's file, for messages.
 
     Raises:
         NotFoundError: A version is not compiled for the target.
@@ -108,13 +109,17 @@ def plan(environment: Environment, compiled: Path) -> Plan:
         if environment.released_only and not index.is_released(file.pipeline, file.version, file.target):
             raise ConfigurationError(
                 f"{file.pipeline} {file.version} is not released for the target {file.target}",
-                received=f"environments/{environment.name}.yaml",
+                received=f"{source}",
                 expected="a released version, whose file never changes",
                 what_to_do=f"Release it: stepworks release {file.pipeline}; or set released_only: false.",
             )
     for schedule in environment.schedules:
         declared = declared_in_ir(files[schedule.pipeline, schedule.version].ir.inputs)
-        check_arguments(schedule.pipeline, declared, schedule.parameters)
+        try:
+            check_arguments(schedule.pipeline, declared, schedule.parameters)
+        except ParameterError as error:
+            error.add_note(f"It is in the schedule {schedule.name} of {source}.")
+            raise
     return Plan(environment, files)
 
 

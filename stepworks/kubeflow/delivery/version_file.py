@@ -83,7 +83,7 @@ def _choose_version(folder: Path, pipeline: str, version: str | None) -> str:
             f"There is no compiled pipeline {pipeline}",
             received=pipeline,
             expected=f"one of {', '.join(compiled_pipelines(folder))}",
-            what_to_do="Correct the name, or compile: stepworks compile",
+            what_to_do="Correct the name, or compile it: stepworks compile [FILE.py]",
         )
     chosen = version or versions[-1]
     if chosen not in versions:

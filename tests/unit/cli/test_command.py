@@ -50,7 +50,7 @@ def test_the_pipelines_are_listed_and_one_shows_its_parameters() -> None:
         (["compile", "--targets", "absent"], ["no target in absent/"]),
         (["serve", "absent", "--port", "0"], ["absent"]),
         (["ask", "http://127.0.0.1:9", "absent"], ["absent"]),
-        (["run"], ["Missing argument", "pipeline"]),
+        (["run"], ["Missing argument", "PIPELINE"]),
         (["no-such-command"], ["no-such-command"]),
     ],
 )

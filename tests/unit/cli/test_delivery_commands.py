@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
-from stepworks.errors import StepworksError
+from stepworks.errors import StepworksError, UserError
+from stepworks.kubeflow.pipeline import load_pipeline
 from tests.kfp_server import KfpServer, kfp_server
 
 RECORDED = (Path(__file__).parents[2] / "data" / "kfp_recorded_pipeline.yaml").read_text()
@@ -164,3 +165,42 @@ def test_a_token_is_in_no_output(folder: Path) -> None:
         assert "401" in ended.stderr
         assert "wrong-1" not in ended.stderr + ended.stdout
         assert not kfp.writes()
+
+
+def test_a_stale_file_is_not_uploaded(kfp: KfpServer, tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    version = load_pipeline("tabular_train_and_deploy").version
+    place = tmp_path / "compiled" / "tabular_train_and_deploy" / version / "a100.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_bytes((root / "compiled" / "tabular_train_and_deploy" / version / "a100.yaml").read_bytes())
+    command = [
+        "upload",
+        "--compiled",
+        str(tmp_path / "compiled"),
+        "--targets",
+        str(root / "targets"),
+        "--host",
+        kfp.url,
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    with place.open("a") as file:
+        file.write("# stale\n")
+    ended = CliRunner().invoke(app, command)
+    assert isinstance(ended.exception, UserError)
+    assert "Run stepworks compile" in str(ended.exception)
+
+
+def test_a_pipeline_of_a_file_is_found_by_its_name(
+    kfp: KfpServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "mine.py").write_text(
+        "from stepworks.kubeflow.pipeline import pipeline\n"
+        '@pipeline(version="9.9.9")\ndef rows(rows: int = 1) -> None:\n    """Rows."""\n'
+    )
+    ended = CliRunner().invoke(app, ["run", "mine.py", "--host", kfp.url, "-t", "a100", "-p", "rows=x"])
+    assert "The parameter rows has a value of the wrong type" in str(ended.exception)
+
+
+def test_the_version_is_shown() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output.startswith("stepworks ")

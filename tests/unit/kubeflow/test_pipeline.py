@@ -1,10 +1,13 @@
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stepworks.cli.compile import compile_for
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.kubeflow.pipeline import Pipeline, load_pipeline, load_pipelines, pipeline
+from stepworks.placement.target import read_targets
 
 Make = Callable[[str], Pipeline]
 
@@ -65,3 +68,21 @@ def test_an_absent_file_is_told() -> None:
 def test_a_file_without_one_pipeline_is_told(write_pipeline: Callable[[str], Path], text: str, received: str) -> None:
     with pytest.raises(NotFoundError, match=received):
         load_pipeline(str(write_pipeline(text)))
+
+
+def test_a_broken_module_is_told_and_hinders_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = importlib.import_module("stepworks.pipelines")
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    assert load_pipeline("tabular_train_and_deploy").name == "tabular_train_and_deploy"
+    with pytest.raises(ConfigurationError, match=r"broken\.py does not import"):
+        load_pipelines()
+    with pytest.raises(ConfigurationError, match="nothing_of_that_name"):
+        load_pipeline("broken")
+
+
+def test_a_pipeline_is_compiled_for_the_targets_that_it_is_for(make_pipeline: Make) -> None:
+    targets = read_targets(Path(__file__).parents[3] / "targets", ["a100", "mig"]).values()
+    everywhere, only_mig = make_pipeline(ONE), make_pipeline(ONE.replace('"1.2.3"', '"1.2.3", targets=["mig"]'))
+    assert [each.target for each in compile_for([everywhere], targets)] == ["a100", "mig"]
+    assert [each.target for each in compile_for([only_mig], targets)] == ["mig"]

@@ -10,8 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
-from stepworks.errors import ConfigurationError, NotFoundError, StepworksError, UserError
-from stepworks.kubeflow.release import ReleaseIndex, Repository
+from stepworks.errors import ConfigurationError, NotFoundError, ParameterError, StepworksError, UserError
+from stepworks.kubeflow.compile import check_compiled, compile_pipeline, write_compiled
+from stepworks.kubeflow.git import Repository
+from stepworks.kubeflow.pipeline import load_pipeline
+from stepworks.kubeflow.release import ReleaseIndex
+from stepworks.placement.target import Target
 
 TARGET = """
 name: here
@@ -205,6 +209,58 @@ def test_the_check_finds_a_release_that_an_earlier_revision_had(released: Checko
         released.stepworks("release", "--check", "--against", "nowhere")
     first = released.git("rev-list", "--max-parents=0", "HEAD")
     released.stepworks("release", "--check", "--against", first)  # there was no index then
+
+
+def test_an_ignored_source_is_not_released(checkout: Checkout) -> None:
+    checkout.git("rm", "--cached", "--quiet", "tiny.py")
+    (checkout.folder / ".gitignore").write_text("tiny.py\n")
+    checkout.commit()
+    with pytest.raises(UserError, match=r"not in Git"):
+        checkout.stepworks("release", "tiny.py")
+
+
+def test_images_of_a_placeholder_registry_are_not_released(checkout: Checkout) -> None:
+    checkout.edit("example/cpu:1", "registry.example.com/team/cpu:1", "targets/here.yaml")
+    checkout.stepworks("compile", "tiny.py")
+    checkout.commit()
+    with pytest.raises(UserError, match="I05"):
+        checkout.stepworks("release", "tiny.py")
+
+
+def test_one_target_can_be_released_alone(checkout: Checkout) -> None:
+    (checkout.folder / "targets" / "there.yaml").write_text(TARGET.replace("here", "there"))
+    checkout.stepworks("compile", "tiny.py")
+    checkout.commit()
+    assert "there" not in checkout.stepworks("release", "tiny.py", "--target", "here")
+    assert "1 released" in checkout.stepworks("release", "--check")
+
+
+def test_a_revision_without_a_check_releases_nothing(checkout: Checkout) -> None:
+    result = CliRunner().invoke(app, ["release", "tiny.py", "--against", "HEAD"])
+    assert isinstance(result.exception, ParameterError)
+    assert not (checkout.folder / "compiled/index.json").exists()
+
+
+def test_a_target_can_be_retired_after_a_release(released: Checkout) -> None:
+    (released.folder / "targets" / "there.yaml").write_text(TARGET.replace("here", "there"))
+    (released.folder / "targets" / "here.yaml").unlink()
+    compiled = [compile_pipeline(load_pipeline("tiny.py"), Target.read(Path("targets/there.yaml")))]
+    write_compiled(compiled, Path("compiled"))
+    check_compiled(compiled, Path("compiled"), complete=True)
+    Path("compiled/tiny/1.0.0/gone.yaml").write_text("# of no target\n")
+    with pytest.raises(UserError, match=r"gone\.yaml"):
+        check_compiled(compiled, Path("compiled"), complete=True)
+
+
+def test_all_that_would_change_is_told_at_once(released: Checkout) -> None:
+    (released.folder / "targets" / "there.yaml").write_text(TARGET.replace("here", "there"))
+    released.stepworks("compile", "tiny.py")
+    released.commit()
+    released.stepworks("release", "tiny.py")
+    released.commit()
+    released.edit("b=2", "b=3")
+    with pytest.raises(UserError, match=r"for here.*\n.*for there"):
+        released.stepworks("compile", "tiny.py")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"releases": {"p": {"1.0.0": {"t": {"sha256": "short"}}}}}'])

@@ -32,7 +32,7 @@ def write(folder: Path, text: str, host: str = "http://127.0.0.1:9") -> Path:
 
 def deliver_all(environment: Environment, compiled: Path) -> list[str]:
     told: list[str] = []
-    planned = plan(environment, compiled)
+    planned = plan(environment, compiled, Path("staging.yaml"))
     deliver(
         planned,
         connect(environment.login),
@@ -74,8 +74,10 @@ def test_everything_is_checked_before_anything_is_written(
 ) -> None:
     environment = Environment.read(write(tmp_path, FILE.replace(old, new), kfp.url))
     with pytest.raises(kind) as error:
-        plan(environment, compiled)
+        plan(environment, compiled, Path("staging.yaml"))
     assert told.lower() in str(error.value).lower()
+    notes = getattr(error.value, "__notes__", [])
+    assert kind is not ParameterError or notes == ["It is in the schedule nightly of staging.yaml."]
     assert not kfp.calls
 
 
@@ -120,7 +122,7 @@ def test_a_released_version_is_delivered_only_as_it_was_released(
     with (compiled / "rows/0.9.0/a100.yaml").open("a") as file:
         file.write("# one more line\n")
     with pytest.raises(UserError, match="has changed"):
-        plan(environment, compiled)
+        plan(environment, compiled, Path("staging.yaml"))
 
 
 def test_the_environments_of_this_repository_can_be_delivered(pytestconfig: pytest.Config) -> None:
@@ -128,4 +130,4 @@ def test_the_environments_of_this_repository_can_be_delivered(pytestconfig: pyte
     files = sorted((root / "environments").glob("*.yaml"))
     assert files
     for path in files:
-        assert plan(Environment.read(path), root / "compiled").files
+        assert plan(Environment.read(path), root / "compiled", path).files

@@ -9,6 +9,7 @@ from google.cloud import aiplatform, aiplatform_v1
 from google_cloud_pipeline_components.container.v1.model.upload_model import remote_runner
 
 from stepworks.kubeflow.vertex.serve import MODEL_NAME
+from stepworks.placement.target import Target
 from tests.unit.kubeflow.vertex.vertex_payloads import (
     COMPILED,
     custom_job,
@@ -18,6 +19,7 @@ from tests.unit.kubeflow.vertex.vertex_payloads import (
 )
 
 SPECIFICATION = specification_of(COMPILED.read_text())
+IMAGES = Target.read(COMPILED.parents[3] / "targets" / "vertex.yaml").images
 
 
 def job(**parameters: object) -> aiplatform.PipelineJob:
@@ -55,7 +57,7 @@ def test_training_is_a_custom_job_on_the_machine_of_its_placement() -> None:
         accelerator_count=1,
     )
     assert pool.disk_spec == aiplatform_v1.DiskSpec(boot_disk_type="pd-ssd", boot_disk_size_gb=200)
-    assert (pool.replica_count, pool.container_spec.image_uri) == (1, "registry.example.com/stepworks/gpu:0.1.0")
+    assert (pool.replica_count, pool.container_spec.image_uri) == (1, IMAGES["gpu"])
     scheduling = message.job_spec.scheduling
     assert scheduling.timeout.total_seconds() == 86400
     assert scheduling.strategy == aiplatform_v1.Scheduling.Strategy.STANDARD
@@ -85,7 +87,7 @@ def test_the_model_is_uploaded_with_the_container_that_serves_it() -> None:
     model = aiplatform_v1.Model.from_json(json.dumps(request), ignore_unknown_fields=False)
     assert (model.display_name, model.artifact_uri) == ("late-flights", "gs://example-bucket/runs/package")
     assert model.container_spec == aiplatform_v1.ModelContainerSpec(
-        image_uri="registry.example.com/stepworks/serving:0.1.0",
+        image_uri=IMAGES["serving"],
         command=["python", "-m", "stepworks.kubeflow.vertex.serve"],
         health_route="/v2/health/ready",
         predict_route=f"/v2/models/{MODEL_NAME}/infer",
