@@ -16,8 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from stepworks.errors import ConfigurationError, NotFoundError
 
-LARGEST_FILE = 1024 * 1024
-"""In bytes. Such a file has some hundred lines; what is larger is another file."""
+LARGEST_FILE = 4 * 1024 * 1024
+"""In bytes. Most have some hundred lines; a baseline of lint with 10,000 findings has 3 million bytes."""
 
 LOCATED_FAULT = "located_fault"
 """The type of an error that knows which field it is about: its context holds the field's path under `at`."""
@@ -52,6 +52,9 @@ def located_fault(at: Sequence[str], message: str) -> PydanticCustomError:
 
 MOST_VALUES = 100_000
 """Values in a file, with each use of a YAML alias counted."""
+
+_OF_KEY = "[key]"
+"""What pydantic adds to a key's path when the key itself is wrong, and not its value."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -165,19 +168,40 @@ def _not_yaml(path: Path, line: int, problem: str, kind: str) -> ConfigurationEr
 def _explain(path: Path, text: str, error: ValidationError, kind: str, described_in: str) -> ConfigurationError:
     """Say what is wrong, each fault with its line and field."""
     root = yaml.compose(text, Loader=_Loader)
-    faults = []
-    for fault in error.errors(include_url=False, include_input=False):
-        field = [*fault["loc"]]
-        if fault["type"] == LOCATED_FAULT:
-            field.extend(fault["ctx"]["at"])
-        message = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{path}:{line_of(root, field)}: {'.'.join(map(str, field)) or 'the file'}: {message}")
+    lines = [
+        f"{path}:{line_of(root, field)}: {'.'.join(map(str, field)) or 'the file'}: {message}"
+        for field, message in faults(error)
+    ]
     return ConfigurationError(
         f"The {kind} {path} is wrong",
-        received="\n    ".join(["", *faults]) if len(faults) > 1 else faults[0],
+        received="\n    ".join(["", *lines]) if len(lines) > 1 else lines[0],
         expected=f"the fields that {described_in} describes",
         what_to_do="Correct the file.",
     )
+
+
+def faults(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong, as pydantic found it.
+
+    Args:
+        error: The error of a model, a TypeAdapter, or anything else of pydantic.
+
+    Returns:
+        Each fault's field, as keys and indices that lead to it, and its message. The field is empty for what is wrong
+        as a whole; that of a mapping's wrong key ends with the key.
+    """
+    found = []
+    for fault in error.errors(include_url=False, include_input=False):
+        at = fault["ctx"]["at"] if fault["type"] == LOCATED_FAULT else ()
+        field = (*(part for part in fault["loc"] if part != _OF_KEY), *at)
+        found.append((field, fault["msg"].removeprefix("Value error, ")))
+    return found
+
+
+def compose(path: Path) -> yaml.Node | None:
+    """The nodes of a file that `read_settings` has read, for `line_of`; None when the file is empty."""
+    node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    return node
 
 
 def line_of(root: yaml.Node | None, field: Sequence[str | int]) -> int:

@@ -13,7 +13,7 @@ from stepworks.kubeflow.ir.model import Ir
 from stepworks.kubeflow.ir.peak import Peak
 from stepworks.kubeflow.ir.read import read_ir
 from stepworks.kubeflow.lint.configuration import Configuration
-from stepworks.kubeflow.lint.exceptions import about_exemptions, accept
+from stepworks.kubeflow.lint.exceptions import about_exceptions, accept
 from stepworks.kubeflow.lint.finding import Finding, Severity
 from stepworks.kubeflow.lint.rule import Context, Limits, Rule
 from stepworks.kubeflow.lint.rules import all_rules
@@ -97,11 +97,11 @@ def lint_files(
             _check(context, name, rules, configuration), key=lambda each: (each.line, each.column, each.rule)
         )
         files.append(LintedFile(name, ir.name, ir.backend, len(ir.tasks), context.peak))
-    exemptions = configuration.exemptions
-    marked = accept(findings, exemptions, today)
+    exceptions = configuration.exceptions
+    marked = accept(findings, exceptions, today)
     marked += [
         finding
-        for finding in about_exemptions(exemptions, marked, {each.file for each in files}, set(rules), today)
+        for finding in about_exceptions(exceptions, marked, {each.file for each in files}, set(rules), today)
         if finding.rule in rules
     ]
     return Report(tuple(files), tuple(marked))

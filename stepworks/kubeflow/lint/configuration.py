@@ -8,25 +8,34 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, model_validator
 
 from stepworks.errors import ConfigurationError
 from stepworks.files import write_atomically
-from stepworks.kubeflow.ir.located import LocatedMap, Position, parse_documents, position_of, read_text, refuse
 from stepworks.kubeflow.lint.finding import Finding
 from stepworks.kubeflow.lint.rule import Limits
 from stepworks.kubeflow.lint.rules import all_rules
 from stepworks.placement.storage import AccessMode
-from stepworks.settings_file import LOCATED_FAULT, Setting
+from stepworks.settings_file import Setting, compose, line_of, read_settings
 
 BASELINE_DAYS = 90
 """For how long a new baseline accepts what it holds."""
 
 
-class Exemption(Setting):
+def _known_rule(id_: str) -> str:
+    if id_ not in all_rules():
+        raise ValueError(f"there is no rule {id_}; docs/lint-rules.md has those that there are")
+    return id_
+
+
+RuleId = Annotated[str, AfterValidator(_known_rule)]
+"""The id of a rule, `R04`."""
+
+
+class LintException(Setting):
     """What is accepted, why, and until when. In patterns `*` stands for any characters, `/` among them.
 
     Attributes:
@@ -38,7 +47,7 @@ class Exemption(Setting):
         expires: The last day of the exception.
     """
 
-    rule: str
+    rule: RuleId
     task: str = "*"
     file: str = "*"
     subject: str = "*"
@@ -71,17 +80,23 @@ class Settings(Setting):
     loop_items: int = Field(default=Limits.loop_items, ge=0)
     placeholder_registries: tuple[str, ...] = Limits.placeholder_registries
     claims: dict[str, AccessMode] = Field(default_factory=dict)
-    severity: dict[str, Literal["error", "warning", "info", "off"]] = Field(default_factory=dict)
-    exceptions: tuple[Exemption, ...] = ()
+    severity: dict[RuleId, Literal["error", "warning", "info", "off"]] = Field(default_factory=dict)
+    exceptions: tuple[LintException, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_nothing_as_defaults(cls, content: Any) -> Any:
+        """An empty file, or one of comments only, says nothing of its own."""
+        return {} if content is None else content
 
 
 @dataclass(frozen=True)
-class PlacedExemption:
-    """An exception, and where it stands."""
+class PlacedException:
+    """An exception, and the file and line where it stands; lines count from 1."""
 
-    exemption: Exemption
+    exception: LintException
     file: str
-    position: Position
+    line: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class Configuration:
     """What is in force: the settings, and the exceptions of the configuration and the baseline."""
 
     settings: Settings = field(default_factory=Settings)
-    exemptions: tuple[PlacedExemption, ...] = ()
+    exceptions: tuple[PlacedException, ...] = ()
 
     def limits(self, max_gpus: int | None) -> Limits:
         """What the rules judge by; a `max_gpus` of the command line goes before the file's."""
@@ -104,9 +119,10 @@ class Configuration:
         """The same with the exceptions of a baseline too.
 
         Raises:
-            ConfigurationError: The baseline cannot be read, or has settings beside exceptions.
+            NotFoundError: There is no such file.
+            ConfigurationError: The baseline cannot be read, a field is wrong, or it has settings beside exceptions.
         """
-        baseline = read_configuration(path)
+        baseline = _read(path, "lint baseline")
         if baseline.settings.model_fields_set - {"exceptions"}:
             raise ConfigurationError(
                 f"The baseline {path} has settings",
@@ -114,42 +130,29 @@ class Configuration:
                 expected="exceptions only",
                 what_to_do="Move the settings to the configuration file, stepworks.lint.yaml.",
             )
-        return replace(self, exemptions=(*self.exemptions, *baseline.exemptions))
+        return replace(self, exceptions=(*self.exceptions, *baseline.exceptions))
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read a configuration file or a baseline.
+    """Read a configuration file.
 
     Raises:
-        ConfigurationError: It cannot be read, a field is wrong, or a rule is not known; the message names the line.
+        NotFoundError: There is no such file.
+        ConfigurationError: It cannot be read, a field is wrong, or a rule is not known; the message names each line.
     """
-    documents = [each for each in parse_documents(read_text(path), path) if each.value is not None]
-    raw = documents[0].value if documents else LocatedMap()
-    if len(documents) > 1 or not isinstance(raw, LocatedMap):
-        _refuse(path, (1, 1), f"{len(documents)} documents or no mapping", "one mapping")
-    try:
-        settings = Settings.model_validate(raw)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        at = (*fault["loc"], *(fault["ctx"]["at"] if fault["type"] == LOCATED_FAULT else ()))
-        received = f"{'.'.join(map(str, at))}: {fault['msg']}"
-        _refuse(path, position_of(raw, at), received, "the fields that docs/lint.md describes")
-    named = [(each.rule, ("exceptions", index, "rule")) for index, each in enumerate(settings.exceptions)]
-    for id_, location in [*named, *((id_, ("severity", id_)) for id_ in settings.severity)]:
-        if id_ not in all_rules():
-            _refuse(path, position_of(raw, location), f"the rule {id_}", "a rule of docs/lint-rules.md")
+    return _read(path, "lint configuration")
+
+
+def _read(path: Path, kind: str) -> Configuration:
+    settings = read_settings(path, Settings, kind, "docs/lint.md")
+    root = compose(path) if settings.exceptions else None
     return Configuration(
         settings,
         tuple(
-            PlacedExemption(each, path.as_posix(), position_of(raw, ("exceptions", index)))
+            PlacedException(each, path.as_posix(), line_of(root, ("exceptions", index)))
             for index, each in enumerate(settings.exceptions)
         ),
     )
-
-
-def _refuse(path: Path, position: Position, received: str, expected: str) -> None:
-    do = "Correct the file."
-    refuse(path, position, "the configuration of lint is wrong", received=received, expected=expected, do=do)
 
 
 def write_baseline(path: Path, findings: Sequence[Finding], today: date) -> Path:

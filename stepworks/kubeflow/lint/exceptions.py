@@ -7,27 +7,27 @@ from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 
-from stepworks.kubeflow.lint.configuration import PlacedExemption
+from stepworks.kubeflow.lint.configuration import PlacedException
 from stepworks.kubeflow.lint.finding import Finding, Severity
 from stepworks.kubeflow.lint.rules import all_rules
 
 
-def accept(findings: Iterable[Finding], exemptions: Sequence[PlacedExemption], today: date) -> list[Finding]:
+def accept(findings: Iterable[Finding], exceptions: Sequence[PlacedException], today: date) -> list[Finding]:
     """Mark each finding that an exception accepts, which has not expired, with the reason and the last day."""
-    by_rule: dict[str, list[PlacedExemption]] = {}
-    for each in exemptions:
-        if each.exemption.expires >= today:
-            by_rule.setdefault(each.exemption.rule, []).append(each)
+    by_rule: dict[str, list[PlacedException]] = {}
+    for each in exceptions:
+        if each.exception.expires >= today:
+            by_rule.setdefault(each.exception.rule, []).append(each)
     marked = []
     for finding in findings:
-        found = next((each for each in by_rule.get(finding.rule, ()) if each.exemption.accepts(finding)), None)
-        reason = f"{found.exemption.reason} (until {found.exemption.expires})" if found else ""
+        found = next((each for each in by_rule.get(finding.rule, ()) if each.exception.accepts(finding)), None)
+        reason = f"{found.exception.reason} (until {found.exception.expires})" if found else ""
         marked.append(replace(finding, accepted=reason))
     return marked
 
 
-def about_exemptions(
-    exemptions: Sequence[PlacedExemption],
+def about_exceptions(
+    exceptions: Sequence[PlacedException],
     findings: Sequence[Finding],
     files: Collection[str],
     rules: Collection[str],
@@ -36,7 +36,7 @@ def about_exemptions(
     """Findings about the exceptions themselves: expired ones, and ones that match nothing that was looked for.
 
     Args:
-        exemptions: The exceptions.
+        exceptions: The exceptions.
         findings: Everything that was found, accepted or not.
         files: The files that were linted; an exception for others is left alone.
         rules: The rules that were selected.
@@ -46,20 +46,19 @@ def about_exemptions(
     for finding in findings:
         by_rule.setdefault(finding.rule, []).append(finding)
     found = []
-    for each in exemptions:
-        exemption = each.exemption
-        looked_for = exemption.rule in rules and any(fnmatchcase(file, exemption.file) for file in files)
-        if exemption.expires < today:
-            message = f"The exception for {exemption.rule} expired on {exemption.expires}: {exemption.reason}"
+    for each in exceptions:
+        exception = each.exception
+        looked_for = exception.rule in rules and any(fnmatchcase(file, exception.file) for file in files)
+        if exception.expires < today:
+            message = f"The exception for {exception.rule} expired on {exception.expires}: {exception.reason}"
             found.append(_about(each, "L01", message))
-        elif looked_for and not any(exemption.accepts(finding) for finding in by_rule.get(exemption.rule, ())):
-            message = f"The exception for {exemption.rule} ({exemption.reason}) matches nothing"
+        elif looked_for and not any(exception.accepts(finding) for finding in by_rule.get(exception.rule, ())):
+            message = f"The exception for {exception.rule} ({exception.reason}) matches nothing"
             found.append(_about(each, "L02", message))
     return found
 
 
-def _about(each: PlacedExemption, id_: str, message: str) -> Finding:
-    rule, exemption = all_rules()[id_], each.exemption
-    subject = f"{exemption.rule} {exemption.task} {exemption.file} {exemption.subject}"
-    line, column = each.position
-    return Finding(id_, Severity(rule.severity), each.file, line, column, "", subject, message, rule.what_to_do)
+def _about(each: PlacedException, id_: str, message: str) -> Finding:
+    rule, exception = all_rules()[id_], each.exception
+    subject = f"{exception.rule} {exception.task} {exception.file} {exception.subject}"
+    return Finding(id_, Severity(rule.severity), each.file, each.line, 1, "", subject, message, rule.what_to_do)

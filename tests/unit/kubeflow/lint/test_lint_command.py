@@ -137,23 +137,26 @@ def test_an_exception_for_what_is_not_looked_at_is_left_alone(folder: Path) -> N
 
 
 WRONG = {
-    "a list": ("- a", "lint.yaml:1:1"),
-    "unknown field": ("max_gpu: 1", "lint.yaml:1:10: the configuration of lint is wrong"),
+    "a list": ("- a", "lint.yaml:1: the file"),
+    "unknown field": ("max_gpu: 1", "The lint configuration lint.yaml is wrong\n  Received: lint.yaml:1: max_gpu: "),
     "nearest field": ("max_gpu: 1", "max_gpu: there is no field max_gpu; did you mean max_gpus?"),
     "nearest inner field": (
         "exceptions:\n- {rule: I01, reason: x, expire: 2026-01-01}",
-        "lint.yaml:2:34: the configuration of lint is wrong\n  Received: exceptions.0.expire: there is no field expire",
+        "lint.yaml:2: exceptions.0.expire: there is no field expire",
     ),
-    "no reason": ("exceptions:\n- {rule: I01, expires: 2026-01-01}", "lint.yaml:2:3"),
-    "blank reason": ("exceptions:\n- {rule: I01, reason: ' ', expires: 2026-01-01}", "lint.yaml:2:23"),
+    "no reason": ("exceptions:\n- {rule: I01, expires: 2026-01-01}", "lint.yaml:2: exceptions.0.reason"),
+    "blank reason": ("exceptions:\n- rule: I01\n  reason: ' '\n  expires: 2026-01-01", "lint.yaml:3"),
     "no day": ("exceptions:\n- {rule: I01, reason: x}", "exceptions.0.expires: Field required"),
-    "wrong day": ("exceptions:\n- {rule: I01, reason: x, expires: soon}", "lint.yaml:2:35"),
-    "unknown rule": ("exceptions:\n- {rule: Z99, reason: x, expires: 2026-01-01}", "the rule Z99"),
-    "severity of none": ("severity: {Z99: info}", "the rule Z99"),
-    "unknown severity": ("severity: {I01: bad}", "lint.yaml:1:17"),
-    "access mode": ("claims: {data: RWX}", "lint.yaml:1:16"),
-    "two documents": ("a: 1\n---\na: 2", "2 documents"),
-    "no YAML": ("a: [", "the file is not YAML"),
+    "wrong day": ("exceptions:\n- rule: I01\n  reason: x\n  expires: soon", "lint.yaml:4: exceptions.0.expires"),
+    "unknown rule": (
+        "exceptions:\n- {rule: Z99, reason: x, expires: 2026-01-01}",
+        "lint.yaml:2: exceptions.0.rule: there is no rule Z99; docs/lint-rules.md",
+    ),
+    "severity of none": ("severity:\n  Z99: info", "lint.yaml:2: severity.Z99: there is no rule Z99"),
+    "unknown severity": ("severity:\n  I01: bad", "lint.yaml:2: severity.I01"),
+    "access mode": ("claims:\n  data: RWX", "lint.yaml:2: claims.data"),
+    "two documents": ("max_gpus: 1\n---\nmax_gpus: 2", "The lint configuration lint.yaml is not YAML"),
+    "no YAML": ("max_gpus: [", "The lint configuration lint.yaml is not YAML"),
 }
 
 
@@ -162,6 +165,20 @@ def test_a_wrong_configuration_is_told_with_its_line(folder: Path, text: str, me
     with pytest.raises(ConfigurationError) as caught:
         configuration(folder, text)
     assert message in str(caught.value)
+
+
+def test_every_fault_of_a_configuration_is_told(folder: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration(folder, "max_gpus: -1\nseverity: {Z98: info, Z99: info}\nexceptions:\n- {rule: Z97, reason: x}")
+    told = ("lint.yaml:1: max_gpus", "lint.yaml:2: severity.Z98", "severity.Z99", "exceptions.0.rule", "0.expires")
+    assert all(each in str(caught.value) for each in told)
+
+
+def test_a_configuration_that_is_not_there_is_told_as_one(folder: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"There is no lint configuration nothere\.yaml"):
+        read_configuration(Path("nothere.yaml"))
+    with pytest.raises(NotFoundError, match=r"There is no lint baseline nothere\.yaml"):
+        Configuration().with_baseline(Path("nothere.yaml"))
 
 
 def test_an_empty_configuration_is_the_default(folder: Path) -> None:
