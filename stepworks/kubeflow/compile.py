@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from stepworks.errors import ConfigurationError, UserError
 from stepworks.files import write_atomically
 from stepworks.kubeflow.component import is_unplaced
-from stepworks.kubeflow.ir_yaml import minimize, to_yaml
+from stepworks.kubeflow.ir_yaml import FOR_VERTEX, minimize, to_yaml
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.kubeflow.release import ReleaseIndex, sha256_of
 from stepworks.placement.target import Target
@@ -80,10 +80,12 @@ def _refuse_platform(graph: Any, pipeline: Pipeline, target: Target) -> None:
 
 def _header(pipeline: Pipeline, target: Target) -> str:
     use = "submit it to Vertex AI Pipelines" if target.backend == "vertex" else "upload it to Kubeflow"
-    return (
-        f"# {pipeline.name} {pipeline.version} for the target {target.name}: {pipeline.summary}\n"
-        f"# Compiled from the source by `stepworks compile`; {use} as it is.\n"
-    )
+    lines = [
+        f"# {pipeline.name} {pipeline.version} for the target {target.name}: {pipeline.summary}",
+        f"# Compiled from the source by `stepworks compile`; {use} as it is.",
+        *([FOR_VERTEX] if target.backend == "vertex" else []),
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _to_yaml(graph: Any) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+FOR_VERTEX = "# backend: vertex"
+"""The comment by which a file for Vertex AI says what it is for: the IR has no field for it."""
+
 _LINE = 150
 """A collection that fits into this many characters is written on one line."""
 

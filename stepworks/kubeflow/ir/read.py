@@ -9,11 +9,13 @@ from typing import Any, Literal, NoReturn
 
 from stepworks.kubeflow.ir.cursor import Cursor
 from stepworks.kubeflow.ir.documents import find_documents
-from stepworks.kubeflow.ir.executor_model import Executor, JsonPath
+from stepworks.kubeflow.ir.executor_model import Executor
 from stepworks.kubeflow.ir.executors import read_executor, read_kubernetes
 from stepworks.kubeflow.ir.located import LocatedMap, parse_documents, position_of, read_text, refuse
 from stepworks.kubeflow.ir.model import ROOT, Component, Dag, Ir, Note, Task
+from stepworks.kubeflow.ir.source import JsonPath
 from stepworks.kubeflow.ir.tasks import below, read_component, read_selectors, read_task
+from stepworks.kubeflow.ir_yaml import FOR_VERTEX
 
 MOST_TASKS = 100_000
 """Tasks with each use of a shared component counted; nested components can ask for 2 to the power of their depth."""
@@ -22,6 +24,7 @@ DEEPEST_DAG = 100
 """Dags inside one another. `kfp` writes one level for each loop, branch and nested pipeline."""
 
 _SCHEMA = (2, 1)
+_FOR_VERTEX = re.compile(rf"(#.*\n)*{re.escape(FOR_VERTEX)}\n")
 _GOOGLE_CLOUD_STEPS = re.compile(r"(^|/)google-cloud-pipeline-components[:@/]")
 
 
@@ -60,7 +63,7 @@ def parse_ir(text: str, path: Path) -> Ir:
         description=info.text("description"),
         schema_version=cursor.text("schemaVersion"),
         sdk_version=cursor.text("sdkVersion"),
-        backend=_backend(raw, executors),
+        backend=_backend(text, raw, executors),
         components=components,
         executors=executors,
         dags=walk.dags,
@@ -90,10 +93,15 @@ def _check_schema(cursor: Cursor, path: Path) -> tuple[Note, ...]:
     return ()
 
 
-def _backend(raw: LocatedMap, executors: Mapping[str, Executor]) -> Literal["kubeflow", "vertex"]:
-    """What the pipeline was compiled for. Vertex takes no platform document, and Kubeflow has no custom jobs."""
+def _backend(text: str, raw: LocatedMap, executors: Mapping[str, Executor]) -> Literal["kubeflow", "vertex"]:
+    """What the pipeline was compiled for. Vertex takes no platform document, and Kubeflow has no custom jobs.
+
+    A pipeline for Vertex without custom jobs looks like one for Kubeflow, but for the line that compiling writes.
+    """
     if raw.get("platforms"):
         return "kubeflow"
+    if _FOR_VERTEX.match(text):
+        return "vertex"
     of_google = any(each.kind == "customJob" or _GOOGLE_CLOUD_STEPS.search(each.image) for each in executors.values())
     return "vertex" if of_google else "kubeflow"
 

@@ -2,12 +2,19 @@
 
 import ast
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform, aiplatform_v1
 from google_cloud_pipeline_components.container.v1.model.upload_model import remote_runner
 
+from stepworks.kubeflow.compile import compile_pipeline
+from stepworks.kubeflow.ir.read import read_ir
+from stepworks.kubeflow.lint.check import lint_ir
+from stepworks.kubeflow.lint.finding import Severity
+from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.kubeflow.vertex.serve import MODEL_NAME
 from stepworks.placement.target import Target
 from tests.unit.kubeflow.vertex.vertex_payloads import (
@@ -119,3 +126,15 @@ def test_models_and_endpoints_are_made_where_the_run_is() -> None:
     for name in ("model-upload", "endpoint-create"):
         location = SPECIFICATION["root"]["dag"]["tasks"][name]["inputs"]["parameters"]["location"]
         assert location == {"runtimeValue": {"constant": "{{$.pipeline_google_cloud_location}}"}}
+
+
+def test_a_pipeline_without_custom_jobs_is_known_as_one_for_vertex(
+    make_pipeline: Callable[[str], Pipeline], tmp_path: Path
+) -> None:
+    tiny = make_pipeline('@pipeline(version="1.0.0")\ndef tiny():\n    place(add(a=1, b=2), "small")\n')
+    target = Target.read(COMPILED.parents[3] / "targets" / "vertex.yaml")
+    path = tmp_path / "vertex.yaml"
+    path.write_text(compile_pipeline(tiny, target).text)
+    ir = read_ir(path)
+    assert ir.backend == "vertex"
+    assert [finding.rule for finding in lint_ir(ir) if finding.severity.rank >= Severity.WARNING.rank] == []
