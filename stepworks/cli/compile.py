@@ -32,6 +32,10 @@ def compile_pipelines(
     compiled = compile_for(pipelines, targets)
     if check:
         check_compiled(compiled, output, complete=complete and not names)
+        if any(output.glob("*/*/kubernetes/*.yaml")):
+            from stepworks.kubeflow.manifest import check_manifests
+
+            check_manifests(output)
         sys.stdout.write(f"{len(compiled)} compiled file(s) below {output}/ are fresh.\n")
         return
     changed = write_compiled(compiled, output)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from stepworks.errors import UserError
 from stepworks.kubeflow.compile import Compiled
 from stepworks.kubeflow.ir.read import documents_of, parse_ir
 from stepworks.kubeflow.ir_yaml import to_yaml
@@ -53,3 +54,27 @@ def manifest(compiled: Compiled) -> str:
             },
         ]
     )
+
+
+def check_manifests(folder: Path) -> None:
+    """See that the objects that are kept below a folder are those of the compiled files beside them.
+
+    Raises:
+        UserError: Some are others, or of no compiled file.
+    """
+    faults = []
+    for path in sorted(folder.glob("*/*/kubernetes/*.yaml")):
+        source = path.parent.parent / path.name
+        if not source.is_file():
+            faults.append(f"{path} is of no compiled file")
+            continue
+        pipeline, version = source.parts[-3:-1]
+        if path.read_bytes() != manifest(Compiled(pipeline, version, source.stem, source.read_text())).encode():
+            faults.append(f"{path} is not what {source} says")
+    if faults:
+        raise UserError(
+            f"{len(faults)} Kubernetes manifest(s) are stale",
+            received="; ".join(faults),
+            expected="the objects of the compiled file beside each",
+            what_to_do="Run stepworks compile --format kubernetes, or delete them.",
+        )

@@ -46,3 +46,9 @@ def test_the_command_writes_them_beside_the_ir_and_they_can_be_read_back(
     kept = output / "tiny" / "1.0.0" / "a100.yaml"
     assert [task.path for task in read_ir(written).tasks] == [task.path for task in read_ir(kept).tasks]
     assert CliRunner().invoke(app, [*arguments, "--check"]).exit_code == 0
+    fresh = written.read_text()
+    written.write_text(fresh.replace("displayName: 1.0.0-a100", "displayName: other"))
+    assert "is not what" in str(CliRunner().invoke(app, [*arguments, "--check"]).exception)
+    written.with_name("gone.yaml").write_text(fresh)
+    written.write_text(fresh)
+    assert "of no compiled file" in str(CliRunner().invoke(app, [*arguments, "--check"]).exception)
