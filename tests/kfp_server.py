@@ -3,6 +3,8 @@
 It answers as `tests/data/kfp_recordings.json` has it, which a real server of KFP 2.17 gave;
 `tests/unit/kubeflow/delivery/test_kfp_server.py` plays the recordings against it. On top of that it can fail: cut a
 connection before or after it has acted, answer 5xx, ask for a token.
+
+Longer than a file should be, since it is one server: a short method for each call, and the messages of the real one.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from stepworks.kubeflow.lint.check import Report
     from stepworks.kubeflow.lint.configuration import Configuration
     from stepworks.kubeflow.lint.finding import Severity
@@ -21,7 +23,8 @@ CONFIGURATION = Path("stepworks.lint.yaml")
 
 def lint(
     path: Annotated[
-        list[Path] | None, typer.Argument(help="Compiled pipelines (IR YAML), or folders of them.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Compiled pipelines (IR YAML), or folders of them.", show_default=False),
     ] = None,
     format_: Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="What to write.")] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
@@ -51,39 +54,48 @@ def lint(
 
     Exits with 0, with 1 for findings, with 2 when a file is no compiled pipeline or the configuration is wrong.
     """
-    from datetime import UTC, datetime
-
-    from stepworks.errors import ParameterError
-    from stepworks.kubeflow.lint import check
-    from stepworks.kubeflow.lint import configuration as configurations
+    from stepworks.kubeflow.lint.configuration import write_baseline as write_exceptions
     from stepworks.kubeflow.lint.finding import Severity
 
     if explain is not None:
         _explain(explain)
         return
-    if not path:
-        raise ParameterError(
-            "There is nothing to lint",
-            expected="files or folders of compiled pipelines",
-            what_to_do="Name them, for example: stepworks lint compiled",
-        )
-    today = datetime.now(UTC).date()
-    report = check.lint_files(
-        path,
-        _configuration(config, baseline),
-        today=today,
-        select=select or [],
-        ignore=ignore or [],
-        max_gpus=max_gpus,
-    )
+    today = _today()
+    report = _report(path or [], _configuration(config, baseline), today, select or [], ignore or [], max_gpus)
     failing = report.at_least(Severity(fail_on))
     if write_baseline is not None:
-        configurations.write_baseline(write_baseline, failing, today)
+        write_exceptions(write_baseline, failing, today)
         sys.stdout.write(f"{write_baseline} written: it accepts {len(failing)} of the findings.\n")
         return
     _show(report, format_, output, Severity.WARNING if quiet else Severity.INFO)
     if failing:
         raise typer.Exit(1)
+
+
+def _today() -> date:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).date()
+
+
+def _report(
+    paths: list[Path],
+    configuration: Configuration,
+    today: date,
+    select: list[str],
+    ignore: list[str],
+    max_gpus: int | None,
+) -> Report:
+    from stepworks.errors import ParameterError
+    from stepworks.kubeflow.lint.check import lint_files
+
+    if not paths:
+        raise ParameterError(
+            "There is nothing to lint",
+            expected="files or folders of compiled pipelines",
+            what_to_do="Name them, for example: stepworks lint compiled",
+        )
+    return lint_files(paths, configuration, today=today, select=select, ignore=ignore, max_gpus=max_gpus)
 
 
 def _configuration(config: Path | None, baseline: Path | None) -> Configuration:

@@ -230,7 +230,7 @@ def _refuse_options_of_the_other_way(context: typer.Context, *, in_kubeflow: boo
     if given:
         raise ParameterError(
             f"{' and '.join(given)} is for a run {'on this machine' if in_kubeflow else 'in Kubeflow'}",
-            received="--host" if in_kubeflow else "no --host",
+            received=" and ".join(given),
             expected="options of one way: here, or in Kubeflow with --host",
             what_to_do=f"Leave out {given[0]}, or {'leave out' if in_kubeflow else 'add'} --host.",
         )
