@@ -111,18 +111,6 @@ def mig_resource(profile: str) -> str:
     return _MIG + profile.replace("+", ".")
 
 
-def mig_memory_gb(profile: str) -> int:
-    """The memory of a slice in GB, as its profile's name tells it: 10 for `1g.10gb+me`.
-
-    Raises:
-        ValueError: It is not of the form of a profile's name.
-    """
-    match = re.fullmatch(r"[0-9]g\.(?P<memory>[0-9]+)gb(\+me)?", profile)
-    if not match:
-        raise ValueError(f"{profile!r} is no MIG profile such as 1g.10gb")
-    return int(match["memory"])
-
-
 def _profile(resource: str) -> str:
     """The profile of a MIG resource, whether it is known or not."""
     return re.sub(r"\.me$", "+me", resource.removeprefix(_MIG))

@@ -8,8 +8,8 @@ from typing import Any
 
 from stepworks.kubeflow.diff.change import Change, Difference, gather
 from stepworks.kubeflow.diff.facts import Facts, digest, facts_of, source_text, value_text
-from stepworks.kubeflow.ir.executor_model import TaskOutput
 from stepworks.kubeflow.ir.model import ROOT, InputDefinition, Ir
+from stepworks.kubeflow.ir.source import TaskOutput
 
 
 def compare(before: Ir, after: Ir) -> Difference:

@@ -8,18 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepworks.kubeflow.diff.change import Topic
-from stepworks.kubeflow.ir.executor_model import (
-    Accelerator,
-    ComponentInput,
-    Constant,
-    Executor,
-    FinalStatus,
-    Kubernetes,
-    Quantity,
-    Source,
-    TaskOutput,
-)
+from stepworks.kubeflow.ir.executor_model import Accelerator, Executor, Kubernetes, Quantity
 from stepworks.kubeflow.ir.model import Input, Ir, Retry, Task
+from stepworks.kubeflow.ir.source import ComponentInput, Constant, FinalStatus, Source, TaskOutput
 from stepworks.kubeflow.semantic_version import Change as Due
 
 Facts = dict[tuple[Topic, str], tuple[str | None, Due]]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stepworks.kubeflow.ir.executor_model import JsonPath
 from stepworks.kubeflow.ir.located import LocatedList, LocatedMap, position_of, refuse
+from stepworks.kubeflow.ir.source import JsonPath
 
 _KINDS = {LocatedMap: "a mapping", LocatedList: "a list", str: "a text", bool: "a truth value"}
 

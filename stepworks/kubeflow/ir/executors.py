@@ -8,8 +8,6 @@ from typing import Any
 from stepworks.kubeflow.ir.cursor import Cursor
 from stepworks.kubeflow.ir.executor_model import (
     Accelerator,
-    ComponentInput,
-    Constant,
     Executor,
     ExecutorKind,
     Kubernetes,
@@ -17,11 +15,9 @@ from stepworks.kubeflow.ir.executor_model import (
     ObjectReference,
     Quantity,
     Resources,
-    Source,
-    TaskOutput,
     Toleration,
-    UnknownSource,
 )
+from stepworks.kubeflow.ir.source import ComponentInput, Constant, Source, TaskOutput, UnknownSource
 from stepworks.placement.quantity import parse_cpu, parse_memory
 
 _GIGABYTE = 1e9

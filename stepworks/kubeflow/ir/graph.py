@@ -99,10 +99,6 @@ class Concurrency:
         self._tasks = {task.path: task for task in ir.tasks}
         self._related: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
 
-    def at_once(self, first: Task, second: Task) -> bool:
-        """Whether two tasks, or two iterations of one, may run at the same time."""
-        return self.first_pair([first] if first is second else [first, second]) is not None
-
     def first_pair(self, tasks: Iterable[Task], within: str = "") -> tuple[Task, Task] | None:
         """Two of some tasks that may run at the same time; a task twice when iterations of a loop may.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stepworks.kubeflow.ir.executor_model import Executor, JsonPath, Source
+from stepworks.kubeflow.ir.executor_model import Executor
 from stepworks.kubeflow.ir.located import LocatedMap, Position, position_of
+from stepworks.kubeflow.ir.source import JsonPath, Source
 
 ROOT = "root"
 """The component that is the pipeline itself."""

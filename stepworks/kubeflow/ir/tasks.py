@@ -8,14 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from stepworks.kubeflow.ir.cursor import Cursor
-from stepworks.kubeflow.ir.executor_model import (
-    ComponentInput,
-    Executor,
-    FinalStatus,
-    Source,
-    TaskOutput,
-    UnknownSource,
-)
+from stepworks.kubeflow.ir.executor_model import Executor
 from stepworks.kubeflow.ir.executors import read_source
 from stepworks.kubeflow.ir.model import (
     Component,
@@ -27,6 +20,7 @@ from stepworks.kubeflow.ir.model import (
     Selector,
     Task,
 )
+from stepworks.kubeflow.ir.source import ComponentInput, FinalStatus, Source, TaskOutput, UnknownSource
 
 _OLD_TYPES = {"STRING": "STRING", "INT": "NUMBER_INTEGER", "DOUBLE": "NUMBER_DOUBLE"}
 """The types of the schema 2.0, by those of 2.1."""

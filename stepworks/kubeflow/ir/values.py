@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stepworks.kubeflow.ir.executor_model import ComponentInput, Constant, Source
 from stepworks.kubeflow.ir.model import ROOT, Input, Ir, Task
+from stepworks.kubeflow.ir.source import ComponentInput, Constant, Source
 from stepworks.kubeflow.ir.tasks import given
 
 _BEFORE = "{{$.inputs.parameters['"

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-from stepworks.kubeflow.ir.executor_model import Executor, JsonPath
+from stepworks.kubeflow.ir.executor_model import Executor
 from stepworks.kubeflow.ir.graph import Concurrency
 from stepworks.kubeflow.ir.model import Ir, Task
 from stepworks.kubeflow.ir.peak import Peak, peak_accelerators
+from stepworks.kubeflow.ir.source import ComponentInput, JsonPath, TaskOutput
+from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.ir.values import Values
 from stepworks.kubeflow.lint.finding import Severity
+
+RECOMPILE = "Compile the pipeline again; a compiled file is not edited by hand."
+"""What to do where only an edit of the compiled file can be the cause."""
 
 _VIRTUAL_IMAGES = "argostub/"
 """kfp writes such an image for what the driver does itself, such as making a claim; no container runs."""
@@ -63,11 +68,6 @@ class Context:
         labels = {executor.label for _, executor in self.containers}
         return [(task, task.executor) for task in self.tasks if task.executor and task.executor.label in labels]
 
-    @property
-    def on_kubeflow(self) -> bool:
-        """Whether the pipeline runs on Kubernetes, and not on Vertex AI."""
-        return self.ir.backend == "kubeflow"
-
     @cached_property
     def values(self) -> Values:
         """What settings are that a parameter gives."""
@@ -82,6 +82,24 @@ class Context:
     def peak(self) -> Peak:
         """How many accelerators the pipeline may hold at once."""
         return peak_accelerators(self.ir)
+
+
+def input_type(context: Context, task: Task, name: str) -> str:
+    """The type of what a task is given for an input, declared or not; empty when it is not known."""
+    components = context.ir.components
+    component = components.get(task.component)
+    if component and name in component.inputs:
+        return component.inputs[name].type
+    each = given(task).get(name)
+    if each and isinstance(each.source, ComponentInput):
+        definition = components[task.dag].inputs.get(each.source.name)
+        return definition.type if definition else ""
+    if each and isinstance(each.source, TaskOutput):
+        producer = context.ir.dags[task.dag].tasks.get(each.source.task)
+        producing = components.get(producer.component) if producer else None
+        output = producing.outputs.get(each.source.key) if producing else None
+        return output.type if output else ""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepworks.kubeflow.ir.executor_model import Accelerator, ComponentInput, Executor, JsonPath, TaskOutput
+from stepworks.kubeflow.ir.executor_model import Accelerator, Executor
 from stepworks.kubeflow.ir.model import Task
-from stepworks.kubeflow.ir.tasks import given
+from stepworks.kubeflow.ir.source import JsonPath
 from stepworks.kubeflow.ir.values import placeholder_input
 from stepworks.kubeflow.lint.finding import Severity
-from stepworks.kubeflow.lint.rule import Context, Found, rule
+from stepworks.kubeflow.lint.rule import Context, Found, input_type, rule
 
 
 def _accelerated(context: Context) -> Iterator[tuple[Task, Executor, Accelerator]]:
@@ -72,24 +72,6 @@ def count_from_number(context: Context) -> Iterator[Found]:
                 task.path,
                 executor.label,
             )
-
-
-def input_type(context: Context, task: Task, name: str) -> str:
-    """The type of what a task is given for an input, declared or not; empty when it is not known."""
-    components = context.ir.components
-    component = components.get(task.component)
-    if component and name in component.inputs:
-        return component.inputs[name].type
-    each = given(task).get(name)
-    if each and isinstance(each.source, ComponentInput):
-        definition = components[task.dag].inputs.get(each.source.name)
-        return definition.type if definition else ""
-    if each and isinstance(each.source, TaskOutput):
-        producer = context.ir.dags[task.dag].tasks.get(each.source.task)
-        producing = components.get(producer.component) if producer else None
-        output = producing.outputs.get(each.source.key) if producing else None
-        return output.type if output else ""
-    return ""
 
 
 @rule(

@@ -6,14 +6,13 @@ import re
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from stepworks.kubeflow.ir.executor_model import Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.graph import order
 from stepworks.kubeflow.ir.model import Dag, Input, Task
+from stepworks.kubeflow.ir.source import Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.lint.finding import Severity
-from stepworks.kubeflow.lint.rule import Context, Found, rule
+from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, rule
 
-RECOMPILE = "Compile the pipeline again; a compiled file is not edited by hand."
 _MOST_LISTED = 20
 _PART = re.compile(r"\{\{\$\.inputs\.parameters\['([^']*)'\]\}\}")
 _CONDITION_INPUT = re.compile(r"inputs\.parameter_values\[\s*(?:'([^']*)'|\"([^\"]*)\")\s*\]")

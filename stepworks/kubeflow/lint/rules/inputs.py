@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stepworks.kubeflow.ir.executor_model import ComponentInput, Constant, TaskOutput
 from stepworks.kubeflow.ir.model import Component, Dag, Input, InputDefinition, Task
+from stepworks.kubeflow.ir.source import ComponentInput, Constant, TaskOutput
 from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.lint.finding import Severity
-from stepworks.kubeflow.lint.rule import Context, Found, rule
-from stepworks.kubeflow.lint.rules.edges import RECOMPILE
+from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, rule
 
 _COMPILER_MADE = "pipelinechannel--"
 _ANY_ARTIFACT = "system.Artifact"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stepworks.kubeflow.ir.executor_model import ComponentInput
+from stepworks.kubeflow.ir.source import ComponentInput
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
 

@@ -6,8 +6,9 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 
-from stepworks.kubeflow.ir.executor_model import Executor, FinalStatus
+from stepworks.kubeflow.ir.executor_model import Executor
 from stepworks.kubeflow.ir.model import ROOT, Task
+from stepworks.kubeflow.ir.source import FinalStatus
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from stepworks.kubeflow.ir.executor_model import Constant, JsonPath
+from stepworks.kubeflow.ir.source import Constant, JsonPath
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepworks.kubeflow.ir.executor_model import Executor, JsonPath, Quantity
+from stepworks.kubeflow.ir.executor_model import Executor, Quantity
+from stepworks.kubeflow.ir.source import JsonPath
 from stepworks.kubeflow.ir.values import placeholder_input
 from stepworks.kubeflow.lint.finding import Severity
-from stepworks.kubeflow.lint.rule import Context, Found, rule
-from stepworks.kubeflow.lint.rules.accelerators import input_type
+from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, input_type, rule
 
 _NEEDED = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
 _KNOWN_SETTINGS = {
@@ -59,7 +59,7 @@ def missing_resources(context: Context) -> Iterator[Found]:
     Severity.ERROR,
     "Kubernetes settings are for an executor that is not there",
     why="The claims, secrets and tolerations are set on nothing, and nothing says so.",
-    do="Compile the pipeline again; a compiled file is not edited by hand.",
+    do=RECOMPILE,
 )
 def settings_without_executor(context: Context) -> Iterator[Found]:
     """Every executor of the platform document is one of the pipeline's."""

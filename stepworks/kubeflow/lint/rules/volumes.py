@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stepworks.kubeflow.ir.executor_model import Executor, JsonPath, Mount, TaskOutput
+from stepworks.kubeflow.ir.executor_model import Executor, Mount
 from stepworks.kubeflow.ir.model import Task
+from stepworks.kubeflow.ir.source import JsonPath, TaskOutput
 from stepworks.kubeflow.ir.values import Origin
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule

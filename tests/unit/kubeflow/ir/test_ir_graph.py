@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepworks.kubeflow.ir import peak as peak_module
-from stepworks.kubeflow.ir.executor_model import ComponentInput, TaskOutput
 from stepworks.kubeflow.ir.graph import Concurrency, order, upstream
 from stepworks.kubeflow.ir.model import Ir
 from stepworks.kubeflow.ir.peak import peak_accelerators
 from stepworks.kubeflow.ir.read import read_ir
+from stepworks.kubeflow.ir.source import ComponentInput, TaskOutput
 from stepworks.kubeflow.ir.values import Origin, Values
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED, compiled_text
 from tests.unit.kubeflow.ir.small_ir import accelerated, loop, pipeline, read
@@ -51,7 +51,11 @@ def test_tasks_on_a_cycle_are_told(small: Small) -> None:
 def pairs_at_once(ir: Ir) -> set[str]:
     concurrency = Concurrency(ir)
     both = itertools.combinations_with_replacement(ir.tasks, 2)
-    return {f"{one.path} {other.path}" for one, other in both if concurrency.at_once(one, other)}
+    return {
+        f"{one.path} {other.path}"
+        for one, other in both
+        if concurrency.first_pair({one.path: one, other.path: other}.values())
+    }
 
 
 def test_tasks_of_dags_that_wait_for_each_other_do_not_run_at_once(small: Small) -> None:

@@ -6,9 +6,9 @@ import yaml
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.ir import located, read
-from stepworks.kubeflow.ir.executor_model import ComponentInput, Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.model import Ir
 from stepworks.kubeflow.ir.read import documents_of, read_ir
+from stepworks.kubeflow.ir.source import ComponentInput, Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.tasks import given
 from tests.unit.kubeflow.ir.compiled_shapes import COMPILED, SHAPES, compiled_text
 
