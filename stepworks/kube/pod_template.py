@@ -10,7 +10,7 @@ from typing import Any
 from stepworks.errors import ConfigurationError
 from stepworks.placement.placement import QUEUE_LABEL, Placement
 from stepworks.placement.resources import Range
-from stepworks.placement.scheduling import NodeTerm
+from stepworks.placement.scheduling import node_term_object, toleration_object
 from stepworks.placement.storage import SHARED_MEMORY_PATH, SHARED_MEMORY_VOLUME, ConfigMapSource, Mount, SecretSource
 from stepworks.placement.volumes import refuse_clash
 
@@ -99,7 +99,7 @@ def _put_metadata(placed: dict[str, Any], placement: Placement) -> None:
 def _put_scheduling(spec: dict[str, Any], placement: Placement) -> None:
     if placement.node_selector:
         _put_all(spec.setdefault("nodeSelector", {}), placement.node_selector, "spec.nodeSelector")
-    for toleration in _tolerations(placement):
+    for toleration in map(toleration_object, placement.tolerations):
         present = spec.setdefault("tolerations", [])
         if toleration not in present:
             present.append(toleration)
@@ -114,39 +114,18 @@ def _put_scheduling(spec: dict[str, Any], placement: Placement) -> None:
         _put_named(spec.setdefault("imagePullSecrets", []), {"name": name}, "name", "spec.imagePullSecrets")
 
 
-def _tolerations(placement: Placement) -> Iterator[dict[str, Any]]:
-    for each in placement.tolerations:
-        fields = {
-            "key": each.key,
-            "operator": each.operator,
-            "value": each.value,
-            "effect": each.effect,
-            "tolerationSeconds": each.toleration_seconds,
-        }
-        yield {name: value for name, value in fields.items() if value is not None}
-
-
 def _put_affinity(spec: dict[str, Any], placement: Placement) -> None:
     affinity = placement.node_affinity
     if affinity.required:
-        terms = {"nodeSelectorTerms": [_term(term) for term in affinity.required]}
+        terms = {"nodeSelectorTerms": [node_term_object(term) for term in affinity.required]}
         node_affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
         where = "spec.affinity.nodeAffinity"
         _put_all(node_affinity, {"requiredDuringSchedulingIgnoredDuringExecution": terms}, where)
     if affinity.preferred:
         node_affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
         node_affinity.setdefault("preferredDuringSchedulingIgnoredDuringExecution", []).extend(
-            {"weight": term.weight, "preference": _term(term)} for term in affinity.preferred
+            {"weight": term.weight, "preference": node_term_object(term)} for term in affinity.preferred
         )
-
-
-def _term(term: NodeTerm) -> dict[str, Any]:
-    return {
-        "matchExpressions": [
-            {"key": each.key, "operator": each.operator, **({"values": list(each.values)} if each.values else {})}
-            for each in term.match_expressions
-        ]
-    }
 
 
 def _put_resources(worker: dict[str, Any], placement: Placement) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stepworks.errors import ConfigurationError
 from stepworks.placement.placement import PRIORITY_CLASS_LABEL, QUEUE_LABEL, Placement
-from stepworks.placement.scheduling import NodeTerm, Toleration
+from stepworks.placement.scheduling import Toleration, node_term_object, toleration_object
 from stepworks.placement.storage import SHARED_MEMORY_PATH, SHARED_MEMORY_VOLUME, ConfigMapSource, Mount, SecretSource
 
 _NOT_EXPRESSED = {
@@ -101,29 +101,17 @@ def _pvc_mount(mount: Mount) -> dict[str, Any]:
     }
 
 
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    seconds = toleration.toleration_seconds
-    return {
-        **_given({"key": toleration.key, "operator": toleration.operator, "value": toleration.value}),
-        **_given({"effect": toleration.effect, "tolerationSeconds": None if seconds is None else str(seconds)}),
-    }
+def _toleration(toleration: Toleration) -> dict[str, str]:
+    """A toleration in KFP's form: its seconds are a text, and an empty value is left out."""
+    return {name: str(value) for name, value in toleration_object(toleration).items() if value != ""}
 
 
 def _node_affinity(placement: Placement) -> list[dict[str, Any]]:
     """KFP's terms: those with a weight are preferred, of the others a node must meet one."""
     affinity = placement.node_affinity
-    return [_term(term) for term in affinity.required] + [
-        _term(term) | {"weight": term.weight} for term in affinity.preferred
+    return [node_term_object(term) for term in affinity.required] + [
+        node_term_object(term) | {"weight": term.weight} for term in affinity.preferred
     ]
-
-
-def _term(term: NodeTerm) -> dict[str, Any]:
-    return {
-        "matchExpressions": [
-            {"key": each.key, "operator": each.operator, **_given({"values": list(each.values)})}
-            for each in term.match_expressions
-        ]
-    }
 
 
 def _shared_memory(placement: Placement) -> list[dict[str, Any]]:

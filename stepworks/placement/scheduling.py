@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -86,6 +86,28 @@ class PreferredNodeTerm(NodeTerm):
     """Conditions that the scheduler rather sees met; `weight`, 1 to 100, says how much it matters."""
 
     weight: int = Field(ge=1, le=100, strict=True)
+
+
+def toleration_object(toleration: Toleration) -> dict[str, Any]:
+    """A toleration as Kubernetes' JSON has it, without what is not set."""
+    fields = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.toleration_seconds,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def node_term_object(term: NodeTerm) -> dict[str, Any]:
+    """A term as Kubernetes' JSON has it, without its weight."""
+    return {
+        "matchExpressions": [
+            {"key": each.key, "operator": each.operator, **({"values": list(each.values)} if each.values else {})}
+            for each in term.match_expressions
+        ]
+    }
 
 
 class NodeAffinity(Setting):
