@@ -1,1 +1,1 @@
-"""Talking to Kubernetes: builders that return data, and the few calls that steps make."""
+"""Talking to Kubernetes: builders that return data, and the few calls that the areas make."""

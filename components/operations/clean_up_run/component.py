@@ -14,6 +14,6 @@ def clean_up_run(run: str, claims: bool, folders: list[str]) -> None:
         claims: Whether the run made claims.
         folders: The run's own folders, as `claim_path` gives them within `run_claims`; each ends with the run's id.
     """
-    from stepworks.kube.steps import clean_up
+    from stepworks.operations.clean_up import clean_up
 
     clean_up(run, folders, claims=claims)

@@ -29,6 +29,6 @@ def make_claim(
     """
     from pathlib import Path
 
-    from stepworks.kube.steps import make_run_claim
+    from stepworks.operations.make_claim import make_run_claim
 
     Path(claim).write_text(make_run_claim(name, run, size, access_mode, storage_class))

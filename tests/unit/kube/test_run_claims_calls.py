@@ -10,9 +10,10 @@ import pytest
 from stepworks.components.operations.clean_up_run.component import clean_up_run
 from stepworks.components.operations.make_claim.component import make_claim
 from stepworks.errors import ConfigurationError, ParameterError, ResourceError
+from stepworks.kube.claims import RUN_LABEL, build_claim, delete_claim, ensure_claim, find_claims
 from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.run_claims import RUN_LABEL, build_claim, delete_claim, delete_folder, ensure_claim, find_claims
-from stepworks.kube.steps import clean_up, make_run_claim
+from stepworks.operations.clean_up import clean_up, delete_folder
+from stepworks.operations.make_claim import make_run_claim
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from stepworks.supervisor.supervisor import Supervisor
 from tests.unit.kube.claim_server import ClaimServer, claim_server

@@ -1,55 +1,16 @@
-"""What the steps `make_claim` and `clean_up_run` do, in a cluster and on a laptop."""
+"""What the step `clean_up_run` does, in a cluster and on a laptop."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from stepworks.errors import ParameterError, ResourceError, StepworksError
+from stepworks.errors import ResourceError, StepworksError
+from stepworks.kube.claims import delete_claim, find_claims
 from stepworks.kube.cluster import connect
-from stepworks.kube.run_claims import build_claim, delete_claim, delete_folder, ensure_claim, find_claims
-from stepworks.placement.storage import AccessMode, Size
 from stepworks.supervisor.client import SupervisorClient, local_path
-
-
-def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_class: str) -> str:
-    """Make a claim for a run, or adopt the one that an earlier attempt made.
-
-    On a laptop a folder stands for the claim, and nothing is made.
-
-    Args:
-        name: What targets call the claim.
-        run: The run's id.
-        size: How large, `10Gi`.
-        access_mode: What the volume allows.
-        storage_class: The StorageClass that makes the volume; empty for the cluster's default one.
-
-    Returns:
-        The claim's name.
-
-    Raises:
-        ParameterError: The size or the access mode is none.
-        ResourceError: A claim of that name is another's, or the API server refuses.
-        ConfigurationError: There is no cluster.
-    """
-    claim = build_claim(
-        name,
-        run,
-        size=_checked("size", size, Size),
-        access_mode=_checked("access_mode", access_mode, AccessMode),
-        storage_class=storage_class or None,
-    )
-    made = str(claim["metadata"]["name"])
-    if SupervisorClient.from_environment():
-        print(f"A folder stands for the claim {made} on this machine.")  # noqa: T201
-        return made
-    cluster = connect()
-    word = "Made" if ensure_claim(cluster, claim) else "Adopted"
-    print(f"{word} the claim {made}, {size} {access_mode}, in the namespace {cluster.namespace}.")  # noqa: T201
-    return made
 
 
 def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
@@ -85,6 +46,38 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
         raise failures[0] if len(failures) == 1 else _together(failures)
 
 
+def delete_folder(folder: Path, run: str) -> bool:
+    """Delete a run's own folder in a claim that stays.
+
+    Args:
+        folder: The folder; it is named by the run's id, so that nothing else can be deleted by mistake.
+        run: The run's id.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        ResourceError: The folder is not named by the run's id, or cannot be deleted.
+    """
+    if folder.name != run or not run:
+        raise ResourceError(
+            f"The folder {folder} is not the run's own",
+            expected=f"a folder with the name of the run, {run}",
+            what_to_do="Give clean_up_run the folders that claim_path gives within run_claims.",
+        )
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ResourceError(
+            f"The folder {folder} cannot be deleted",
+            received=f"{type(error).__name__}: {error.strerror}",
+            what_to_do="Give the run's user the right to write to the claim, and delete the folder by hand.",
+        ) from error
+    return True
+
+
 @contextmanager
 def _noted(failures: list[StepworksError]) -> Iterator[None]:
     """Note an error instead of raising it, so that what comes next is still tried."""
@@ -100,14 +93,3 @@ def _together(failures: Sequence[StepworksError]) -> ResourceError:
         received="; ".join(f"{each.problem} ({each.received})" if each.received else each.problem for each in failures),
         what_to_do=" ".join(dict.fromkeys(each.what_to_do for each in failures)),
     )
-
-
-def _checked(name: str, value: str, kind: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise ParameterError(
-            f"The parameter {name} is wrong",
-            received=repr(value),
-            expected=error.errors()[0]["msg"].removeprefix("Value error, "),
-        ) from error
