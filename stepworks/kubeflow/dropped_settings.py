@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from stepworks.errors import ConfigurationError
+from stepworks.kubeflow.ir.placeholders import INPUT
 
-_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['(?P<name>[^']+)'\]\}\}")
 _TYPES = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
 _STRING = _TYPES.Value("STRING")
 
@@ -53,7 +52,7 @@ def _settings(executor: Any) -> Iterator[tuple[str, str]]:
 
 
 def _check(pipeline_spec: Any, graph: Any, task: str, setting: str, text: str) -> None:
-    for match in _INPUT.finditer(text):
+    for match in INPUT.finditer(text):
         name = match["name"].removeprefix("pipelinechannel--")
         if match.group() != text:
             raise ConfigurationError(

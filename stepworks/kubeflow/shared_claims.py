@@ -10,9 +10,8 @@ from typing import Any
 from google.protobuf import json_format
 
 from stepworks.errors import ConfigurationError
+from stepworks.kubeflow.ir import placeholders
 from stepworks.placement.storage import SINGLE_NODE_MODES, Claim
-
-_WORKSPACE_PLACEHOLDER = "{{$.workspace_path}}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def _users(
         label = pipeline_spec.components[task.component_ref.name].executor_label
         mounts = executors.get(label, {}).get("pvcMount", [])
         names = {by_claim.get(each.get("constant"), made_claims.get(_channel(each), "")) for each in mounts}
-        if _WORKSPACE_PLACEHOLDER in str(task.inputs):
+        if placeholders.WORKSPACE in str(task.inputs):
             names.update(workspaces)
         for name in names & users.keys():
             users[name].append(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -60,6 +61,15 @@ engines, which only one slice of a GPU can have. As NVIDIA's MIG user guide list
 """
 
 
+KNOWN_RESOURCES: dict[str, tuple[str, ...]] = {
+    "nvidia.com": ("gpu", "gpu.shared"),
+    "amd.com": ("gpu",),
+    "gpu.intel.com": ("i915", "xe"),
+    "habana.ai": ("gaudi",),
+}
+"""The names of whole devices, by vendor: what the device plugins offer. MIG slices have a table of their own."""
+
+
 class Accelerator(Setting):
     """An extended resource of the node; its request equals its limit, as Kubernetes demands of extended resources.
 
@@ -91,6 +101,7 @@ class Accelerator(Setting):
     def _check(self) -> Self:
         profile = self.mig_profile
         if profile is None:
+            self._refuse_unknown_name()
             return self
         known = {name: gpu for gpu, profiles in MIG_PROFILES.items() for name in profiles}
         if profile not in known:
@@ -104,6 +115,15 @@ class Accelerator(Setting):
                 f"larger profile, or run more pods"
             )
         return self
+
+    def _refuse_unknown_name(self) -> None:
+        """A misspelt name is well formed, and no node ever offers it."""
+        vendor, _, name = self.resource.partition("/")
+        known = KNOWN_RESOURCES.get(vendor)
+        if known and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {vendor}/{near[0]}?" if near else "no device plugin offers it"
+            raise ValueError(f"the resource {self.resource} is not known; of {vendor} are {' '.join(known)}; {advice}")
 
 
 def mig_resource(profile: str) -> str:

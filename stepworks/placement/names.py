@@ -37,7 +37,10 @@ def check_label_value(value: str) -> str:
 LabelKey = Annotated[str, AfterValidator(check_label_key)]
 LabelValue = Annotated[str, AfterValidator(check_label_value)]
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""The pattern of a DnsLabel, to be matched as a whole."""
+
+DnsLabel = Annotated[str, Field(pattern=f"^{DNS_LABEL}$")]
 """A name of up to 63 characters without dots. Kubernetes names volumes so, and KFP names a volume by its claim."""
 
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]

@@ -41,7 +41,7 @@ class Target(Setting):
         endpoint: Where models are deployed; for the backend vertex only.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    name: DnsLabel
     description: str = ""
     backend: Literal["kubeflow", "vertex"] = "kubeflow"
     images: dict[str, str]

@@ -6,18 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stepworks.kubeflow.ir.model import ROOT, Input, Ir, Task
+from stepworks.kubeflow.ir.placeholders import placeholder_input
 from stepworks.kubeflow.ir.source import ComponentInput, Constant, Source
 from stepworks.kubeflow.ir.tasks import given
-
-_BEFORE = "{{$.inputs.parameters['"
-_AFTER = "']}}"
-
-
-def placeholder_input(text: str) -> str:
-    """The input that a setting stands for when it is one placeholder and nothing else; empty otherwise."""
-    if text.startswith(_BEFORE) and text.endswith(_AFTER) and text.count("{{") == 1:
-        return text[len(_BEFORE) : -len(_AFTER)]
-    return ""
 
 
 @dataclass(frozen=True, slots=True)

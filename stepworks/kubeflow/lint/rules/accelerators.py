@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from stepworks.kubeflow.ir.executor_model import Accelerator, Executor
 from stepworks.kubeflow.ir.model import Task
+from stepworks.kubeflow.ir.placeholders import placeholder_input
 from stepworks.kubeflow.ir.source import JsonPath
-from stepworks.kubeflow.ir.values import placeholder_input
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, input_type, rule
 

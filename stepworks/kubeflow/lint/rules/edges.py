@@ -8,13 +8,13 @@ from itertools import islice
 
 from stepworks.kubeflow.ir.graph import order
 from stepworks.kubeflow.ir.model import Dag, Input, Task
+from stepworks.kubeflow.ir.placeholders import INPUT
 from stepworks.kubeflow.ir.source import Constant, FinalStatus, TaskOutput
 from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, rule
 
 _MOST_LISTED = 20
-_PART = re.compile(r"\{\{\$\.inputs\.parameters\['([^']*)'\]\}\}")
 _CONDITION_INPUT = re.compile(r"inputs\.parameter_values\[\s*(?:'([^']*)'|\"([^\"]*)\")\s*\]")
 
 
@@ -151,7 +151,7 @@ def _machine_settings(context: Context, task: Task) -> set[str]:
         return set()
     declared = (each.source for each in task.inputs if each.name in component.inputs)
     texts = (source.value for source in declared if isinstance(source, Constant) and isinstance(source.value, str))
-    parts = {name for text in texts for name in _PART.findall(text)}
+    parts = {name for text in texts for name in INPUT.findall(text)}
     return {each.name for each in task.inputs if each.name not in component.inputs and each.name not in parts}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stepworks.kubeflow.ir.executor_model import Executor, Quantity
+from stepworks.kubeflow.ir.placeholders import INPUT_START, placeholder_input
 from stepworks.kubeflow.ir.source import JsonPath
-from stepworks.kubeflow.ir.values import placeholder_input
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, input_type, rule
 
@@ -84,7 +84,7 @@ def placeholder_in_text(context: Context) -> Iterator[Found]:
     """Where an image or a resource setting holds a parameter, it is the parameter and nothing else."""
     for task, executor in context.containers:
         for name, text, location in _machine_texts(executor):
-            if "{{$.inputs.parameters[" in text and not placeholder_input(text):
+            if INPUT_START in text and not placeholder_input(text):
                 yield Found(
                     f"The {name} holds a parameter inside a longer text: {text}; the parameter alone was expected",
                     location,

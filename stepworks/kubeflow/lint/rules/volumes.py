@@ -7,20 +7,20 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from stepworks.kubeflow.ir import placeholders
 from stepworks.kubeflow.ir.executor_model import Executor, Mount
 from stepworks.kubeflow.ir.model import Task
 from stepworks.kubeflow.ir.source import JsonPath, TaskOutput
 from stepworks.kubeflow.ir.values import Origin
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import Context, Found, rule
+from stepworks.placement.names import DNS_LABEL
+from stepworks.placement.storage import WORKSPACE_PATH
 
-_WORKSPACE = PurePosixPath("/kfp-workspace")
-_WORKSPACE_PLACEHOLDER = "{{$.workspace_path}}"
 _WORKSPACE_SETTINGS = ("kubernetes", "pipelineConfig", "workspace")
 _CLAIM_MAKER = "argostub/createpvc"
 """The image that kfp writes for CreatePVC, which KFP's driver carries out itself."""
 
-_VOLUME_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SHAREABLE = {"ReadWriteMany", "ReadOnlyMany"}
 
 
@@ -127,12 +127,12 @@ def _uses_of_workspace(context: Context) -> Iterator[_Use]:
         values = (context.values.of_source(task, each.source, each.selector) for each in task.inputs)
         if task.executor and any(isinstance(value, str) and _leads_into_workspace(value) for value in values):
             location = ("platforms", *_WORKSPACE_SETTINGS)
-            yield _Use(task, _WORKSPACE, "The workspace", "", mode, "", location)
+            yield _Use(task, WORKSPACE_PATH, "The workspace", "", mode, "", location)
 
 
 def _leads_into_workspace(text: str) -> bool:
     """Whether KFP's driver mounts the workspace into a task that is given a text."""
-    return _WORKSPACE_PLACEHOLDER in text or str(_WORKSPACE) in text
+    return placeholders.WORKSPACE in text or WORKSPACE_PATH in text
 
 
 def _inside(value: object, *keys: str) -> object:
@@ -152,15 +152,17 @@ def _widest(modes: object) -> str:
     "V02",
     Severity.ERROR,
     "A claim is mounted in the place of the workspace",
-    why="KFP's driver refuses mounts at and below /kfp-workspace, and the task never starts.",
+    why=f"KFP's driver refuses mounts at and below {WORKSPACE_PATH}, and the task never starts.",
     do="Mount the claim elsewhere, or use the workspace itself.",
     backend="kubeflow",
 )
 def mount_in_workspace(context: Context) -> Iterator[Found]:
     """No claim is mounted at or below /kfp-workspace."""
     for task, executor, mount in _mounts(context):
-        if PurePosixPath(mount.path).is_relative_to(_WORKSPACE):
-            message = f"The claim {mount.claim} is mounted at {mount.path}; a path outside of {_WORKSPACE} was expected"
+        if PurePosixPath(mount.path).is_relative_to(WORKSPACE_PATH):
+            message = (
+                f"The claim {mount.claim} is mounted at {mount.path}; a path outside of {WORKSPACE_PATH} was expected"
+            )
             yield Found(message, mount.location, task.path, f"{executor.label} {mount.path}")
 
 
@@ -176,7 +178,7 @@ def mount_in_workspace(context: Context) -> Iterator[Found]:
 def claim_name(context: Context) -> Iterator[Found]:
     """The name of every claim is a DNS label."""
     for task, executor, mount in _mounts(context):
-        if mount.claim and "{{" not in mount.claim and not _VOLUME_NAME.fullmatch(mount.claim):
+        if mount.claim and "{{" not in mount.claim and not re.fullmatch(DNS_LABEL, mount.claim):
             message = f"The claim {mount.claim} has a name that no volume can have"
             yield Found(message, mount.location, task.path, f"{executor.label} {mount.claim}")
 
