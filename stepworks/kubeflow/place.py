@@ -61,9 +61,13 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
             made.append((claim.mount(name), run_claim.made))
         else:
             _refuse_without_workspace(task, name, run_claim)
-    refuse_clash(placement.volumes, [*existing, *(mount for mount, _ in made)])
-    set_image(task, target)
-    apply_placement(task, placement, existing)
+    try:
+        refuse_clash(placement.volumes, [*existing, *(mount for mount, _ in made)])
+        set_image(task, target)
+        apply_placement(task, placement, existing)
+    except ConfigurationError as error:
+        error.add_note(f"It is the placement {target.roles[role]} (the role {role}) of targets/{target.name}.yaml.")
+        raise
     for mount, channel in made:
         from kfp import kubernetes  # few pipelines have such a claim
 

@@ -43,5 +43,24 @@ DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 DnsLabel = Annotated[str, Field(pattern=f"^{DNS_LABEL}$")]
 """A name of up to 63 characters without dots. Kubernetes names volumes so, and KFP names a volume by its claim."""
 
+_IMAGE = re.compile(
+    r"[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]+)?"  # a registry's host and port, or the first part of a path
+    r"(/[a-z0-9]([-a-z0-9._]*[a-z0-9])?)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+
+
+def check_image(reference: str) -> str:
+    """Return the reference of an image as a node pulls it: lower case, `registry/path/name:tag@sha256:…`.
+
+    Raises:
+        ValueError: A pod would wait with it, as InvalidImageName.
+    """
+    if not _IMAGE.fullmatch(reference):
+        raise ValueError(f"{reference!r} is no reference of an image such as registry.example.com/team/cpu:0.1.0")
+    return reference
+
+
+Image = Annotated[str, AfterValidator(check_image)]
+
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 """The name of a Kubernetes object."""

@@ -10,7 +10,7 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
-from stepworks.placement.names import DnsLabel
+from stepworks.placement.names import DnsLabel, Image
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Claim
 from stepworks.placement.vertex import Endpoint
@@ -44,7 +44,7 @@ class Target(Setting):
     name: DnsLabel
     description: str = ""
     backend: Literal["kubeflow", "vertex"] = "kubeflow"
-    images: dict[str, str]
+    images: dict[str, Image]
     install: str | None = None
     placements: dict[str, Placement]
     roles: dict[str, str]

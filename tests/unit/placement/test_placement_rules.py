@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from stepworks.placement.accelerators import MIG_PROFILES, Accelerator, mig_resource
+from stepworks.placement.names import check_image
 from stepworks.placement.placement import Placement
 from stepworks.placement.resources import CpuRange, MemoryRange
 from stepworks.placement.scheduling import MatchExpression, PreferredNodeTerm, Toleration
@@ -305,3 +306,23 @@ def test_a_preemptible_placement_is_tried_again() -> None:
     assert placement(preemptible=True, retry={"count": 3}).preemptible
     with pytest.raises(ValidationError, match="preemptible is true and retry is missing"):
         placement(preemptible=True)
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/gpuu", "amd.com/gpus", "gpu.intel.com/gpu", "habana.ai/gaudi2"])
+def test_a_misspelt_device_is_told_with_the_names_that_there_are(resource: str) -> None:
+    with pytest.raises(ValidationError, match="is not known; of"):
+        Accelerator(resource=resource, count=1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["cpu", "cpu:1", "localhost:5000/cpu:1", "registry.example.com/a/b_c/cpu:0.1.0", "a.b/cpu:1@sha256:" + "0" * 64],
+)
+def test_what_a_node_can_pull_is_an_image(image: str) -> None:
+    assert check_image(image) == image
+
+
+@pytest.mark.parametrize("image", ["", "registry.example.com/SW/cpu:1", "a b/cpu:1", "cpu:", "cpu@sha256:1", "/cpu:1"])
+def test_what_no_node_can_pull_is_told(image: str) -> None:
+    with pytest.raises(ValueError, match="no reference of an image"):
+        check_image(image)
