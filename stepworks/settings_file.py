@@ -198,6 +198,13 @@ def faults(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     return found
 
 
+def told(error: ValidationError) -> str:
+    """The faults of a value that has no lines: `field: message; field: message`."""
+    return "; ".join(
+        f"{'.'.join(map(str, field))}: {message}" if field else message for field, message in faults(error)
+    )
+
+
 def compose(path: Path) -> yaml.Node | None:
     """The nodes of a file that `read_settings` has read, for `line_of`; None when the file is empty."""
     node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)

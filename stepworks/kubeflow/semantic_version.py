@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator
 
 Change = Literal["none", "patch", "minor", "major"]
 """How much a change asks of those who use what was changed."""
@@ -40,3 +42,13 @@ class SemanticVersion:
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.patch}"
+
+
+def _check(text: str) -> str:
+    if SemanticVersion.parse(text) is None:
+        raise ValueError(f"{text!r} is no version of the form major.minor.patch, for example 1.0.0")
+    return text
+
+
+Version = Annotated[str, AfterValidator(_check)]
+"""A version in a file that people write."""

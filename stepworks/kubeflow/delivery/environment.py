@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from stepworks.errors import ConfigurationError, ParameterError
 from stepworks.kubeflow.arguments import check_arguments, declared_in_ir
@@ -19,17 +19,9 @@ from stepworks.kubeflow.delivery.server import Kubeflow
 from stepworks.kubeflow.delivery.upload import Uploaded, upload
 from stepworks.kubeflow.delivery.version_file import VersionFile, find_version_file
 from stepworks.kubeflow.release import ReleaseIndex
-from stepworks.kubeflow.semantic_version import SemanticVersion
+from stepworks.kubeflow.semantic_version import Version
+from stepworks.placement.names import DnsLabel
 from stepworks.settings_file import Setting, read_settings
-
-
-def _version(text: str) -> str:
-    if SemanticVersion.parse(text) is None:
-        raise ValueError(f"{text!r} is no version of the form major.minor.patch, for example 1.0.0")
-    return text
-
-
-Version = Annotated[str, AfterValidator(_version)]
 
 
 class Environment(Setting):
@@ -45,8 +37,8 @@ class Environment(Setting):
         schedules: The schedules; the versions that they run are uploaded with them.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    project: str = Field(default="stepworks", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    name: DnsLabel
+    project: DnsLabel = "stepworks"
     login: Login
     target: str
     released_only: bool = True

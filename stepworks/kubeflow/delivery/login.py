@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
-from stepworks.settings_file import Setting
+from stepworks.settings_file import Setting, faults
 
 IN_CLUSTER = "in-cluster"
 """Where a token is that stands for the pod's own."""
@@ -112,12 +112,10 @@ def login_of(**given: str | Path | None) -> Login:
         return Login.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         # The values are left out: a token may stand in the wrong place.
-        faults = [
-            f"a wrong {'.'.join(map(str, fault['loc']))}" if fault["loc"] else fault["msg"] for fault in error.errors()
-        ]
+        told = [f"a wrong {'.'.join(map(str, field))}" if field else message for field, message in faults(error)]
         raise ConfigurationError(
             "The way to Kubeflow is wrong",
-            received="; ".join(fault.removeprefix("Value error, ") for fault in faults),
+            received="; ".join(told),
             expected="--host http(s)://…; where a login is asked for, --token-from env:NAME, file:PATH or in-cluster",
             what_to_do="Without logins: kubectl port-forward -n kubeflow svc/ml-pipeline 8888, then "
             "--host http://localhost:8888",

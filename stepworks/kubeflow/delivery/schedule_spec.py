@@ -13,7 +13,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.delivery.cron import Cron, parse_cron
-from stepworks.settings_file import Setting
+from stepworks.kubeflow.semantic_version import Version
+from stepworks.placement.names import DnsLabel
+from stepworks.settings_file import Setting, told
 
 LONGEST_INTERVAL = 366 * 24 * 3600
 """Seconds; a year."""
@@ -35,9 +37,9 @@ class ScheduleSpec(Setting):
         enabled: Whether it runs; false keeps it there, paused.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    name: DnsLabel
     pipeline: str
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    version: Version
     cron: str | None = None
     interval_seconds: int | None = Field(default=None, ge=60, le=LONGEST_INTERVAL)
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -104,13 +106,9 @@ def schedule_spec(**given: Any) -> ScheduleSpec:
     try:
         return ScheduleSpec.model_validate(given)
     except ValidationError as error:
-        fault = error.errors()[0]
-        field = ".".join(map(str, fault["loc"]))
         raise ConfigurationError(
             "The schedule is wrong",
-            received=f"{field} {fault['input']!r}: {fault['msg']}"
-            if field
-            else fault["msg"].removeprefix("Value error, "),
+            received=told(error),
             what_to_do="Correct it; see stepworks schedule --help",
         ) from error
 
