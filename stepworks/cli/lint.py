@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -112,7 +113,9 @@ def _explain(id_: str) -> None:
     from stepworks.kubeflow.lint.documentation import explanation
 
     rules = chosen_rules([id_], [], Configuration())
-    sys.stdout.write("\n\n".join(f"{rule.id}  {explanation(rule)}" for rule in rules.values()) + "\n")
+    told = "\n\n".join(f"{rule.id}  {explanation(rule)}".replace("**", "") for rule in rules.values())
+    paragraphs = [textwrap.fill(paragraph, 100) for paragraph in told.split("\n\n")]
+    sys.stdout.write("\n\n".join(paragraphs) + "\n")
 
 
 def _show(report: Report, format_: str, output: Path | None, least: Severity) -> None:
@@ -135,7 +138,7 @@ def _show(report: Report, format_: str, output: Path | None, least: Severity) ->
         from rich.text import Text
 
         console = Console(highlight=False)
-        for line in text_lines(report, least):
+        for line in text_lines(report, least, width=max(60, min(console.width, 140))):
             console.print(Text.assemble(*line), soft_wrap=True)
     else:
         sys.stdout.write(write(report))

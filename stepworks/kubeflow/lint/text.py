@@ -12,6 +12,7 @@ from stepworks.kubeflow.lint.finding import Finding, Severity
 from stepworks.kubeflow.lint.rules import all_rules
 
 WIDTH = 100
+"""Of what is written to a file or a pipe; a terminal has its own."""
 LONGEST = 1_000
 """Characters of a finding that are shown; a name in a file may have any length."""
 
@@ -21,7 +22,7 @@ Line: TypeAlias = list[tuple[str, str]]
 """Parts of a line, each with a style of rich; the style is empty for plain text."""
 
 
-def text_lines(report: Report, least: Severity = Severity.INFO) -> Iterator[Line]:
+def text_lines(report: Report, least: Severity = Severity.INFO, width: int = WIDTH) -> Iterator[Line]:
     """The findings that count and are at least so bad, by file and rule, the worst first; then the summary of all."""
     listed = [each for each in report.counted if each.severity.rank >= least.rank]
     for file, of_file in groupby(sorted(listed, key=lambda each: each.file), key=lambda each: each.file):
@@ -36,16 +37,16 @@ def text_lines(report: Report, least: Severity = Severity.INFO) -> Iterator[Line
                 (f"  {title}", ""),
             ]
             for finding in findings:
-                yield from _finding_lines(finding)
-            yield from ([(line, "dim")] for line in _wrapped(f"What to do: {findings[0].what_to_do}", "    "))
+                yield from _finding_lines(finding, width)
+            yield from ([(line, "dim")] for line in _wrapped(f"What to do: {findings[0].what_to_do}", "    ", width))
         yield []
     yield [(summary(report), "bold")]
 
 
-def _finding_lines(finding: Finding) -> Iterator[Line]:
+def _finding_lines(finding: Finding, width: int) -> Iterator[Line]:
     place = f"    {finding.line}:{finding.column}"
     about = f"{finding.task}: " if finding.task else ""
-    first, *rest = _wrapped(_printable(f"{about}{finding.message}"), " " * 14)
+    first, *rest = _wrapped(_printable(f"{about}{finding.message}"), " " * 14, width)
     yield [(f"{place:<13} ", "dim"), (first.strip(), "")]
     for line in rest:
         yield [(line, "")]
@@ -57,8 +58,8 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in clipped)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [""]
+def _wrapped(text: str, indent: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [""]
 
 
 def summary(report: Report) -> str:
