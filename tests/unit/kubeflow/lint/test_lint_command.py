@@ -341,7 +341,7 @@ def test_a_report_goes_to_a_file(run: Run, folder: Path) -> None:
 def test_a_rule_is_explained(run: Run) -> None:
     code, output = run("--explain", "A01")
     assert code == 0
-    assert output.startswith("A01  **An accelerator without a toleration or a node selector** (warning).")
+    assert output.startswith("A01  An accelerator without a toleration or a node selector (warning).")
     assert "What to do: Add the toleration" in output
     assert run("--explain", "Z99")[0] == 2
 
