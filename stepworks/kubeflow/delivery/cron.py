@@ -25,8 +25,6 @@ _NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_WEEKDAY = 4
-"""The place of the weekday among the five fields."""
 
 
 @dataclass(frozen=True)

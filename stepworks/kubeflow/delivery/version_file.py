@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.kubeflow.ir.model import Ir
 from stepworks.kubeflow.ir.read import read_ir
-from stepworks.kubeflow.release import ReleaseIndex
+from stepworks.kubeflow.release import ReleaseIndex, sha256_of
 from stepworks.kubeflow.semantic_version import SemanticVersion
 
 
@@ -31,7 +30,7 @@ class VersionFile:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return sha256_of(self.path.read_bytes())
 
     @cached_property
     def ir(self) -> Ir:
