@@ -16,6 +16,16 @@ The tree::
         ├── RegistryError          the model registry refuses, or cannot be read or written
         ├── DeliveryError          Kubeflow Pipelines refuses, contradicts or does not answer
         ├── StepFailedError        a step of a pipeline run ended badly
+        ├── ClusterError           Kubernetes refuses, or does not answer
+        │   ├── AccessDeniedError      a permission is missing; carries the rule that grants it
+        │   ├── AdmissionError         a schema, a quota, a policy or a webhook refuses the object
+        │   ├── ConflictError          somebody else holds the fields that were to be set
+        │   │   └── AlreadyExistsError     there is an object of that name already
+        │   └── WaitError              what was waited for did not come about
+        │       ├── ObjectFailedError      the object ended badly
+        │       ├── ObjectDeletedError     somebody deleted the object, or put another in its place
+        │       ├── WaitTimeoutError       the time is over; carries the last state seen
+        │       └── WaitStoppedError       the wait was told to stop
         └── ResourceError          the machine refuses: port in use, disk full, no permission
 """
 
@@ -109,6 +119,46 @@ class DeliveryError(RunError):
 
 class StepFailedError(RunError):
     """A step of a pipeline run ended badly."""
+
+
+class ClusterError(RunError):
+    """Kubernetes refuses, or does not answer."""
+
+
+class AccessDeniedError(ClusterError):
+    """A permission is missing in the cluster; what to do holds the rule of a Role that grants it."""
+
+
+class AdmissionError(ClusterError):
+    """Kubernetes' schema, a quota, a policy or a webhook refuses an object; it was not stored."""
+
+
+class ConflictError(ClusterError):
+    """The object was changed by somebody else, who holds the fields that were to be set."""
+
+
+class AlreadyExistsError(ConflictError):
+    """There is an object of that name already."""
+
+
+class WaitError(ClusterError):
+    """What was waited for did not come about."""
+
+
+class ObjectFailedError(WaitError):
+    """The object that was waited for ended badly."""
+
+
+class ObjectDeletedError(WaitError):
+    """The object that was waited for was deleted, or another has its name now."""
+
+
+class WaitTimeoutError(WaitError):
+    """The time to wait is over."""
+
+
+class WaitStoppedError(WaitError):
+    """The wait was told to stop before its end."""
 
 
 class ResourceError(RunError):

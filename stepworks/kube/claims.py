@@ -6,20 +6,20 @@ nothing is left whichever step failed, and a retried step knows its own claim fr
 
 from __future__ import annotations
 
-from typing import Any
-
-from stepworks.errors import ResourceError
-from stepworks.kube.cluster import Cluster, explained
+from stepworks.errors import AlreadyExistsError
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.objects import create, delete, find, list_objects
+from stepworks.kube.references import Manifest, Reference, Selection, reference_to
 from stepworks.placement.names import check_label_value
 from stepworks.placement.storage import AccessMode
 
 RUN_LABEL = "stepworks.dev/run"
-_RESOURCE = "persistentvolumeclaims"
+_KIND = "PersistentVolumeClaim"
 
 
 def build_claim(
     name: str, run: str, *, size: str, access_mode: AccessMode, storage_class: str | None = None
-) -> dict[str, Any]:
+) -> Manifest:
     """Build a PersistentVolumeClaim of a run.
 
     Args:
@@ -32,7 +32,7 @@ def build_claim(
     Raises:
         ValueError: The run's id cannot be a label's value.
     """
-    specification: dict[str, Any] = {
+    specification: Manifest = {
         "accessModes": [access_mode],
         "resources": {"requests": {"storage": size}},
     }
@@ -40,13 +40,13 @@ def build_claim(
         specification["storageClassName"] = storage_class
     return {
         "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
+        "kind": _KIND,
         "metadata": {"name": f"{name}-{run}", "labels": {RUN_LABEL: check_label_value(run)}},
         "spec": specification,
     }
 
 
-def ensure_claim(cluster: Cluster, claim: dict[str, Any]) -> bool:
+def ensure_claim(cluster: Cluster, claim: Manifest) -> bool:
     """Make a claim of a run, or adopt the one that an earlier attempt made.
 
     Args:
@@ -57,48 +57,44 @@ def ensure_claim(cluster: Cluster, claim: dict[str, Any]) -> bool:
         Whether it was made; false if it was adopted.
 
     Raises:
-        ResourceError: A claim of that name is of another run or is being deleted, or the API server refuses.
+        AlreadyExistsError: A claim of that name is of another run, or is being deleted.
+        ClusterError: The API server refuses.
     """
-    from kubernetes import client
-
-    core = client.CoreV1Api(cluster.client)
-    name, run = claim["metadata"]["name"], claim["metadata"]["labels"][RUN_LABEL]
-    with explained("create", _RESOURCE, cluster.namespace):
-        try:
-            core.create_namespaced_persistent_volume_claim(cluster.namespace, claim)
-        except client.ApiException as error:
-            if error.status != 409:
-                raise
-        else:
+    try:
+        create(cluster, claim)
+    except AlreadyExistsError:
+        present = find(cluster, reference_to(claim))
+        if present is None:  # it went in the meantime
+            create(cluster, claim)
             return True
-    with explained("get", _RESOURCE, cluster.namespace):
-        present = core.read_namespaced_persistent_volume_claim(name, cluster.namespace)
-    owner = (present.metadata.labels or {}).get(RUN_LABEL)
-    if owner != run or present.metadata.deletion_timestamp:
-        raise ResourceError(
+        _refuse_unless_ours(present["metadata"], claim["metadata"], cluster.namespace)
+        return False
+    return True
+
+
+def _refuse_unless_ours(present: Manifest, wanted: Manifest, namespace: str) -> None:
+    name, run = wanted["name"], wanted["labels"][RUN_LABEL]
+    owner = (present.get("labels") or {}).get(RUN_LABEL, "")
+    if owner != run or present.get("deletionTimestamp"):
+        raise AlreadyExistsError(
             f"The claim {name} is there already",
             received=f"of the run {owner}" if owner != run else "of this run, and being deleted",
             expected=f"no claim of that name, or one with the label {RUN_LABEL}={run}",
-            what_to_do=f"See whose it is with: kubectl -n {cluster.namespace} describe pvc {name}",
+            what_to_do=f"See whose it is with: kubectl -n {namespace} describe pvc {name}",
         )
-    return False
 
 
 def find_claims(cluster: Cluster, run: str) -> list[str]:
     """The names of every claim that a run made, sorted.
 
     Raises:
-        ResourceError: The API server refuses.
+        ClusterError: The API server refuses.
         ValueError: The run's id is empty, or cannot be a label's value.
     """
-    from kubernetes import client
-
     if not check_label_value(run):
         raise ValueError("the run's id is empty, and would select the claims of every run")
-    core = client.CoreV1Api(cluster.client)
-    with explained("list", _RESOURCE, cluster.namespace):
-        found = core.list_namespaced_persistent_volume_claim(cluster.namespace, label_selector=f"{RUN_LABEL}={run}")
-    return sorted(claim.metadata.name for claim in found.items)
+    found = list_objects(cluster, Selection("v1", _KIND, labels=f"{RUN_LABEL}={run}"))
+    return sorted(claim["metadata"]["name"] for claim in found)
 
 
 def delete_claim(cluster: Cluster, name: str) -> bool:
@@ -108,15 +104,6 @@ def delete_claim(cluster: Cluster, name: str) -> bool:
         Whether it was there.
 
     Raises:
-        ResourceError: The API server refuses.
+        ClusterError: The API server refuses.
     """
-    from kubernetes import client
-
-    with explained("delete", _RESOURCE, cluster.namespace):
-        try:
-            client.CoreV1Api(cluster.client).delete_namespaced_persistent_volume_claim(name, cluster.namespace)
-        except client.ApiException as error:
-            if error.status != 404:
-                raise
-            return False
-    return True
+    return delete(cluster, Reference("v1", _KIND, name))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stepworks.errors import ResourceError, StepworksError
+from stepworks.errors import ResourceError, RunError, StepworksError
 from stepworks.kube.claims import delete_claim, find_claims
 from stepworks.kube.cluster import connect
 from stepworks.supervisor.client import SupervisorClient, local_path
@@ -24,7 +24,9 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
         claims: Whether the run made claims. On a laptop it made none.
 
     Raises:
-        ResourceError: The API server refuses, or a folder cannot be deleted.
+        ClusterError: The API server refuses.
+        ResourceError: A folder cannot be deleted.
+        RunError: Several things cannot be deleted.
         ConfigurationError: There is no cluster.
     """
     deleted: list[str] = []
@@ -87,8 +89,8 @@ def _noted(failures: list[StepworksError]) -> Iterator[None]:
         failures.append(error)
 
 
-def _together(failures: Sequence[StepworksError]) -> ResourceError:
-    return ResourceError(
+def _together(failures: Sequence[StepworksError]) -> RunError:
+    return RunError(
         f"{len(failures)} things of the run are not deleted",
         received="; ".join(f"{each.problem} ({each.received})" if each.received else each.problem for each in failures),
         what_to_do=" ".join(dict.fromkeys(each.what_to_do for each in failures)),

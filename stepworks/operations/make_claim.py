@@ -31,7 +31,8 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
 
     Raises:
         ParameterError: The size or the access mode is none.
-        ResourceError: A claim of that name is another's, or the API server refuses.
+        AlreadyExistsError: A claim of that name is another's, or is being deleted.
+        ClusterError: The API server refuses.
         ConfigurationError: There is no cluster.
     """
     claim = build_claim(

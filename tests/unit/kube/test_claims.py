@@ -1,6 +1,5 @@
 """Claims of a run against an API server that keeps state, through the official client."""
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,32 +8,16 @@ import pytest
 
 from stepworks.components.operations.clean_up_run.component import clean_up_run
 from stepworks.components.operations.make_claim.component import make_claim
-from stepworks.errors import ConfigurationError, ParameterError, ResourceError
+from stepworks.errors import AccessDeniedError, AlreadyExistsError, ParameterError, ResourceError, RunError
 from stepworks.kube.claims import RUN_LABEL, build_claim, delete_claim, ensure_claim, find_claims
-from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.cluster import Cluster
 from stepworks.operations.clean_up import clean_up, delete_folder
 from stepworks.operations.make_claim import make_run_claim
-from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from stepworks.supervisor.supervisor import Supervisor
-from tests.unit.kube.claim_server import ClaimServer, claim_server
+from tests.unit.kube.api_server import ApiServer, Fault
 
 RUN = "0f8d5a52-3b0e-4c41-9f0d-0a4bb6d2a111"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClaimServer]:
-    with claim_server() as running:
-        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-        # The client reads its default kubeconfig path when it is imported.
-        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
-        yield running
-
-
-@pytest.fixture
-def cluster(server: ClaimServer) -> Cluster:
-    return connect()
+CLAIMS = "persistentvolumeclaims"
 
 
 def claim(run: str = RUN, **changed: Any) -> dict[str, Any]:
@@ -59,113 +42,105 @@ def test_the_default_class_is_left_out(storage_class: str | None) -> None:
     assert "storageClassName" not in claim(storage_class=storage_class)["spec"]
 
 
-def test_a_claim_is_made_once_and_adopted_by_a_retry(server: ClaimServer, cluster: Cluster) -> None:
+def test_a_claim_is_made_once_and_adopted_by_a_retry(server: ApiServer, cluster: Cluster) -> None:
     assert ensure_claim(cluster, claim())
-    assert server.claims[f"scratch-{RUN}"] == claim()
+    assert server.objects[CLAIMS, f"scratch-{RUN}"]["spec"] == claim()["spec"]
     assert not ensure_claim(cluster, claim())
-    assert server.calls == ["create ", "create ", f"get scratch-{RUN}"]
+    assert server.calls == [f"create {CLAIMS}", f"create {CLAIMS}", f"get {CLAIMS} scratch-{RUN}"]
 
 
 @pytest.mark.parametrize("labels", [{RUN_LABEL: "another"}, {}, None])
-def test_a_claim_of_somebody_else_is_refused(server: ClaimServer, cluster: Cluster, labels: Any) -> None:
-    server.claims[f"scratch-{RUN}"] = {"metadata": {"name": f"scratch-{RUN}", "labels": labels}}
-    with pytest.raises(ResourceError, match="there already") as caught:
+def test_a_claim_of_somebody_else_is_refused(server: ApiServer, cluster: Cluster, labels: Any) -> None:
+    server.put({"metadata": {"name": f"scratch-{RUN}", "labels": labels}}, CLAIMS)
+    with pytest.raises(AlreadyExistsError, match="there already") as caught:
         ensure_claim(cluster, claim())
     assert "kubectl -n team describe pvc" in str(caught.value)
 
 
-def test_a_claim_that_is_being_deleted_is_not_adopted(server: ClaimServer, cluster: Cluster) -> None:
+def test_a_claim_that_is_being_deleted_is_not_adopted(server: ApiServer, cluster: Cluster) -> None:
     ensure_claim(cluster, claim())
-    server.claims[f"scratch-{RUN}"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    with pytest.raises(ResourceError, match="being deleted"):
+    server.objects[CLAIMS, f"scratch-{RUN}"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(AlreadyExistsError, match="being deleted"):
         ensure_claim(cluster, claim())
 
 
-def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ClaimServer, cluster: Cluster) -> None:
+def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ApiServer, cluster: Cluster) -> None:
     for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
         ensure_claim(cluster, each)
     assert find_claims(cluster, RUN) == [f"scratch-{RUN}", f"second-{RUN}"]
     clean_up(RUN, [], claims=True)
-    assert list(server.claims) == ["scratch-another-run"]
+    assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
     assert find_claims(cluster, RUN) == []
 
 
-def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(server: ClaimServer, cluster: Cluster) -> None:
+def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(server: ApiServer, cluster: Cluster) -> None:
     ensure_claim(cluster, claim())
-    server.vanishing.add(f"scratch-{RUN}")
+    server.remove(CLAIMS, f"scratch-{RUN}")
     assert not delete_claim(cluster, f"scratch-{RUN}")
 
 
+def test_a_claim_that_vanishes_while_it_is_looked_at_is_made(server: ApiServer, cluster: Cluster) -> None:
+    server.fail("create", Fault(409))
+    assert ensure_claim(cluster, claim())
+    assert (CLAIMS, f"scratch-{RUN}") in server.objects
+
+
 def test_what_cannot_be_deleted_does_not_keep_the_rest(
-    server: ClaimServer, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: ApiServer, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b", "c"):
         ensure_claim(cluster, build_claim(name, RUN, size="1Gi", access_mode="ReadWriteOnce"))
-    server.protected.add(f"a-{RUN}")
+    server.forbid("delete", CLAIMS)
     stubborn, plain = tmp_path / "one" / RUN, tmp_path / "two" / RUN
     stubborn.parent.mkdir()
     stubborn.write_text("a file cannot be deleted as a folder")
     plain.mkdir(parents=True)
-    with pytest.raises(ResourceError, match="2 things of the run are not deleted") as caught:
+    with pytest.raises(RunError, match="2 things of the run are not deleted") as caught:
         clean_up(RUN, [str(stubborn), str(plain)], claims=True)
-    assert list(server.claims) == [f"a-{RUN}"]
+    assert list(server.objects) == [(CLAIMS, f"a-{RUN}")]
     assert not plain.exists()
     assert f"The folder {stubborn} cannot be deleted (NotADirectoryError" in caught.value.received
-    assert "refused to delete persistentvolumeclaims in the namespace team (403 Forbidden" in caught.value.received
-    assert "delete the folder by hand. Give the ServiceAccount" in caught.value.what_to_do
+    assert f"refused to delete the PersistentVolumeClaim a-{RUN} in the namespace team" in caught.value.received
+    assert "delete the folder by hand. Add this rule to a Role" in caught.value.what_to_do
     assert capsys.readouterr().out == f"Deleted the folder {plain}, the claim b-{RUN}, the claim c-{RUN}.\n"
 
 
-def test_one_failure_is_told_as_it_is(server: ClaimServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failure_is_told_as_it_is(server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / RUN).write_text("a file")
     with pytest.raises(ResourceError, match=r"The folder .* cannot be deleted"):
         clean_up(RUN, [str(tmp_path / RUN)], claims=True)
     assert capsys.readouterr().out == ""
-    assert server.calls == [f"list {RUN_LABEL}={RUN}"]
+    assert server.calls == [f"list {CLAIMS}"]
+    assert server.queries[0]["labelSelector"] == f"{RUN_LABEL}={RUN}"
 
 
-def test_without_a_run_nothing_is_selected(server: ClaimServer, cluster: Cluster) -> None:
+def test_without_a_run_nothing_is_selected(server: ApiServer, cluster: Cluster) -> None:
     with pytest.raises(ValueError, match="every run"):
         find_claims(cluster, "")
     assert server.calls == []
 
 
 @pytest.mark.parametrize("verb", ["create", "get", "list", "delete"])
-def test_a_missing_permission_is_told_by_verb_and_resource(server: ClaimServer, cluster: Cluster, verb: str) -> None:
+def test_a_missing_permission_is_told_by_verb_and_resource(server: ApiServer, cluster: Cluster, verb: str) -> None:
     if verb in ("get", "delete"):
         ensure_claim(cluster, claim())
     makes = verb in ("create", "get")
     ask = partial(ensure_claim, cluster, claim()) if makes else partial(clean_up, RUN, [], claims=True)
-    server.forbidden.add(verb)
-    with pytest.raises(
-        ResourceError, match=f"refused to {verb} persistentvolumeclaims in the namespace team"
-    ) as caught:
+    server.forbid(verb, CLAIMS)
+    with pytest.raises(AccessDeniedError, match=f"refused to {verb} .*PersistentVolumeClaim") as caught:
         ask()
-    assert f"the verb {verb} on the resource persistentvolumeclaims" in str(caught.value)
-    assert f'User "runner" cannot {verb}' in str(caught.value)
+    assert f'resources: ["{CLAIMS}"]\n      verbs: ["{verb}"]' in caught.value.what_to_do
+    assert f"cannot {verb} resource" in caught.value.received
 
 
-def test_a_server_that_is_away_is_told(server: ClaimServer, cluster: Cluster) -> None:
-    from kubernetes import client
-
-    configuration = client.Configuration()
-    configuration.host = "http://127.0.0.1:9"
-    configuration.retries = False
-    away = Cluster(client.ApiClient(configuration), "team")
-    with pytest.raises(ResourceError, match="did not answer when asked to list persistentvolumeclaims"):
-        find_claims(away, RUN)
-
-
-def test_the_steps_make_adopt_and_delete(
-    server: ClaimServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_steps_make_adopt_and_delete(server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = {"name": "scratch", "run": RUN, "size": "10Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
     for _ in range(2):
         make_claim.python_func(**arguments, claim=str(tmp_path / "claim"))
         assert (tmp_path / "claim").read_text() == f"scratch-{RUN}"
     clean_up_run.python_func(run=RUN, claims=True, folders=[])
     clean_up_run.python_func(run=RUN, claims=True, folders=[])
-    assert server.claims == {}
+    assert server.objects == {}
     assert capsys.readouterr().out.splitlines() == [
         f"Made the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
         f"Adopted the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
@@ -175,7 +150,7 @@ def test_the_steps_make_adopt_and_delete(
 
 
 def test_on_a_laptop_no_cluster_is_asked(
-    server: ClaimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supervisor(tmp_path / "logs", claims={"/mnt/scratch": tmp_path / "scratch"}) as supervisor:
         for name, value in supervisor.environment().items():
@@ -194,7 +169,7 @@ def test_on_a_laptop_no_cluster_is_asked(
     ("changed", "message"),
     [({"size": "1.5Gi"}, "size"), ({"size": "0"}, "above 0"), ({"access_mode": "RWO"}, "access")],
 )
-def test_a_wrong_parameter_is_told(server: ClaimServer, changed: dict[str, str], message: str) -> None:
+def test_a_wrong_parameter_is_told(server: ApiServer, changed: dict[str, str], message: str) -> None:
     arguments = {"name": "scratch", "run": RUN, "size": "1Gi", "access_mode": "ReadWriteOnce", "storage_class": ""}
     with pytest.raises(ParameterError, match=message):
         make_run_claim(**(arguments | changed))
@@ -212,17 +187,3 @@ def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot be deleted"):
         delete_folder(tmp_path / RUN, RUN)
     assert not delete_folder(tmp_path / "absent" / RUN, RUN)
-
-
-def test_without_a_cluster_it_is_told_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ConfigurationError, match="no cluster to talk to"):
-        connect()
-
-
-def test_in_a_pod_without_a_service_account_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    with pytest.raises(ConfigurationError, match="ServiceAccount"):
-        connect()

@@ -1,0 +1,44 @@
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stepworks.kube.cluster import Cluster, connect
+from stepworks.supervisor import ENVIRONMENT_VARIABLE
+from tests.unit.kube.api_server import ApiServer, api_server
+
+
+class JumpingClock:
+    """A clock that nobody waits for: to sleep is to jump."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    with api_server() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+        yield running
+
+
+@pytest.fixture
+def clock() -> JumpingClock:
+    return JumpingClock()
+
+
+@pytest.fixture
+def cluster(server: ApiServer, clock: JumpingClock) -> Cluster:
+    return replace(connect(), clock=clock)
