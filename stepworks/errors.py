@@ -31,7 +31,7 @@ The tree::
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class StepworksError(Exception):
@@ -142,7 +142,27 @@ class AlreadyExistsError(ConflictError):
 
 
 class WaitError(ClusterError):
-    """What was waited for did not come about."""
+    """What was waited for did not come about.
+
+    Args:
+        problem: What happened, in one sentence without a full stop.
+        manifest: The object as it was last seen; None if it was not seen at all.
+        received: What was found.
+        expected: What should have been there.
+        what_to_do: The next action of the reader.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        manifest: dict[str, Any] | None = None,
+        received: str = "",
+        expected: str = "",
+        what_to_do: str = "",
+    ) -> None:
+        self.manifest = manifest
+        super().__init__(problem, received=received, expected=expected, what_to_do=what_to_do)
 
 
 class ObjectFailedError(WaitError):

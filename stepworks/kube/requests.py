@@ -49,34 +49,44 @@ class Attempts:
     Args:
         cluster: Where.
         operation: What is asked for.
-        seconds: How long to go on after the first failure, or after the last success.
+        seconds: How long to go on after the first failure since the server last answered.
+        wake: Ends the pauses, and with them the attempts.
     """
 
-    def __init__(self, cluster: Cluster, operation: Operation, seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        operation: Operation,
+        seconds: float = RETRY_SECONDS,
+        wake: threading.Event | None = None,
+    ) -> None:
         self.maybe_carried_out = False
         """Whether a failed attempt may have reached the server."""
         self._cluster = cluster
         self._operation = operation
         self._seconds = seconds
+        self._wake = wake
         self.succeeded()
 
     def succeeded(self) -> None:
         """Begin anew: the server answered."""
+        self.last_failure: Exception | None = None
         self._pause = _FIRST_PAUSE
         self._renewed = False
         self._deadline: float | None = None
 
-    def failed(self, error: Exception, wake: threading.Event | None = None) -> None:
+    def failed(self, error: Exception, *, again: bool = False) -> None:
         """Sleep until it is time for the next attempt.
 
         Args:
             error: What the official client raised.
-            wake: Ends the sleep.
+            again: Whether the caller knows that another attempt helps.
 
         Raises:
             StepworksError: There is no use in another attempt, or no time; it explains the failure.
         """
         clock = self._cluster.clock
+        self.last_failure = error
         if self._deadline is None:
             self._deadline = clock.now() + self._seconds
         if getattr(error, "status", None) == 401 and self._cluster.renew and not self._renewed:
@@ -84,11 +94,13 @@ class Attempts:
             self._cluster.renew()
             return
         pause = max(self._pause * random.uniform(0.5, 1.0), _asked_for(error))
-        if not _worth_retrying(error) or clock.now() + pause > self._deadline:
+        if not (again or _worth_retrying(error)) or clock.now() + pause > self._deadline:
             raise explain(error, self._operation) from error
         self.maybe_carried_out |= _may_have_arrived(error)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-        clock.sleep(pause, wake)
+        clock.sleep(pause, self._wake)
+        if self._wake and self._wake.is_set():
+            raise explain(error, self._operation) from error
 
 
 def send(cluster: Cluster, request: Request, attempts: Attempts | None = None) -> Any:

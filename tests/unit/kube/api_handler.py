@@ -72,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves requests as Kubernetes does; `state` is the server's."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     state: ApiServer
 
     def _serve(self) -> None:
@@ -220,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
             with state.changed:
                 fresh = [event for event in state.history if event.version > version]
                 if not fresh and era == state.era and bookmarks == state.bookmarks:
-                    state.changed.wait(timeout=1)
+                    state.changed.wait(timeout=0.05)
                     alive = self.server.socket.fileno() >= 0
                     if not alive or self._client_is_gone():
                         return

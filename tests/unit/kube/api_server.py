@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,8 +95,17 @@ class ApiServer:
 
     def expire(self, *, as_event: bool = False) -> None:
         """Forget the changes up to now."""
-        self.expired, self.expired_as_event = self.version + 1, as_event
-        self.version += 1
+        with self.changed:
+            self.version += 1
+            self.expired, self.expired_as_event = self.version, as_event
+            self.history.clear()
+
+    def miss(self, change: Callable[[], object], *, as_event: bool = False) -> None:
+        """Break every open watch, and forget a change before it can be told."""
+        with self.changed:
+            self.end_watches(cleanly=False)
+            change()
+            self.expire(as_event=as_event)
 
     def wait_for_watches(self, count: int) -> None:
         """Wait until so many watches are being served."""
