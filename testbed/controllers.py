@@ -1,0 +1,215 @@
+"""The controllers on top of Kubernetes' own: what each needs in the cluster before it starts, and how it is started.
+
+Every one gets a folder of its own as TMPDIR, since that is where controller-runtime looks for the certificate of
+its webhooks.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed.certificates import Authority
+from testbed.daemon import Daemon
+from testbed.modules import built
+from testbed.ports import choose_ports
+from testbed.settings import GENERATIONS, Controller, Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to start a controller.
+
+    Attributes:
+        daemon: The program.
+        health_port: Where it answers /readyz; 0 for one that has no such port.
+        files: Folders and files of manifests that must be applied before.
+        objects: Objects that must be applied before.
+        defaults: Files and kustomize folders of what a platform has beside it, applied when it runs.
+    """
+
+    daemon: Daemon
+    health_port: int
+    files: tuple[Path, ...] = ()
+    objects: tuple[Mapping[str, Any], ...] = ()
+    defaults: tuple[Path, ...] = ()
+
+
+class Recipes:
+    """Writes the configuration of controllers into a bed's folder.
+
+    Args:
+        settings: Which generation.
+        folder: The bed's folder.
+        kubeconfig: How they reach the API server.
+        authority: Signs the certificates of their webhooks.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, kubeconfig: Path, authority: Authority) -> None:
+        self._versions = GENERATIONS[settings.generation]
+        self._folder = folder
+        self._kubeconfig = kubeconfig
+        self._authority = authority
+
+    def write(self, controller: Controller) -> Recipe:
+        """Write what a controller needs, and say how it is started."""
+        makers: dict[Controller, Callable[[], Recipe]] = {
+            "jobset": self._jobset,
+            "trainer": self._trainer,
+            "training-operator": self._training_operator,
+            "kserve": self._kserve,
+            "argo": self._argo,
+        }
+        return makers[controller]()
+
+    def _jobset(self) -> Recipe:
+        module = built(self._versions["trainer"])
+        webhook, health = choose_ports(2)
+        manifests = module / "manifests" / "jobset" / "config" / "components"
+        configuration = {
+            "apiVersion": "config.jobset.x-k8s.io/v1alpha1",
+            "kind": "Configuration",
+            "leaderElection": {"leaderElect": False},
+            "internalCertManagement": {"enable": False},
+            "webhook": {"port": webhook, "certDir": str(self._serving_certificate("jobset"))},
+            "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
+            "metrics": {"bindAddress": "0"},
+        }
+        arguments = ["--config", self._write("jobset.yaml", configuration)]
+        return Recipe(
+            self._daemon("jobset", module / "bin" / "jobset", arguments),
+            health,
+            files=(manifests / "crd" / "bases",),
+            objects=tuple(self._webhooks("jobset", manifests / "webhook" / "manifests.yaml", webhook)),
+        )
+
+    def _trainer(self) -> Recipe:
+        module = built(self._versions["trainer"])
+        webhook, health, status = choose_ports(3)
+        version, base = self._versions["trainer"], module / "manifests" / "v2" / "manifests" / "base"
+        configuration: dict[str, Any] = {
+            "apiVersion": "config.trainer.kubeflow.org/v1alpha1",
+            "kind": "Configuration",
+            "leaderElection": {"leaderElect": False},
+            "certManagement": {"enable": False},
+            "webhook": {"port": webhook, "host": ""},
+            "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
+            "metrics": {"bindAddress": "0"},
+        }
+        if version != "trainer-2.1":
+            configuration["statusServer"] = {"port": status}
+        self._serving_certificate("trainer")
+        return Recipe(
+            self._daemon(
+                "trainer", module / "bin" / "trainer", ["--config", self._write("trainer.yaml", configuration)]
+            ),
+            health,
+            files=(base / "crds",),
+            objects=tuple(self._webhooks("trainer", base / "webhook" / "manifests.yaml", webhook)),
+            defaults=(base / "runtimes" / "torch_distributed.yaml",),
+        )
+
+    def _training_operator(self) -> Recipe:
+        module = built("trainer-2.3")
+        (health,) = choose_ports(1)
+        crds = module / "manifests" / "training-operator" / "manifests" / "base" / "crds"
+        kinds = ("pytorchjobs", "tfjobs")
+        arguments = ["--health-probe-bind-address", f"127.0.0.1:{health}"]
+        return Recipe(
+            self._daemon("training-operator", module / "bin" / "training-operator", arguments),
+            health,
+            files=tuple(crds / f"kubeflow.org_{kind}.yaml" for kind in kinds),
+        )
+
+    def _kserve(self) -> Recipe:
+        module = built(self._versions["kserve"])
+        webhook, health = choose_ports(2)
+        manifests = module / "manifests" / "kserve"
+        self._serving_certificate("kserve")
+        configuration = yaml.safe_load((manifests / "config/configmap/inferenceservice.yaml").read_text())
+        data = configuration["data"]
+        data["deploy"] = json.dumps({"defaultDeploymentMode": "Standard"})
+        ingress = json.loads(data["ingress"]) | {"disableIngressCreation": True, "disableIstioVirtualHost": True}
+        data["ingress"] = json.dumps(ingress)
+        data.pop("_example", None)
+        arguments = [
+            "--metrics-addr",
+            "0",
+            "--webhook-port",
+            str(webhook),
+            "--health-probe-addr",
+            f"127.0.0.1:{health}",
+        ]
+        return Recipe(
+            self._daemon("kserve", module / "bin" / "kserve", arguments, {"POD_NAMESPACE": "kserve"}),
+            health,
+            files=(
+                manifests / "config/crd/full",
+                manifests / "config/crd/full/clusterstoragecontainer",
+                manifests / "test/crds",
+            ),
+            objects=(_namespace("kserve"), configuration),
+            defaults=(manifests / "config/runtimes",),
+        )
+
+    def _argo(self) -> Recipe:
+        module = built("argo")
+        manifests = module / "manifests" / "v3" / "manifests" / "base" / "crds" / "full"
+        configuration = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "workflow-controller-configmap", "namespace": "argo"},
+            "data": {"executor": json.dumps({"image": "stepworks.dev/argoexec"})},
+        }
+        arguments = ["--namespace", "argo", "--executor-image", "stepworks.dev/argoexec"]
+        daemon = self._daemon(
+            "argo", module / "bin" / "workflow-controller", arguments, {"LEADER_ELECTION_DISABLE": "true"}
+        )
+        return Recipe(daemon, 0, files=(manifests,), objects=(_namespace("argo"), configuration))
+
+    def _daemon(
+        self, name: str, program: Path, arguments: Iterable[str | Path], variables: Mapping[str, str] | None = None
+    ) -> Daemon:
+        environment = {"TMPDIR": str(self._scratch(name)), "KUBECONFIG": str(self._kubeconfig), **(variables or {})}
+        log = self._folder / "logs" / f"{name}.log"
+        return Daemon(name, [program, "--kubeconfig", self._kubeconfig, *arguments], log, environment)
+
+    def _scratch(self, name: str) -> Path:
+        folder = self._folder / "controllers" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _serving_certificate(self, name: str) -> Path:
+        """Put the certificate of a controller's webhooks where controller-runtime looks for it."""
+        folder = self._scratch(name) / "k8s-webhook-server" / "serving-certs"
+        folder.mkdir(parents=True, exist_ok=True)
+        pair = self._authority.issue(f"{name}-webhook", addresses=["127.0.0.1", "localhost"])
+        shutil.copyfile(pair.certificate, folder / "tls.crt")
+        shutil.copyfile(pair.key, folder / "tls.key")
+        return folder
+
+    def _write(self, name: str, configuration: Mapping[str, Any]) -> Path:
+        path = self._folder / "controllers" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(dict(configuration)))
+        return path
+
+    def _webhooks(self, controller: str, manifest: Path, port: int) -> Iterable[dict[str, Any]]:
+        """The webhook configurations of a manifest, served from loopback instead of a Service."""
+        bundle = base64.b64encode(self._authority.certificate.read_bytes()).decode()
+        for configuration in yaml.safe_load_all(manifest.read_text()):
+            for webhook in configuration["webhooks"]:
+                path = webhook["clientConfig"]["service"]["path"]
+                webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": bundle}
+            yield configuration | {"metadata": {"name": controller}}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -1,0 +1,3 @@
+module stepworks.dev/testbed/process-node
+
+go 1.26.0
