@@ -68,7 +68,7 @@ def discover(cluster: Cluster, api_version: str, kind: str) -> Resource:
         ClusterError: The API server does not answer.
     """
     if (api_version, kind) not in cluster.discovered:
-        operation = Operation("discover", kind, api_version)
+        operation = Operation("look up", "API version", api_version)
         try:
             answer = send(cluster, Request(operation, "GET", group_version_path(api_version)))
         except NotFoundError:
@@ -90,7 +90,7 @@ def _unknown(cluster: Cluster, api_version: str, kind: str) -> NotFoundError:
     group = api_version.rpartition("/")[0]
     elsewhere = [f"{kind} of {version}" for version, each in served if each == kind]
     here = [each for version, each in served if version == api_version]
-    near = difflib.get_close_matches(kind, here or [each for _, each in served], n=1)
+    near = difflib.get_close_matches(kind, here or [each for _, each in served], n=1, cutoff=0.6 if here else 0.9)
     near_told = [f"{each} of {version}" for version, each in served if each in near]
     if elsewhere or (near and here):
         what_to_do = "Use what the cluster serves."
@@ -108,7 +108,7 @@ def _unknown(cluster: Cluster, api_version: str, kind: str) -> NotFoundError:
 
 def _served(cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Every API version and kind that the cluster serves, in its groups' preferred order."""
-    groups = send(cluster, Request(Operation("discover", "APIGroup"), "GET", "/apis"))["groups"]
+    groups = send(cluster, Request(Operation("list", "APIGroup"), "GET", "/apis"))["groups"]
     versions = [version["groupVersion"] for group in groups for version in group["versions"]]
     for version in ["v1", *versions]:
         for each in _resources(cluster, version):
@@ -117,7 +117,7 @@ def _served(cluster: Cluster) -> Iterator[tuple[str, str]]:
 
 def _resources(cluster: Cluster, api_version: str) -> list[dict[str, Any]]:
     try:
-        request = Request(Operation("discover", "APIResource"), "GET", group_version_path(api_version))
+        request = Request(Operation("look up", "API version", api_version), "GET", group_version_path(api_version))
         return [each for each in send(cluster, request)["resources"] if "/" not in each["name"]]
     except NotFoundError:  # a group that was taken away between the two requests
         return []

@@ -30,15 +30,14 @@ def read_log(
 
     Raises:
         NotFoundError: There is no such pod.
-        AdmissionError: The container has written nothing yet, or there is none of that name.
         AccessDeniedError: The permission is missing.
-        ClusterError: The API server fails or does not answer.
+        ClusterError: The container has not started yet, or there is none of that name; or the API server fails.
     """
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     address = locate(cluster, Reference("v1", "Pod", name, namespace))
-    operation = address.operation("get", subresource="log")
+    operation = address.operation("read the log of", "get", subresource="log")
     query = [("tailLines", str(tail_lines)), ("limitBytes", str(_LOG_BYTES))]
     query += [("container", container)] if container else []
     query += [("previous", "true")] if previous else []

@@ -20,6 +20,7 @@ from stepworks.errors import (
 
 _CANNOT = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) (?P<what>resource|path) "(?P<resource>[^"]*)"')
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
+_LONGEST_MESSAGE = 300
 
 Answer = dict[str, Any]
 """A Status of the API server."""
@@ -88,7 +89,12 @@ def is_schema_fault(answer: Answer) -> bool:
 
 def _causes(answer: Answer) -> list[str]:
     causes = (answer.get("details") or {}).get("causes") or []
-    return [f"{cause['field']}: {cause['message']}" for cause in causes if cause.get("field") and cause.get("message")]
+    return [f"{cause['field']}: {_short(cause['message'])}" for cause in causes if cause.get("field")]
+
+
+def _short(message: str) -> str:
+    """A message without the middle of the object that it may hold; what is wrong stands at its end."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:120]} … {message[-160:]}"
 
 
 def _no_answer(error: Exception, operation: Operation) -> ClusterError:
@@ -130,12 +136,22 @@ def _too_many(told: str, _answer: Answer, operation: Operation) -> ClusterError:
     )
 
 
-def _invalid(told: str, answer: Answer, operation: Operation) -> AdmissionError:
+def _invalid(told: str, answer: Answer, operation: Operation) -> ClusterError:
+    if "get" in operation.rights:
+        return ClusterError(
+            f"Kubernetes cannot {operation}",
+            received=told,
+            expected="a request that makes sense in the present state of the object",
+            what_to_do="Correct what the message names, or wait until the object has come so far.",
+        )
+    received = "; ".join(_causes(answer)) or told
     return AdmissionError(
-        f"Kubernetes refused to {operation}: the request is not valid",
-        received="; ".join(_causes(answer)) or told,
+        f"Kubernetes refused to {operation}: the object is not valid",
+        received=received,
         expected=f"a {operation.kind} as the cluster's schema and its admission webhooks want it",
-        what_to_do="Correct what is named; `kubectl explain` tells what each field takes.",
+        what_to_do="Give the changed object another name, or delete the present one first."
+        if "immutable" in received
+        else "Correct the fields that are named; `kubectl explain` tells what each of them takes.",
     )
 
 

@@ -18,8 +18,11 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 35.0
 """Longer than the 30 seconds that the API server gives a webhook."""
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 5.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+_COMING_UP_SECONDS = 15.0
+"""How long an API server that was away may go without its roles, ServiceAccounts and CRDs: it answers before it has
+read them, and refuses in the meantime what it allowed before."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Attempts:
         self._pause = _FIRST_PAUSE
         self._renewed = False
         self._deadline: float | None = None
+        self._away_until: float | None = None
 
     def failed(self, error: Exception, *, again: bool = False) -> None:
         """Sleep until it is time for the next attempt.
@@ -93,6 +97,9 @@ class Attempts:
             self._renewed = True
             self._cluster.renew()
             return
+        if _is_away(error):
+            self._away_until = clock.now() + _COMING_UP_SECONDS
+        again |= self._away_until is not None and clock.now() < self._away_until and _is_of_coming_up(error)
         pause = max(self._pause * random.uniform(0.5, 1.0), _asked_for(error))
         if not (again or _worth_retrying(error)) or clock.now() + pause > self._deadline:
             raise explain(error, self._operation) from error
@@ -157,6 +164,18 @@ def _worth_retrying(error: Exception) -> bool:
     if status == 0:  # TLS failed: a server that goes down does that too, a certificate stays what it is
         return "CERTIFICATE" not in str(error).upper()
     return status in _RETRIED and not is_schema_fault(read_status(error))
+
+
+def _is_away(error: Exception) -> bool:
+    return (getattr(error, "status", None) or 500) in (500, 502, 503, 504)
+
+
+def _is_of_coming_up(error: Exception) -> bool:
+    """Whether a server that has not read everything yet answers like this."""
+    status = getattr(error, "status", None)
+    if status == 404:  # of a path, and not of an object
+        return not (read_status(error).get("details") or {}).get("name")
+    return status in (401, 403)
 
 
 def _may_have_arrived(error: Exception) -> bool:

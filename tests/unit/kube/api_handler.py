@@ -119,6 +119,11 @@ class Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def _discover(self, path: str) -> None:
+        if path.startswith("/openapi/v3"):
+            document = self.state.documents.get(path.removeprefix("/openapi/v3").lstrip("/"))
+            index = {"paths": {key: {} for key in self.state.documents}}
+            self._answer(200, {"components": {"schemas": document}} if document else index)
+            return
         if path == "/apis":
             groups = [{"versions": [{"groupVersion": version}]} for version in KINDS if "/" in version]
             self._answer(200, {"groups": groups})
@@ -173,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
     def _list(self) -> tuple[int, Manifest]:
         with self.state.changed:
             version, _, start = self.query.get("continue", f"{self.state.version}:0").partition(":")
-            if "continue" in self.query and int(version) < self.state.expired:
+            if "continue" in self.query and self.state.expire_between_pages:
                 return 410, status(410, "The provided continue parameter is too old")
             items = [each for (plural, _), each in self.state.objects.items() if plural == self.plural]
         items = [each for each in items if selected(each, self.query)]
@@ -216,11 +221,12 @@ class Handler(BaseHTTPRequestHandler):
         with state.changed:
             state.open_watches += 1
             state.changed.notify_all()
-            era, bookmarks = state.era, state.bookmarks
+            era, bookmarks, silences = state.era, state.bookmarks, state.silences
         while True:
             with state.changed:
                 fresh = [event for event in state.history if event.version > version]
-                if not fresh and era == state.era and bookmarks == state.bookmarks:
+                idle = not fresh and era == state.era and bookmarks == state.bookmarks
+                if idle or silences != state.silences:
                     state.changed.wait(timeout=0.05)
                     alive = self.server.socket.fileno() >= 0
                     if not alive or self._client_is_gone():

@@ -25,8 +25,10 @@ class ApiServer:
         headers: The headers of the last request.
         faults: What the next requests of a verb meet.
         tokens: The tokens that are taken; all of them if None.
-        expired: The resourceVersion up to which watches and the later pages of lists are too old.
+        expired: The resourceVersion up to which watches are too old.
+        expire_between_pages: Whether a list is too old already when its second page is asked for.
         expired_as_event: Whether an old watch is told by an event, and not by the answer's status.
+        documents: The schemas of each group version.
         open_watches: How many watches are being served.
     """
 
@@ -39,11 +41,14 @@ class ApiServer:
         self.tokens: set[str] | None = None
         self.expired = 0
         self.expired_as_event = False
+        self.expire_between_pages = False
+        self.documents: dict[str, Manifest] = {}
         self.open_watches = 0
         self.port = 0
         self.changed = threading.Condition()
         self.history: list[Event] = []
         self.bookmarks = 0
+        self.silences = 0
         self.era = 0
         self.clean_end = False
         self.version = 0
@@ -52,10 +57,11 @@ class ApiServer:
         """Let the next requests of a verb fail."""
         self.faults[verb].extend(faults)
 
-    def forbid(self, verb: str, resource: str, times: int = 1) -> None:
+    def forbid(self, verb: str, resource: str, *, group: str = "", times: int = 1) -> None:
         """Let requests fail for want of a permission."""
         user = "system:serviceaccount:team:runner"
-        message = f'{resource} is forbidden: User "{user}" cannot {verb} resource "{resource}" in API group ""'
+        cannot = f'User "{user}" cannot {verb} resource "{resource}" in API group "{group}"'
+        message = f"{resource} is forbidden: {cannot}"
         self.fail(verb, *[Fault(403, message=message)] * times)
 
     def put(self, manifest: Manifest, plural: str) -> Manifest:
@@ -86,6 +92,11 @@ class ApiServer:
             self.era += 1
             self.clean_end = cleanly
             self.changed.notify_all()
+
+    def silence_watches(self) -> None:
+        """Say nothing more on the open watches, as on a connection that died unnoticed."""
+        with self.changed:
+            self.silences += 1
 
     def bookmark(self) -> None:
         """Tell every open watch how far it is."""

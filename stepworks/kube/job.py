@@ -1,0 +1,240 @@
+"""A Job: any image and command, on the nodes of a placement."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from stepworks.errors import ConfigurationError
+from stepworks.kube.claims import RUN_LABEL
+from stepworks.kube.names import check_name
+from stepworks.kube.pod_template import owner_settings, placed_pod_template
+from stepworks.kube.references import Manifest
+from stepworks.placement.names import DnsLabel, Image, check_label_value
+from stepworks.placement.placement import SIDECAR_ANNOTATION, Placement
+from stepworks.placement.storage import ConfigMapSource, Mount, MountPath, SecretSource
+from stepworks.settings_file import Setting, told
+
+CONTAINER = "main"
+"""The name of a Job's only container."""
+
+_LONGEST_NAME = 63
+_DIGEST_LENGTH = 8
+
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+ExitCode = Annotated[int, Field(ge=1, le=255)]
+
+
+class Token(Setting):
+    """A token of the pod's ServiceAccount for somebody who is not the API server, as a file that Kubernetes renews.
+
+    Attributes:
+        audience: Whom it is for.
+        mount_path: The folder of the file, which is named `token`.
+    """
+
+    audience: str = Field(min_length=1)
+    mount_path: MountPath
+
+
+class JobSpec(Setting):
+    """What a Job runs, where, and when it counts as failed.
+
+    How many failed pods it replaces is said by the placement (`retry.count`), as are the ServiceAccount and Kueue's
+    queue. A pod that was preempted or evicted, or lost its node, is replaced without being counted.
+
+    Attributes:
+        image: The image.
+        command: What the container runs in place of the image's entry point.
+        arguments: The arguments of the command or the entry point. Kubernetes puts a variable's value in place of
+            `$(NAME)`.
+        environment: Environment variables.
+        config_maps: ConfigMaps as variables or files, beside those of the placement.
+        secrets: Secrets as variables or files, beside those of the placement.
+        tokens: Tokens of the ServiceAccount for others than the API server.
+        placement: Where the pods run and with what.
+        mounts: The claims that they mount.
+        completions: How many pods must succeed. Of several each has its index, from 0, in JOB_COMPLETION_INDEX.
+        parallelism: How many of them may run at once.
+        active_deadline_seconds: After how long all of it is ended, the wait for nodes included. There is always one:
+            nobody may be left to end a Job that hangs.
+        ttl_seconds_after_finished: How long it stays after its end, for its logs and for a retried step; then it is
+            deleted.
+        permanent_exit_codes: Exit codes that end it at once, since another try would end the same.
+        replaces_disrupted: Whether a pod that was preempted, evicted or lost its node is replaced; otherwise that is
+            a failure as any other.
+        suspend: Whether it waits to be resumed before it makes pods.
+        termination_grace_period_seconds: How long a pod has from SIGTERM to SIGKILL.
+    """
+
+    image: Image
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: dict[VariableName, str] = Field(default_factory=dict)
+    config_maps: tuple[ConfigMapSource, ...] = ()
+    secrets: tuple[SecretSource, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    placement: Placement
+    mounts: tuple[Mount, ...] = ()
+    completions: int = Field(default=1, ge=1, le=100_000)
+    parallelism: int = Field(default=1, ge=1)
+    active_deadline_seconds: int = Field(default=86_400, ge=1)
+    ttl_seconds_after_finished: int = Field(default=86_400, ge=0)
+    permanent_exit_codes: tuple[ExitCode, ...] = ()
+    replaces_disrupted: bool = True
+    suspend: bool = False
+    termination_grace_period_seconds: int = Field(default=30, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.parallelism > self.completions:
+            raise ValueError(
+                f"parallelism is {self.parallelism} and completions is {self.completions}: no more pods run at once "
+                f"than have to succeed"
+            )
+        if len(set(self.permanent_exit_codes)) != len(self.permanent_exit_codes):
+            raise ValueError(f"permanent_exit_codes has a code twice: {list(self.permanent_exit_codes)}")
+        return self
+
+
+def job_spec(**given: Any) -> JobSpec:
+    """Make the specification of a Job from what a step or a command was given.
+
+    Raises:
+        ConfigurationError: A value is wrong; the message names the field.
+    """
+    try:
+        return JobSpec.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "The Job is wrong",
+            received=told(error),
+            expected="the fields that docs/jobs.md describes",
+            what_to_do="Correct the value; nothing was made.",
+        ) from error
+
+
+def build_job(spec: JobSpec, *, name: str, run: str) -> Manifest:
+    """Build the Job of a run.
+
+    Args:
+        spec: What it runs and where.
+        name: What it is called in the pipeline; its name is `<name>-<run>`, see `run_object_name`.
+        run: The run's id.
+
+    Raises:
+        ConfigurationError: The name or the run's id is none, or the placement cannot be applied.
+    """
+    # A pod of an indexed Job has the name, a dash and its index as its host name.
+    index = len(f"-{spec.completions - 1}") if spec.completions > 1 else 0
+    full_name = run_object_name("Job", name, run, longest=_LONGEST_NAME - index)
+    template = job_template(spec, {RUN_LABEL: check_label_value(run)})
+    template["metadata"] = {"name": full_name, **template.get("metadata", {})}
+    return {"apiVersion": "batch/v1", "kind": "Job", **template}
+
+
+def run_object_name(kind: str, name: str, run: str, *, longest: int = _LONGEST_NAME) -> str:
+    """The name of an object of a run: `<name>-<run>`, the same for each attempt of the step.
+
+    Where that is too long, the name is cut, and a digest of it is put in between, so that two long names that begin
+    alike stay two.
+
+    Args:
+        kind: The kind of the object, by which the name is checked.
+        name: What the object is called in the pipeline: lower-case letters, digits and dashes.
+        run: The run's id.
+        longest: The most characters.
+
+    Raises:
+        ConfigurationError: The kind has no such names, or the run's id leaves no room for the name.
+    """
+    full_name = f"{name}-{run}"
+    if len(full_name) > longest and name:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
+        room = longest - len(f"-{digest}-{run}")
+        full_name = f"{name[: max(room, 0)].rstrip('-')}-{digest}-{run}"
+    if not name or not run or "." in full_name or len(full_name) > longest or full_name.startswith("-"):
+        raise ConfigurationError(
+            f"A {kind} of the run cannot be named",
+            received=f"the name {name!r} ({len(name)} characters), the run {run!r} ({len(run)} characters)",
+            expected=f"both of lower-case letters, digits and dashes, and room for them in {longest} characters",
+            what_to_do="Correct the name, or give the run a shorter id.",
+        )
+    return check_name(kind, full_name)
+
+
+def job_template(spec: JobSpec, labels: Mapping[str, str]) -> Manifest:
+    """Everything of a Job but its kind and its name; a CronJob has it as its `jobTemplate`.
+
+    Args:
+        spec: What it runs and where.
+        labels: Labels of the Job and of its pods.
+
+    Raises:
+        ConfigurationError: The placement cannot be applied.
+    """
+    owner = owner_settings(spec.placement)
+    job_labels = {**labels, **owner.labels}
+    job: Manifest = {"metadata": {"labels": job_labels}} if job_labels else {}
+    job["spec"] = {
+        "completions": spec.completions,
+        "parallelism": spec.parallelism,
+        "completionMode": "Indexed" if spec.completions > 1 else "NonIndexed",
+        "backoffLimit": owner.backoff_limit,
+        "activeDeadlineSeconds": spec.active_deadline_seconds,
+        "ttlSecondsAfterFinished": spec.ttl_seconds_after_finished,
+        "suspend": spec.suspend,
+        **_failure_policy(spec),
+        "template": _pod_template(spec, labels),
+    }
+    return job
+
+
+def _failure_policy(spec: JobSpec) -> Manifest:
+    rules: list[Manifest] = []
+    if spec.replaces_disrupted:  # first: a preempted pod may end with any exit code
+        rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
+    if spec.permanent_exit_codes:
+        codes = {"containerName": CONTAINER, "operator": "In", "values": sorted(spec.permanent_exit_codes)}
+        rules.append({"action": "FailJob", "onExitCodes": codes})
+    return {"podFailurePolicy": {"rules": rules}} if rules else {}
+
+
+def _pod_template(spec: JobSpec, labels: Mapping[str, str]) -> Manifest:
+    container: Manifest = {"name": CONTAINER, "image": spec.image}
+    if spec.command:
+        container["command"] = list(spec.command)
+    if spec.arguments:
+        container["args"] = list(spec.arguments)
+    if spec.environment:
+        container["env"] = [{"name": name, "value": value} for name, value in spec.environment.items()]
+    pod: Manifest = {
+        "restartPolicy": "Never",  # a pod failure policy judges pods, not restarted containers
+        "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
+        "containers": [container],
+    }
+    for number, token in enumerate(spec.tokens):
+        _mount_token(pod, container, f"token-{number}", token)
+    metadata = {"labels": dict(labels)} if labels else {}
+    return placed_pod_template({"metadata": metadata, "spec": pod}, _placement(spec), spec.mounts, container=CONTAINER)
+
+
+def _placement(spec: JobSpec) -> Placement:
+    """The placement with the Job's own sources, and without a sidecar: no Job completes while one of Istio runs."""
+    placement = spec.placement
+    return placement.model_copy(
+        update={
+            "secrets": (*placement.secrets, *spec.secrets),
+            "config_maps": (*placement.config_maps, *spec.config_maps),
+            "annotations": {SIDECAR_ANNOTATION: "false", **placement.annotations},
+        }
+    )
+
+
+def _mount_token(pod: Manifest, container: Manifest, name: str, token: Token) -> None:
+    source = {"serviceAccountToken": {"audience": token.audience, "path": "token", "expirationSeconds": 3600}}
+    pod.setdefault("volumes", []).append({"name": name, "projected": {"sources": [source]}})
+    container.setdefault("volumeMounts", []).append({"name": name, "mountPath": token.mount_path, "readOnly": True})
