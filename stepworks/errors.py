@@ -21,6 +21,7 @@ The tree::
         │   ├── AdmissionError         a schema, a quota, a policy or a webhook refuses the object
         │   ├── ConflictError          somebody else holds the fields that were to be set
         │   │   └── AlreadyExistsError     there is an object of that name already
+        │   ├── WorkloadFailedError    a job or a server failed or cannot start; carries the diagnosis
         │   └── WaitError              what was waited for did not come about
         │       ├── ObjectFailedError      the object ended badly
         │       ├── ObjectDeletedError     somebody deleted the object, or put another in its place
@@ -139,6 +140,61 @@ class ConflictError(ClusterError):
 
 class AlreadyExistsError(ConflictError):
     """There is an object of that name already."""
+
+
+class WorkloadFailedError(ClusterError):
+    """A job or a server in the cluster failed, or cannot start; as text it is the page of the diagnosis.
+
+    Args:
+        problem: What happened, in one sentence without a full stop.
+        page: The whole diagnosis, to be read by people; it ends with what to do.
+        cause: The cause by its name in the table of causes, `out-of-memory`.
+        permanent: Whether another attempt would end the same way.
+        kind: The kind of the object, `Job`.
+        name: Its name.
+        conditions: Its conditions and those of what it made, a line each.
+        pod: The pod that failed first; empty if none did.
+        container_exit_code: With what its container ended; None if none did.
+        scheduler_message: Why the scheduler finds no node for a pod; empty if it found one.
+        events: The last events, a line each.
+        log_tail: The last lines of the log of that container.
+        received: What was found, in one line.
+        what_to_do: The next action of the reader.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        page: str = "",
+        cause: str,
+        permanent: bool,
+        kind: str,
+        name: str,
+        conditions: tuple[str, ...] = (),
+        pod: str = "",
+        container_exit_code: int | None = None,
+        scheduler_message: str = "",
+        events: tuple[str, ...] = (),
+        log_tail: str = "",
+        received: str = "",
+        what_to_do: str = "",
+    ) -> None:
+        self.page = page
+        self.cause = cause
+        self.permanent = permanent
+        self.kind = kind
+        self.name = name
+        self.conditions = conditions
+        self.pod = pod
+        self.container_exit_code = container_exit_code
+        self.scheduler_message = scheduler_message
+        self.events = events
+        self.log_tail = log_tail
+        super().__init__(problem, received=received, what_to_do=what_to_do)
+
+    def __str__(self) -> str:
+        return self.page or super().__str__()
 
 
 class WaitError(ClusterError):

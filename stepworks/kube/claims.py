@@ -1,8 +1,4 @@
-"""Claims that a run makes for itself, and that go with it.
-
-What a run makes carries its id under the label `stepworks.dev/run`. The exit step deletes by that label, so that
-nothing is left whichever step failed, and a retried step knows its own claim from another's.
-"""
+"""Claims that a run makes for itself, and that go with it."""
 
 from __future__ import annotations
 
@@ -10,10 +6,10 @@ from stepworks.errors import AlreadyExistsError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.objects import create, delete, find, list_objects
 from stepworks.kube.references import Manifest, Reference, Selection, reference_to
+from stepworks.kube.runs import RUN_LABEL
 from stepworks.placement.names import check_label_value
 from stepworks.placement.storage import AccessMode
 
-RUN_LABEL = "stepworks.dev/run"
 _KIND = "PersistentVolumeClaim"
 
 

@@ -19,8 +19,8 @@ def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[None]:
 
     The clean-up begins at once in a thread of its own: whatever the main thread is doing, and locks, it unwinds
     meanwhile. A task pod of Kubeflow Pipelines is gone a second or two after SIGTERM, however long its grace period.
-    Further signals are ignored while the block unwinds; then whatever handler there was before gets the first one. Only the main thread can handle signals; in any other the
-    block runs without.
+    Further signals are ignored while the block unwinds; then the handler that there was before gets the first one.
+    Only the main thread can handle signals; in any other the block runs without.
 
     Args:
         clean_up: Cleans up; is called once, in another thread, and must not raise.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
-from stepworks.errors import ClusterError, ObjectFailedError, StepworksError
-from stepworks.kube.adoption import make_or_adopt
+from stepworks.errors import WorkloadFailedError
+from stepworks.kube.adoption import Adoption
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.hold import Hold
 from stepworks.kube.interrupts import cleaning_up_at_signals
-from stepworks.kube.judgement import Pending, Rule
-from stepworks.kube.objects import find
-from stepworks.kube.references import Manifest, Reference, reference_to
-from stepworks.kube.runs import belonging_to, run_of
-from stepworks.kube.suspension import let_go
+from stepworks.kube.judgement import Rule
+from stepworks.kube.references import Manifest, reference_to
+from stepworks.kube.runs import belonging_to
 from stepworks.kube.wait import wait
 
 SCHEDULING_SECONDS = 1800.0
@@ -49,24 +47,36 @@ def run_to_end(
         The object in which success was seen.
 
     Raises:
+        AlreadyExistsError: An object of that name is not of this run; nothing was changed.
         ClusterError: It did not succeed.
     """
     made = belonging_to(cluster, manifest, run)
-    held = _Held(cluster, made, run, on_failure, say)
+    reference = reference_to(made)
+    hold = Hold(cluster, made, on_failure, say)
     deadline = cluster.clock.now() + timeout
-    with cleaning_up_at_signals(held.let_go):
+
+    def explain(present: Manifest, reason: str) -> WorkloadFailedError:
+        return WorkloadFailedError(
+            f"The {reference} failed",
+            received=reason,
+            cause="unknown",
+            permanent=False,
+            kind=reference.kind,
+            name=reference.name,
+        )
+
+    with cleaning_up_at_signals(hold.let_go):
         try:
-            held.begin()
-            present = make_or_adopt(cluster, made, run=run, until=until, timeout=timeout, say=say)
-            held.uid = str(present["metadata"]["uid"])
+            adoption = Adoption(cluster, made, until=until, timeout=timeout, explain=explain, say=say)
+            hold.uid = str(adoption.make_or_adopt()["metadata"]["uid"])
             return wait(
                 cluster,
-                reference_to(made),
+                reference,
                 until=until,
                 timeout=max(0.0, deadline - cluster.clock.now()),
-                uid=held.uid,
-                on_change=lambda _, pending: say(pending.reason),
+                uid=hold.uid,
+                on_change=lambda _, pending: say(f"The {reference}: {pending.reason}"),
             )
-        except BaseException:
-            held.let_go()
+        except BaseException as error:
+            hold.let_go(error)
             raise

@@ -1,0 +1,117 @@
+"""Making the object of a run, or taking over the one that an earlier attempt of the step made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stepworks.errors import AlreadyExistsError, ObjectFailedError, WorkloadFailedError
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.judgement import Failed, Rule, Succeeded
+from stepworks.kube.objects import create, delete, find
+from stepworks.kube.references import Manifest, locate, reference_to
+from stepworks.kube.retry_marker import refuse_if_marked
+from stepworks.kube.rules import GONE
+from stepworks.kube.runs import SPEC_ANNOTATION, refuse_unless_of_run, run_of
+from stepworks.kube.suspension import is_suspended_by_us, resume
+from stepworks.kube.wait import wait
+
+Explain = Callable[[Manifest, str], WorkloadFailedError]
+"""Diagnoses an object that failed, given what it said."""
+
+
+class Adoption:
+    """Makes or adopts one object.
+
+    Args:
+        cluster: Where.
+        manifest: The object, with the labels and annotations of its run.
+        until: What success is, and what failure.
+        timeout: How long to wait for one that is being deleted, in seconds.
+        explain: Diagnoses an object that failed before this attempt began.
+        say: Is told what becomes of it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        manifest: Manifest,
+        *,
+        until: Rule,
+        timeout: float,
+        explain: Explain,
+        say: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._manifest = manifest
+        self._reference = reference_to(manifest)
+        self._namespace = locate(cluster, self._reference).namespace
+        self._until = until
+        self._timeout = timeout
+        self._explain = explain
+        self._say = say
+
+    def make_or_adopt(self) -> Manifest:
+        """Make the object, or adopt the one that is there.
+
+        Returns:
+            The object as it is now.
+
+        Raises:
+            AlreadyExistsError: There is one of that name which is not of this run; nothing was changed.
+            WorkloadFailedError: An earlier attempt failed, and another one would fail the same way.
+            WaitTimeoutError: The one that is there is being deleted, and does not go.
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        present = find(self._cluster, self._reference)
+        if present is not None:
+            refuse_unless_of_run(present, run_of(self._manifest), namespace=self._namespace)
+            if not present["metadata"].get("deletionTimestamp"):
+                return self._adopt(present)
+            self._say(f"Waiting for the {self._reference} of an earlier attempt to be deleted.")
+            self._wait_until_gone(present)
+        return self._make()
+
+    def _make(self) -> Manifest:
+        try:
+            made = create(self._cluster, self._manifest)
+        except AlreadyExistsError:
+            present = find(self._cluster, self._reference)
+            if present is None:
+                raise
+            refuse_unless_of_run(present, run_of(self._manifest), namespace=self._namespace)
+            return self._adopt(present)
+        self._say(f"Made the {self._reference} in the namespace {self._namespace}.")
+        return made
+
+    def _adopt(self, present: Manifest) -> Manifest:
+        refuse_if_marked(present, self._namespace)
+        judgement = self._until.judge(present)
+        if isinstance(judgement, Failed):
+            return self._replace(present, judgement)
+        self._say(f"Adopted the {self._reference} that an earlier attempt made.")
+        if _made_from(present) != _made_from(self._manifest):
+            self._say(
+                f"The {self._reference} was made from another manifest than this step has now; it stays as it is."
+            )
+        if isinstance(judgement, Succeeded) or not is_suspended_by_us(present):
+            return present
+        self._say(f"The {self._reference} was suspended when an earlier attempt ended; it goes on.")
+        return resume(self._cluster, present)
+
+    def _replace(self, present: Manifest, judgement: Failed) -> Manifest:
+        """Make anew what failed while nobody was there to see it, unless that is of no use."""
+        error = self._explain(present, judgement.reason)
+        if error.permanent:
+            raise error from ObjectFailedError(f"The {self._reference} failed", manifest=present)
+        self._say(f"The {self._reference} of an earlier attempt failed: {error.problem}. It is made anew.")
+        delete(self._cluster, self._reference, uid=str(present["metadata"]["uid"]), propagation="Foreground")
+        self._wait_until_gone(present)
+        return self._make()
+
+    def _wait_until_gone(self, present: Manifest) -> None:
+        uid = str(present["metadata"]["uid"])
+        wait(self._cluster, self._reference, until=GONE, timeout=self._timeout, uid=uid)
+
+
+def _made_from(manifest: Manifest) -> str:
+    return str((manifest["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION) or "")
