@@ -87,16 +87,36 @@ deploy: $(VENV)/.base ## Bring environments/ENV.yaml into its Kubeflow: make dep
 	@$(BIN)/stepworks lint --quiet compiled
 	@$(BIN)/stepworks deploy "$(ENV)"
 
+# ----------------------------------------------------------------------------------------------- cluster
+# A real control plane on this machine, without containers. NAME tells several apart.
+CLUSTER := $(if $(NAME),--name "$(NAME)")
+
+.PHONY: cluster-up
+cluster-up: $(VENV)/.run ## Start a Kubernetes control plane here: make cluster-up [NAME=] [GENERATION=older] [SIMULATED=nodes]
+	@$(BIN)/python -m testbed up $(CLUSTER) $(if $(GENERATION),--generation "$(GENERATION)") $(if $(SIMULATED),--simulated "$(SIMULATED)")
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/.run ## Stop it and delete all that it held: make cluster-down [NAME=]
+	@$(BIN)/python -m testbed down $(CLUSTER)
+
+.PHONY: cluster-build
+cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time takes about 20 minutes
+	@$(BIN)/python -m testbed build
+
 # ------------------------------------------------------------------------------------------------- check
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest --ignore tests/control_plane --cov --cov-report=term:skip-covered
+
+.PHONY: test-control-plane
+test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
+	@$(BIN)/python -m pytest tests/control_plane
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages
-	@$(BIN)/ruff check stepworks components pipelines tests benchmarks
-	@$(BIN)/ruff format --check --quiet stepworks components pipelines tests benchmarks
+	@$(BIN)/ruff check stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff format --check --quiet stepworks components pipelines testbed tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/stepworks compile --check
@@ -132,8 +152,8 @@ check-workflows: $(ACTIONLINT) ## Check the GitHub workflows (needs Go)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code, mend what ruff can mend
-	@$(BIN)/ruff check --fix --quiet stepworks components pipelines tests benchmarks
-	@$(BIN)/ruff format stepworks components pipelines tests benchmarks
+	@$(BIN)/ruff check --fix --quiet stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff format stepworks components pipelines testbed tests benchmarks
 
 .PHONY: docs
 docs: $(VENV)/.base ## Write each component's README.md and the page of the lint rules from the code

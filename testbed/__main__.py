@@ -127,7 +127,9 @@ def _supervisor(folder: Path) -> int | None:
     try:
         pid = int((folder / "pid").read_text())
         os.kill(pid, 0)
-        shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        shown = subprocess.run(
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
     except (OSError, ValueError):
         return None
     return pid if "testbed supervise" in shown.stdout else None

@@ -177,7 +177,7 @@ class Bed:
         self._etcd = f"http://127.0.0.1:{client}"
         self._health_ports["etcd"] = client
         own = f"http://127.0.0.1:{peer}"
-        arguments = ["--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level=warn"]
+        arguments = [f"--data-dir={self.folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"]
         arguments += [f"--listen-client-urls={self._etcd}", f"--advertise-client-urls={self._etcd}"]
         arguments += [f"--listen-peer-urls={own}", f"--initial-advertise-peer-urls={own}"]
         arguments += [f"--initial-cluster=default={own}"]
@@ -195,7 +195,7 @@ class Bed:
         kubelet_client = authority.issue("kubelet-client", organization="system:masters")
         admin = authority.issue("admin", organization="system:masters")
         self._account_key = write_key(self.folder / "certificates" / "service-accounts.key")
-        command = [
+        command: list[str | Path] = [
             self._kubernetes, "kube-apiserver",
             f"--etcd-servers={self._etcd}",
             "--bind-address=127.0.0.1", f"--secure-port={addresses.api_port}",
@@ -205,7 +205,8 @@ class Bed:
             f"--kubelet-client-certificate={kubelet_client.certificate}", f"--kubelet-client-key={kubelet_client.key}",
             f"--kubelet-certificate-authority={authority.certificate}",
             "--kubelet-preferred-address-types=InternalIP",
-            f"--service-account-key-file={self._account_key}", f"--service-account-signing-key-file={self._account_key}",
+            f"--service-account-key-file={self._account_key}",
+            f"--service-account-signing-key-file={self._account_key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--authorization-mode=RBAC", "--allow-privileged=true", "--profiling=false",
         ]  # fmt: skip
@@ -218,7 +219,7 @@ class Bed:
         access = [f"--{use}kubeconfig={self.kubeconfig}" for use in ("", "authentication-", "authorization-")]
         common = [*access, "--leader-elect=false", "--bind-address=127.0.0.1", "--profiling=false"]
         authority = self.folder / "certificates" / "ca.crt"
-        command = [self._kubernetes, "kube-controller-manager", *common, f"--secure-port={secure}"]
+        command: list[str | Path] = [self._kubernetes, "kube-controller-manager", *common, f"--secure-port={secure}"]
         command += [f"--service-account-private-key-file={self._account_key}", f"--root-ca-file={authority}"]
         self._add(Daemon("kube-controller-manager", command, self._log("kube-controller-manager")))
         command = [self._kubernetes, "kube-scheduler", *common, f"--secure-port={scheduler}"]
@@ -237,7 +238,7 @@ class Bed:
     def _start_kwok(self) -> None:
         (port,) = choose_ports(1)
         self._health_ports["kwok"] = port
-        command = [
+        command: list[str | Path] = [
             program("kwok"), "--kubeconfig", self.kubeconfig, "--config", Path(__file__).parent / "stages.yaml",
             "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
             "--node-lease-duration-seconds=40", f"--server-address=127.0.0.1:{port}",
@@ -266,7 +267,7 @@ class Bed:
         }
         path, ready = state / "config.json", state / "ready"
         path.write_text(json.dumps(configuration, indent=2))
-        command = [program("process-node"), "--kubeconfig", self.kubeconfig, "--config", path]
+        command: list[str | Path] = [program("process-node"), "--kubeconfig", self.kubeconfig, "--config", path]
         command += ["--state", state, "--ready-file", ready]
         self._add(Daemon("process-node", command, self._log("process-node")))
         self.daemons["process-node"].wait_ready(ready.exists)

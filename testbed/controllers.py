@@ -82,7 +82,7 @@ class Recipes:
             "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
             "metrics": {"bindAddress": "0"},
         }
-        arguments = ["--config", self._write("jobset.yaml", configuration)]
+        arguments: list[str | Path] = ["--config", self._write("jobset.yaml", configuration)]
         return Recipe(
             self._daemon("jobset", module / "bin" / "jobset", arguments),
             health,
@@ -106,10 +106,9 @@ class Recipes:
         if version != "trainer-2.1":
             configuration["statusServer"] = {"port": status}
         self._serving_certificate("trainer")
+        arguments: list[str | Path] = ["--config", self._write("trainer.yaml", configuration)]
         return Recipe(
-            self._daemon(
-                "trainer", module / "bin" / "trainer", ["--config", self._write("trainer.yaml", configuration)]
-            ),
+            self._daemon("trainer", module / "bin" / "trainer", arguments),
             health,
             files=(base / "crds",),
             objects=tuple(self._webhooks("trainer", base / "webhook" / "manifests.yaml", webhook)),

@@ -54,7 +54,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
                 process_group=0,  # an interrupt at the terminal is for the one who stops it in order
-                preexec_fn=_die_with_parent if _PRCTL else None,
+                preexec_fn=_die_with_parent if _PRCTL else None,  # noqa: PLW1509 - the one call it makes takes no lock
             )
 
     def wait_ready(self, is_ready: Callable[[], bool], timeout: float = 60.0) -> None:

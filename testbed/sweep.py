@@ -33,7 +33,9 @@ def sweep_process_nodes(folder: Path) -> None:
 
 def _programs(folder: Path) -> list[int]:
     """The processes that were started with a file of the folder among their arguments."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+    ).stdout
     found = []
     for line in listed.splitlines():
         pid, _, command = line.strip().partition(" ")

@@ -1,0 +1,98 @@
+"""Real control planes, and a namespace for each test.
+
+The tests start their own test beds. To run those that need no more than a cluster against one of yours, name its
+kubeconfig explicitly: STEPWORKS_TEST_KUBECONFIG=path make test-control-plane. They make namespaces that start with
+`stepworks-test-`, and delete them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stepworks.kube.cluster import Cluster, connect
+from testbed.bed import Bed
+from testbed.settings import Generation, Node, Settings, gpu_node
+
+OWN_CLUSTER = os.environ.get("STEPWORKS_TEST_KUBECONFIG")
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """A control plane with nodes that are simulated: one with CPUs, one with GPUs."""
+    with _bed(tmp_path_factory, "bed", Settings(controllers=(), process_nodes=())) as started:
+        started.add_simulated_nodes(Node("simulated-cpu"), gpu_node("simulated-gpu"))
+        yield started
+
+
+@pytest.fixture(scope="session")
+def process_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """A control plane with nodes that really run pods: one with CPUs, one with GPUs."""
+    with _bed(tmp_path_factory, "process-bed", Settings(controllers=(), simulation=False)) as started:
+        yield started
+
+
+@pytest.fixture(scope="session", params=["older", "newer"])
+def kubeflow_bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """A control plane with JobSet, Trainer, training-operator and KServe, in each generation, and simulated nodes."""
+    generation: Generation = request.param
+    with _bed(tmp_path_factory, generation, Settings(generation, process_nodes=())) as started:
+        started.add_simulated_nodes(Node("simulated-cpu"), *(gpu_node(f"simulated-gpu-{n}") for n in range(2)))
+        yield started
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A fresh namespace on `bed`, or on the cluster that STEPWORKS_TEST_KUBECONFIG names."""
+    kubeconfig = Path(OWN_CLUSTER) if OWN_CLUSTER else request.getfixturevalue("bed").kubeconfig
+    with fresh_namespace(kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+def process_cluster(process_bed: Bed) -> Iterator[Cluster]:
+    """A fresh namespace on `process_bed`."""
+    with fresh_namespace(process_bed.kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+def kubeflow_cluster(kubeflow_bed: Bed) -> Iterator[Cluster]:
+    """A fresh namespace on `kubeflow_bed`."""
+    with fresh_namespace(kubeflow_bed.kubeconfig) as made:
+        yield made
+
+
+@contextmanager
+def fresh_namespace(kubeconfig: Path) -> Iterator[Cluster]:
+    """Make a namespace that is ready for pods, and delete it."""
+    from kubernetes import client
+
+    name = f"stepworks-test-{secrets.token_hex(4)}"
+    cluster = connect(kubeconfig=kubeconfig, namespace=name)
+    core = client.CoreV1Api(cluster.client)
+    core.create_namespace({"metadata": {"name": name}})
+    try:
+        while not core.list_namespaced_service_account(name).items:  # without it pods are refused
+            time.sleep(0.05)
+        yield cluster
+    finally:
+        core.delete_namespace(name)
+
+
+@contextmanager
+def _bed(factory: pytest.TempPathFactory, name: str, settings: Settings) -> Iterator[Bed]:
+    if OWN_CLUSTER:
+        pytest.skip("needs a test bed, and STEPWORKS_TEST_KUBECONFIG names a cluster of your own")
+    bed = Bed(factory.mktemp(name), settings)
+    bed.start()
+    try:
+        yield bed
+    finally:
+        bed.stop()

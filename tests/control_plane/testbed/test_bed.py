@@ -1,0 +1,93 @@
+"""The test bed itself: it starts, several run side by side, and nothing of it is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed.bed import Bed
+from testbed.settings import Node, Settings
+
+CORE = Settings(controllers=(), process_nodes=(), simulation=False)
+
+
+def processes_of(folder: Path) -> list[str]:
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if f"{folder}/" in line]
+
+
+def wait_until(happened: object, timeout: float = 30) -> bool:
+    assert callable(happened)
+    deadline = time.monotonic() + timeout
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_two_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
+    first, second = Bed(tmp_path / "first", CORE), Bed(tmp_path / "second", CORE)
+    try:
+        first.start()
+        second.start()
+        first.kubectl("create", "namespace", "only-here")
+        assert "only-here" in first.kubectl("get", "namespaces")
+        assert "only-here" not in second.kubectl("get", "namespaces")
+        first.stop()
+        assert not processes_of(first.folder)
+        assert not first.folder.exists()
+        assert "default" in second.kubectl("get", "namespaces")
+    finally:
+        first.stop()
+        second.stop()
+    assert not processes_of(second.folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
+def test_nothing_runs_on_when_its_starter_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "bed"
+    code = (
+        "import signal, sys; from pathlib import Path; from testbed.bed import Bed; from testbed.settings import *\n"
+        "Bed(Path(sys.argv[1]), Settings(controllers=(), process_nodes=())).start(); print('up', flush=True)\n"
+        "signal.pause()"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert starter.stdout
+        assert starter.stdout.readline() == "up\n"
+        running = processes_of(folder)
+    finally:
+        starter.kill()
+        starter.communicate()
+    assert len(running) == 5  # etcd, the three of Kubernetes, kwok
+    assert wait_until(lambda: not processes_of(folder))
+
+
+def test_a_program_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
+    bed = Bed(tmp_path / "bed", CORE)
+    bed.start()
+    try:
+        daemon = bed.daemons["kube-scheduler"]
+        daemon.kill()
+        daemon.command.append("--no-such-option")
+        daemon.start()
+        with pytest.raises(Exception, match="kube-scheduler of the test bed ended") as caught:
+            daemon.wait_ready(lambda: False)
+        assert "unknown flag: --no-such-option" in str(caught.value)
+    finally:
+        bed.stop()
+
+
+def test_a_thousand_simulated_gpu_nodes(bed: Bed) -> None:
+    nodes = [Node(f"many-{number}", capacity={"nvidia.com/gpu": "8"}) for number in range(1000)]
+    try:
+        bed.add_simulated_nodes(*nodes)
+        ready = ["get", "nodes", "-o", 'jsonpath={range .items[?(@.status.conditions[0].status=="True")]}x{end}']
+        assert wait_until(lambda: len(bed.kubectl(*ready)) >= 1000, 60)
+    finally:
+        bed.kubectl("delete", "node", "--wait=false", *(node.name for node in nodes))
