@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import zoneinfo
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from stepworks.kube.references import Manifest
 from stepworks.settings_file import Setting, told
 
 _NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_TERM = re.compile(r"(\*|[0-9]+|[A-Za-z]{3})(-([0-9]+|[A-Za-z]{3}))?(/[0-9]+)?")
 _EXAMPLE = "'0 3 * * *' for each night at three, or '*/30 8-17 * * MON-FRI'"
 
 
@@ -28,19 +30,22 @@ def check_schedule(schedule: str) -> str:
     """
     if schedule in _NICKNAMES:
         return schedule
-    fields = schedule.replace("?", "*").split()
     if schedule.startswith(("TZ=", "CRON_TZ=")):
-        raise ValueError(f"{schedule!r} names a time zone, which has an option of its own")
+        raise ValueError(f"{schedule!r} names a time zone, which has a field of its own")
+    fields = schedule.replace("?", "*").split()
     if len(fields) != 5:
         raise ValueError(
             f"{schedule!r} has {len(fields)} fields, and needs five: minute, hour, day of the month, month, weekday; "
             f"write for example {_EXAMPLE}"
         )
-    if "7" in fields[4].replace("/7", ""):
+    if re.search(r"(^|[,-])7", fields[4]):
         raise ValueError(f"{schedule!r} has the weekday 7, which Kubernetes does not know; Sunday is 0")
+    foreign = [term for field in fields for term in field.split(",") if not _TERM.fullmatch(term)]
+    if foreign:
+        raise ValueError(
+            f"{schedule!r} has {foreign[0]!r}, which Kubernetes does not know; write for example {_EXAMPLE}"
+        )
     try:
-        if any(mark in field.upper().replace("JUL", "").replace("WED", "") for field in fields for mark in "LW#"):
-            raise CronSimError("L, W and # are not known to Kubernetes")
         next(CronSim(" ".join(fields), datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         raise ValueError(f"{schedule!r} is no schedule: {error}; write for example {_EXAMPLE}") from error

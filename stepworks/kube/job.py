@@ -9,11 +9,11 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.claims import RUN_LABEL
 from stepworks.kube.names import check_name
 from stepworks.kube.pod_template import owner_settings, placed_pod_template
 from stepworks.kube.references import Manifest
-from stepworks.placement.names import DnsLabel, Image, check_label_value
+from stepworks.kube.runs import RUN_LABEL, check_run
+from stepworks.placement.names import Image
 from stepworks.placement.placement import SIDECAR_ANNOTATION, Placement
 from stepworks.placement.storage import ConfigMapSource, Mount, MountPath, SecretSource
 from stepworks.settings_file import Setting, told
@@ -130,8 +130,8 @@ def build_job(spec: JobSpec, *, name: str, run: str) -> Manifest:
     """
     # A pod of an indexed Job has the name, a dash and its index as its host name.
     index = len(f"-{spec.completions - 1}") if spec.completions > 1 else 0
+    template = job_template(spec, {RUN_LABEL: check_run(run)})
     full_name = run_object_name("Job", name, run, longest=_LONGEST_NAME - index)
-    template = job_template(spec, {RUN_LABEL: check_label_value(run)})
     template["metadata"] = {"name": full_name, **template.get("metadata", {})}
     return {"apiVersion": "batch/v1", "kind": "Job", **template}
 

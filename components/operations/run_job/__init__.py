@@ -1,0 +1,1 @@
+"""Run a Kubernetes Job to its end."""

@@ -1,0 +1,72 @@
+"""The placement of pods that a step makes, on its way from the target to the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from stepworks.errors import ParameterError
+from stepworks.placement.placement import Placement
+from stepworks.placement.storage import Mount
+from stepworks.settings_file import Setting, told
+
+
+class PodPlacement(Setting):
+    """What a target has for a role, as the parameter of a step that makes pods.
+
+    It is resolved when the pipeline is compiled, so that the IR shows which nodes and accelerators a job gets. On this
+    machine, where no target is compiled for, only the role and the names of the claims are known.
+
+    Attributes:
+        role: What the pods need, as targets name it: `training`.
+        claims: The claims that the pods mount, as targets name them.
+        target: The target that it was resolved for; empty on this machine.
+        placement: The placement; None on this machine.
+        mounts: The claims that exist.
+        run_mounts: The claims that are made for each run; the run's id is still missing from their names.
+    """
+
+    role: str
+    claims: tuple[str, ...] = ()
+    target: str = ""
+    placement: Placement | None = None
+    mounts: tuple[Mount, ...] = ()
+    run_mounts: tuple[Mount, ...] = ()
+
+    def mounts_of(self, run: str) -> tuple[Mount, ...]:
+        """All mounts of the pods of a run; a claim that is made for the run is named `<claim>-<run>`."""
+        made = (Mount.model_validate({**dict(each), "claim": f"{each.claim}-{run}"}) for each in self.run_mounts)
+        return (*self.mounts, *made)
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of a parameter of Kubeflow Pipelines, without what is left at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, also after Kubeflow Pipelines has made every number in it a float.
+
+        Raises:
+            ParameterError: It is nothing that `to_json` writes.
+        """
+        try:
+            return cls.model_validate(_with_whole_numbers(value))
+        except ValidationError as error:
+            raise ParameterError(
+                "The parameter placement is wrong",
+                received=told(error),
+                expected="what placement_of(role) returns",
+                what_to_do="Write placement=placement_of('training') in the pipeline, and compile it again.",
+            ) from error
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
