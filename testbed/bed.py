@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -144,6 +145,14 @@ class Bed:
         for start in range(0, len(nodes), 200):
             self.apply(*(_simulated_node(node) for node in nodes[start : start + 200]))
 
+    def remove_nodes(self, label: str) -> None:
+        """Remove the nodes with a label, `key=value`, in one request.
+
+        Raises:
+            RunError: The API server refuses.
+        """
+        self.kubectl("delete", "--raw", f"/api/v1/nodes?labelSelector={quote(label)}")
+
     def restart(self, name: str) -> None:
         """Start a program again that was killed, and wait until it answers.
 
@@ -241,7 +250,7 @@ class Bed:
         command: list[str | Path] = [
             program("kwok"), "--kubeconfig", self.kubeconfig, "--config", Path(__file__).parent / "stages.yaml",
             "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-lease-duration-seconds=40", f"--server-address=127.0.0.1:{port}",
+            "--node-lease-duration-seconds=40", "-v=WARN", f"--server-address=127.0.0.1:{port}",
         ]  # fmt: skip
         self._add(Daemon("kwok", command, self._log("kwok"), {"HOME": str(self.folder)}))
         self.wait_ready("kwok")

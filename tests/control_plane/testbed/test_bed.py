@@ -84,10 +84,10 @@ def test_a_program_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> N
 
 
 def test_a_thousand_simulated_gpu_nodes(bed: Bed) -> None:
-    nodes = [Node(f"many-{number}", capacity={"nvidia.com/gpu": "8"}) for number in range(1000)]
+    nodes = [Node(f"many-{number}", {"of": "many"}, capacity={"nvidia.com/gpu": "8"}) for number in range(1000)]
     try:
         bed.add_simulated_nodes(*nodes)
         ready = ["get", "nodes", "-o", 'jsonpath={range .items[?(@.status.conditions[0].status=="True")]}x{end}']
         assert wait_until(lambda: len(bed.kubectl(*ready)) >= 1000, 60)
     finally:
-        bed.kubectl("delete", "node", "--wait=false", *(node.name for node in nodes))
+        bed.remove_nodes("of=many")
