@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from stepworks.errors import WorkloadFailedError
+from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailedError
 from stepworks.kube.adoption import Adoption
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.diagnosis.diagnose import diagnose
+from stepworks.kube.diagnosis.hopeless import HopelessCheck
 from stepworks.kube.hold import Hold
 from stepworks.kube.interrupts import cleaning_up_at_signals
 from stepworks.kube.judgement import Rule
@@ -32,51 +34,56 @@ def run_to_end(
 ) -> Manifest:
     """Make the object of a run, or adopt the one that an earlier attempt made, and wait until it succeeds.
 
+    However it ends, no node is held afterwards. On success the object has ended by itself. On an error, and within a
+    second of SIGTERM or SIGINT, it is suspended or deleted with one request. A step that is killed by SIGKILL leaves
+    the object at work; its next attempt, which finds it by its name and its run's label, goes on waiting for it. One
+    that was suspended by us is resumed; one that failed in the meantime for a reason that passes is made anew.
+
+    A failure that another attempt would only repeat is noted at the object, which stays, and the next attempt raises
+    it at once; see `stepworks.kube.retry_marker`.
+
     Args:
         cluster: Where.
-        manifest: The object. Its name must come from the run and the step, not from the attempt: by name and label a
-            retried step knows what its earlier attempt made.
+        manifest: The object. Its name must come from the run and the step, not from the attempt.
         run: The run's id.
         until: What success is, and what failure.
         timeout: How long this attempt waits at most, in seconds.
-        on_failure: What becomes of the object when it does not succeed.
-        scheduling_timeout: How long it may wait for room in the cluster, in seconds.
+        on_failure: What becomes of the object when it does not succeed. One that cannot be suspended is deleted.
+        scheduling_timeout: How long it may wait for room in the cluster, in seconds: for nodes, quota and volumes.
         say: Is told each line of progress.
 
     Returns:
         The object in which success was seen.
 
     Raises:
+        ConfigurationError: The name or the run's id is none.
         AlreadyExistsError: An object of that name is not of this run; nothing was changed.
-        ClusterError: It did not succeed.
+        AdmissionError: The cluster does not take the object.
+        AccessDeniedError: A permission is missing to make it, to watch it or to let go of it.
+        WorkloadFailedError: It failed, cannot go on, or did not end in time; it says why.
+        ObjectDeletedError: Somebody deleted it.
+        ClusterError: The API server fails or does not answer.
+        SystemExit: SIGTERM came.
     """
     made = belonging_to(cluster, manifest, run)
     reference = reference_to(made)
     hold = Hold(cluster, made, on_failure, say)
-    deadline = cluster.clock.now() + timeout
 
     def explain(present: Manifest, reason: str) -> WorkloadFailedError:
-        return WorkloadFailedError(
-            f"The {reference} failed",
-            received=reason,
-            cause="unknown",
-            permanent=False,
-            kind=reference.kind,
-            name=reference.name,
-        )
+        failed = ObjectFailedError(f"The {reference} failed", manifest=present, received=reason)
+        return diagnose(cluster, reference, failed).error()
 
     with cleaning_up_at_signals(hold.let_go):
         try:
             adoption = Adoption(cluster, made, until=until, timeout=timeout, explain=explain, say=say)
             hold.uid = str(adoption.make_or_adopt()["metadata"]["uid"])
-            return wait(
-                cluster,
-                reference,
-                until=until,
-                timeout=max(0.0, deadline - cluster.clock.now()),
-                uid=hold.uid,
-                on_change=lambda _, pending: say(f"The {reference}: {pending.reason}"),
-            )
+            check = HopelessCheck(cluster, reference, scheduling_timeout, say)
+            return wait(cluster, reference, until=until, timeout=timeout, uid=hold.uid, while_waiting=check)
+        except (ObjectFailedError, WaitTimeoutError) as error:
+            # The logs of pods that run are gone once they are suspended.
+            explained = diagnose(cluster, reference, error).error()
+            hold.let_go(explained)
+            raise explained from error
         except BaseException as error:
             hold.let_go(error)
             raise

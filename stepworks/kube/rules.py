@@ -33,10 +33,10 @@ class Conditions:
         """Judge by the conditions; of both the failure counts."""
         conditions = conditions_of(manifest)
         if self.failure and _is(conditions, self.failure, "True"):
-            return Failed(_told(conditions[self.failure]))
+            return Failed(condition_line(conditions[self.failure]))
         if _is(conditions, self.success, "True"):
-            return Succeeded(_told(conditions[self.success]))
-        true = [_told(each) for each in conditions.values() if each.get("status") == "True"]
+            return Succeeded(condition_line(conditions[self.success]))
+        true = [condition_line(each) for each in conditions.values() if each.get("status") == "True"]
         return Pending("; ".join(true) or f"no condition {self.success} yet")
 
 
@@ -81,8 +81,8 @@ class PodReady:
                 ": ".join(str(each) for each in ("the pod ended", status["phase"], status.get("reason")) if each)
             )
         if _is(conditions, "Ready", "True"):
-            return Succeeded(_told(conditions["Ready"]))
-        unmet = [_told(each) for each in conditions.values() if each.get("status") != "True"]
+            return Succeeded(condition_line(conditions["Ready"]))
+        unmet = [condition_line(each) for each in conditions.values() if each.get("status") != "True"]
         return Pending("; ".join(unmet) or status.get("phase") or "no status yet")
 
 
@@ -117,7 +117,7 @@ class RolledOut:
         if all(count == wanted for count in counts.values()):
             return Succeeded(f"{wanted} replicas are available")
         unmet = [
-            _told(each)
+            condition_line(each)
             for name, each in conditions_of(manifest).items()
             if each.get("status") == ("True" if name == "ReplicaFailure" else "False")
         ]
@@ -159,10 +159,14 @@ class InferenceServiceReady:
             return Pending(f"its newest revision {created} is not ready; {ready or 'no other'} serves")
         conditions = conditions_of(manifest)
         if _is(conditions, "Stopped", "True"):
-            return Failed(_told(conditions["Stopped"]))
+            return Failed(condition_line(conditions["Stopped"]))
         if _is(conditions, "Ready", "True"):
-            return Succeeded(_told(conditions["Ready"]))
-        unmet = [_told(each) for name, each in conditions.items() if each.get("status") != "True" and name != "Stopped"]
+            return Succeeded(condition_line(conditions["Ready"]))
+        unmet = [
+            condition_line(each)
+            for name, each in conditions.items()
+            if each.get("status") != "True" and name != "Stopped"
+        ]
         return Pending("; ".join(unmet) or "no condition Ready yet")
 
     def _model_before(self) -> dict[str, Any]:
@@ -213,7 +217,7 @@ def _is(conditions: Mapping[str, Mapping[str, Any]], name: str, status: str) -> 
     return conditions.get(name, {}).get("status") == status
 
 
-def _told(condition: Mapping[str, Any]) -> str:
+def condition_line(condition: Mapping[str, Any]) -> str:
     """A condition in one line: `Failed (BackoffLimitExceeded): Job has reached the specified backoff limit`."""
     name = (
         condition["type"] if condition.get("status") == "True" else f"{condition['type']} is {condition.get('status')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stepworks.kube.references import Reference
 
@@ -63,6 +63,7 @@ class PodFacts:
         disruption: The reason of its condition DisruptionTarget, `PreemptionByScheduler`; empty if it has none.
         disruption_message: The message of that condition.
         disrupted_at: When that became true.
+        asks_for: What it asks of a node: `nvidia.com/gpu: 8, gpu-type=h100`.
         containers: Its containers, the init containers first.
         hidden: Values in its specification that must not be shown.
     """
@@ -79,6 +80,7 @@ class PodFacts:
     disruption: str = ""
     disruption_message: str = ""
     disrupted_at: str = ""
+    asks_for: str = ""
     containers: tuple[ContainerFacts, ...] = ()
     hidden: tuple[str, ...] = ()
 
@@ -147,7 +149,8 @@ class Facts:
 
     Attributes:
         reference: The object.
-        ended: What the object or the wait for it said at its end: `Failed (BackoffLimitExceeded): …`.
+        lead: What happened, as far as whoever asks knows: `The Job train failed`.
+        ended: What the object said then: `Failed (BackoffLimitExceeded): …`.
         failed: Whether the object itself says that it failed; otherwise it does not come about.
         chain: The object and what it made, the object first.
         pods: Their pods.
@@ -158,6 +161,7 @@ class Facts:
     """
 
     reference: Reference
+    lead: str = ""
     ended: str = ""
     failed: bool = False
     chain: tuple[ObjectFacts, ...] = ()
@@ -166,10 +170,6 @@ class Facts:
     log: str = ""
     log_of: str = ""
     unreadable: tuple[str, ...] = ()
-
-    def with_log(self, log: str, log_of: str) -> Facts:
-        """The same with the lines of a log."""
-        return replace(self, log=log, log_of=log_of)
 
     @property
     def reasons(self) -> frozenset[str]:

@@ -1,0 +1,161 @@
+"""Collecting the facts of a diagnosis from the cluster, in bounded time and whatever may not be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from stepworks.errors import AccessDeniedError, ClusterError, StepworksError
+from stepworks.kube.clock import Clock
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.diagnosis.chain import made_by
+from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
+from stepworks.kube.diagnosis.read import hide, read_event, read_object, read_pod, says_failed
+from stepworks.kube.objects import find, list_objects
+from stepworks.kube.pods import read_log
+from stepworks.kube.references import Manifest, Reference, Selection
+from stepworks.kube.runs import is_served
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 10.0
+"""How long a diagnosis tries again, all requests together, while the API server fails."""
+_LOG_LINES = 30
+_LONGEST_LINE = 500
+_MOST_PODS_WITH_EVENTS = 4
+
+
+class _OutOfTimeError(ClusterError):
+    """The time of a diagnosis is over."""
+
+
+class _Limited:
+    """A clock that allows no sleep beyond a moment: what would still retry then ends.
+
+    Args:
+        clock: The clock.
+        seconds: How long from now.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._end = clock.now() + seconds
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        if self.is_over(seconds):
+            raise _OutOfTimeError(
+                "the API server does not answer", what_to_do="See whether `kubectl version` reaches it."
+            )
+        self._clock.sleep(seconds, wake)
+
+    def is_over(self, seconds: float = 0.0) -> bool:
+        return self.now() + seconds > self._end
+
+    def end(self) -> None:
+        self._end = self.now() - 1
+
+
+class Collector:
+    """Reads what a diagnosis is made of; what cannot be read is noted and is no error.
+
+    Args:
+        cluster: Where.
+        reference: The object.
+        patience: How long to try again, in seconds, while the API server fails.
+    """
+
+    def __init__(self, cluster: Cluster, reference: Reference, patience: float = PATIENCE_SECONDS) -> None:
+        self._clock = _Limited(cluster.clock, patience)
+        self._cluster = replace(cluster, clock=self._clock)
+        self._reference = reference
+        self._unreadable: list[str] = []
+
+    def collect(self, manifest: Manifest | None = None) -> Facts:
+        """Read everything but logs.
+
+        Args:
+            manifest: The object as it was last seen; by default it is read.
+        """
+        if manifest is None:
+            manifest = self._read(f"the {self._reference}", lambda: find(self._cluster, self._reference))
+        if manifest is None:
+            return Facts(self._reference, unreadable=tuple(self._unreadable))
+        made = [each for selection in made_by(manifest) for each in self._list(selection)]
+        pods = [each for each in made if each["kind"] == "Pod"]
+        chain = [manifest, *(each for each in made if each["kind"] != "Pod")]
+        if manifest["kind"] == "Pod":
+            chain = []
+        read = sorted(map(read_pod, pods), key=lambda pod: pod.created)
+        facts = Facts(
+            self._reference, failed=says_failed(manifest), chain=tuple(map(read_object, chain)), pods=tuple(read)
+        )
+        telling = self._worth_events(facts)
+        events = [
+            event
+            for each in [*chain, *(pod for pod in pods if pod["metadata"]["name"] in telling)]
+            for event in self._events(each)
+        ]
+        events.sort(key=lambda event: event.last)
+        return replace(facts, events=tuple(events), unreadable=tuple(dict.fromkeys(self._unreadable)))
+
+    def add_log(self, facts: Facts) -> Facts:
+        """Read the last lines of the log of the pod that failed first, or else of the first that runs."""
+        running = (pod for pod in facts.pods if pod.phase == "Running")
+        pod = facts.first_failed or next(running, None)
+        container = _container_with_log(pod) if pod else None
+        if pod is None or container is None:
+            return facts
+        ask = partial(read_log, self._cluster, pod.name, tail_lines=_LOG_LINES, namespace=self._reference.namespace)
+        name, previous = container
+        log = self._read(f"the log of the pod {pod.name}", partial(ask, container=name, previous=previous)) or ""
+        lines = [line[:_LONGEST_LINE] for line in hide(log, pod.hidden).splitlines()]
+        named = f"the pod {pod.name}, container {name}"
+        shown = "\n".join(lines).rstrip()
+        return replace(facts, log=shown, log_of=named, unreadable=tuple(dict.fromkeys(self._unreadable)))
+
+    def _list(self, selection: Selection) -> list[Manifest]:
+        def served() -> list[Manifest]:
+            known = is_served(self._cluster, selection.api_version, selection.kind)
+            return list_objects(self._cluster, selection) if known else []
+
+        return self._read(f"objects of the kind {selection.kind}", served) or []
+
+    def _events(self, manifest: Manifest) -> list[EventFacts]:
+        metadata = manifest["metadata"]
+        about = f"involvedObject.uid={metadata['uid']}"
+        selection = Selection("v1", "Event", fields=about, namespace=metadata.get("namespace") or "")
+        return [read_event(each) for each in self._list(selection)]
+
+    def _worth_events(self, facts: Facts) -> set[str]:
+        """The pods whose events are read: the one that failed first, and some that have not begun."""
+        first = facts.first_failed
+        chosen = [*([first] if first else []), *facts.stuck]
+        return {pod.name for pod in chosen[:_MOST_PODS_WITH_EVENTS]}
+
+    def _read(self, what: str, read: Callable[[], T]) -> T | None:
+        """Read something, or note why it cannot be read; of a server that does not answer, nothing more is asked."""
+        if self._clock.is_over():
+            return None
+        try:
+            return read()
+        except AccessDeniedError as error:
+            self._unreadable.append(f"{what}: the permission is missing. {error.what_to_do}")
+        except StepworksError as error:
+            self._unreadable.append(f"{what}: {error.received or error.problem}")
+            if isinstance(error, _OutOfTimeError):
+                self._clock.end()
+        return None
+
+
+def _container_with_log(pod: PodFacts) -> tuple[str, bool] | None:
+    """The container whose log tells the most, and whether it is that of before a restart."""
+    failed = pod.failed_container
+    if failed:
+        return failed.name, failed.log_is_of_before
+    running = [each for each in pod.containers if each.state in ("running", "terminated")]
+    return (running[-1].name, False) if running else None

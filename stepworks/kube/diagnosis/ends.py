@@ -1,0 +1,148 @@
+"""The causes of a pod's end, told from the pod that failed first."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+
+from stepworks.kube.diagnosis.facts import ContainerFacts, Facts, PodFacts
+from stepworks.kube.diagnosis.finding import Finding
+
+_AGAIN = "Start the step again"
+_DISRUPTIONS: Mapping[str, tuple[str, str, str]] = {
+    "PreemptionByScheduler": (
+        "preempted",
+        "a pod of higher priority took its place",
+        f"{_AGAIN}; if it happens often, give the placement a higher priority class.",
+    ),
+    "EvictionByEvictionAPI": (
+        "drained",
+        "it was evicted, as when a node is drained",
+        f"{_AGAIN} when the maintenance of the node is over.",
+    ),
+    "DeletionByTaintManager": (
+        "node-lost",
+        "its node was tainted, as when it stops answering",
+        f"{_AGAIN}; see with `kubectl describe node` what is wrong with the node.",
+    ),
+    "DeletionByPodGC": (
+        "node-lost",
+        "its node is gone",
+        f"{_AGAIN}; it gets another node.",
+    ),
+    "TerminationByKubelet": (
+        "evicted",
+        "its node ran out of a resource, or was shut down",
+        f"{_AGAIN}; request as much memory and ephemeral storage as it really uses, so that it is not the first to go.",
+    ),
+}
+_PHASE_REASONS: Mapping[str, str] = {
+    "Evicted": "TerminationByKubelet",
+    "Terminated": "TerminationByKubelet",
+    "NodeShutdown": "TerminationByKubelet",
+    "NodeLost": "DeletionByTaintManager",
+    "Preempting": "PreemptionByScheduler",
+}
+_TRY_AGAIN_EXIT_CODE = 75
+"""EX_TEMPFAIL: our training loop ends with it when it saved its work after a signal."""
+_CANNOT_START = ("StartError", "ContainerCannotRun")
+_CANNOT_START_CODES = (126, 127, 128)
+_READ_LOG = "Read the last lines of its log above, and correct the program or its arguments."
+_CRASHES: Mapping[signal.Signals, str] = {
+    signal.SIGBUS: "Give the placement more shared memory (`shared_memory`), if data loaders exchange batches there.",
+    signal.SIGILL: "Use an image that is built for the processors of these nodes.",
+}
+
+
+def judge_end(facts: Facts) -> Finding | None:
+    """Find out why the pod that failed first did."""
+    pod = facts.first_failed
+    if pod is None:
+        return None
+    found = _judge_pod(pod)
+    return replace(found, pod=pod) if found else None
+
+
+def _judge_pod(pod: PodFacts) -> Finding | None:
+    reason = pod.disruption if pod.disruption in _DISRUPTIONS else _PHASE_REASONS.get(pod.reason, "")
+    if reason:
+        cause, problem, what_to_do = _DISRUPTIONS[reason]
+        message = pod.disruption_message or pod.message
+        return Finding(
+            cause, f"{_named(pod)}: {problem}" + (f" ({message.rstrip('.')})" if message else ""), what_to_do
+        )
+    container = pod.failed_container
+    if container:
+        found = _judge_container(pod, container)
+        return replace(found, container=container)
+    if pod.disruption or pod.reason:
+        told = ": ".join(each for each in (pod.disruption or pod.reason, pod.message.rstrip(".")) if each)
+        return Finding(
+            "pod-refused", f"{_named(pod)} was ended by its node: {told}", f"{_AGAIN}; it gets another node."
+        )
+    return None
+
+
+def _judge_container(pod: PodFacts, container: ContainerFacts) -> Finding:
+    what, code = _named(pod, container), container.exit_code or 0
+    if container.ended_reason == "OOMKilled":
+        return Finding(
+            "out-of-memory",
+            f"{what} used more memory than its limit and was killed",
+            "Raise the memory limit of the placement, or let the program use less: smaller batches, fewer workers.",
+            permanent=True,
+        )
+    if container.ended_reason in _CANNOT_START or code in _CANNOT_START_CODES:
+        told = f": {container.ended_message}" if container.ended_message else ""
+        return Finding(
+            "command-missing",
+            f"the command of {what} could not be started (exit code {code}){told}",
+            "Correct the command, or use an image that has it: 127 means not found, 126 not executable.",
+            permanent=True,
+        )
+    if code == _TRY_AGAIN_EXIT_CODE:
+        return Finding("interrupted", f"{what} was interrupted and asks to be started again", f"{_AGAIN}; it goes on.")
+    if container.init:
+        return Finding(
+            "init-failed",
+            f"{what} ended with exit code {code}",
+            "Read the last lines of its log above. A storage-initializer needs a storage URI that exists, and "
+            "credentials for it.",
+            permanent=True,
+        )
+    return _judge_signal(what, code) or Finding(
+        "program-failed", f"{what} ended with exit code {code}", _READ_LOG, permanent=True
+    )
+
+
+def _judge_signal(what: str, code: int) -> Finding | None:
+    try:
+        number = signal.Signals(code - 128)
+    except ValueError:
+        return None
+    if number == signal.SIGKILL:
+        return Finding(
+            "killed",
+            f"{what} was killed (exit code 137), and not for its own memory limit",
+            f"{_AGAIN}. If it is killed again, a child process of it may use too much memory: raise the memory limit.",
+        )
+    if number in (signal.SIGTERM, signal.SIGINT):
+        return Finding(
+            "terminated",
+            f"{what} was told to end ({number.name}, exit code {code})",
+            f"{_AGAIN}, unless somebody ended it on purpose: the events say who deleted its pod.",
+        )
+    return Finding(
+        "program-failed",
+        f"{what} crashed with {number.name} (exit code {code})",
+        _CRASHES.get(number, _READ_LOG),
+        permanent=True,
+    )
+
+
+def _named(pod: PodFacts, container: ContainerFacts | None = None) -> str:
+    rank = f" (rank {pod.rank})" if pod.rank else ""
+    if container is None:
+        return f"the pod {pod.name}{rank}"
+    return f"the {'init ' if container.init else ''}container {container.name} of the pod {pod.name}{rank}"

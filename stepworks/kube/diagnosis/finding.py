@@ -1,0 +1,35 @@
+"""What a diagnosis finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stepworks.kube.diagnosis.facts import ContainerFacts, PodFacts
+
+Hope = Literal["none", "soon", "room", "any"]
+"""How long it makes sense to wait for the cause to go away by itself: not at all; a moment; as long as the object may
+wait for room in the cluster; or as long as there is time."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why an object failed or does not come about.
+
+    Attributes:
+        cause: The name of the cause, `out-of-memory`.
+        problem: What happened, to go on after "The Job train failed: ".
+        what_to_do: The next action of the reader.
+        permanent: Whether another attempt would end the same way.
+        hope: How long to wait for it to go away.
+        pod: The pod that it is about; None if it is about none.
+        container: The container of that pod; None if it is about none.
+    """
+
+    cause: str
+    problem: str
+    what_to_do: str
+    permanent: bool = False
+    hope: Hope = "any"
+    pod: PodFacts | None = None
+    container: ContainerFacts | None = None

@@ -1,0 +1,70 @@
+"""Ending a wait early for what will not come about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.diagnosis.causes import judge_obstacles
+from stepworks.kube.diagnosis.collect import Collector
+from stepworks.kube.diagnosis.diagnose import diagnose
+from stepworks.kube.diagnosis.facts import Facts
+from stepworks.kube.diagnosis.finding import Hope
+from stepworks.kube.judgement import Pending
+from stepworks.kube.references import Manifest, Reference
+
+GRACE_SECONDS = 120.0
+"""How long an image or a Secret may be missing: another step may be just making it."""
+_PATIENCE_SECONDS = 2.0
+
+
+class HopelessCheck:
+    """The hook of a wait that raises as soon as there is no hope left, and tells of progress until then.
+
+    An object that its controller may not make pods for is hopeless at once, a missing image or Secret after two
+    minutes, and a pod that finds no node, quota or volume after the time that it may wait for room.
+
+    Args:
+        cluster: Where.
+        reference: The object.
+        scheduling_timeout: How long the object may wait for room in the cluster, in seconds.
+        say: Is told what the pods do, when that changes.
+
+    Raises:
+        WorkloadFailedError: From a call: there is no hope.
+    """
+
+    def __init__(
+        self, cluster: Cluster, reference: Reference, scheduling_timeout: float, say: Callable[[str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._reference = reference
+        self._limits: dict[Hope, float] = {"none": 0.0, "soon": GRACE_SECONDS, "room": scheduling_timeout}
+        self._say = say
+        self._said = ""
+        self._since: dict[str, float] = {}
+
+    def __call__(self, manifest: Manifest, _pending: Pending) -> None:
+        """Look at the pods."""
+        facts = Collector(self._cluster, self._reference, _PATIENCE_SECONDS).collect(manifest)
+        found = judge_obstacles(facts)
+        told = found.problem if found else _pods_in_words(facts)
+        if told and told != self._said:
+            self._said = told
+            self._say(f"The {self._reference}: {told}.")
+        if found is None:
+            self._since.clear()
+            return
+        now = self._cluster.clock.now()
+        # Each cause has its own time; one that goes away gets it anew.
+        self._since = {found.cause: self._since.get(found.cause, now)}
+        limit = self._limits.get(found.hope)
+        if limit is not None and now - self._since[found.cause] >= limit:
+            lead = f"The {self._reference} cannot go on"
+            raise diagnose(self._cluster, self._reference, manifest=manifest, lead=lead).error()
+
+
+def _pods_in_words(facts: Facts) -> str:
+    phases = [(pod.phase or "Pending").lower() for pod in facts.pods]
+    counts = [f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases)]
+    return f"{len(phases)} {'pod' if len(phases) == 1 else 'pods'}, {', '.join(counts)}" if phases else ""
