@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from stepworks.cli.cronjob import cronjob
 from stepworks.cli.deliver import deploy, schedule, upload
 from stepworks.cli.diff import diff
 from stepworks.cli.lint import lint
@@ -202,6 +203,7 @@ app.command(short_help="Record compiled versions as released.")(release)
 app.command(short_help="Upload compiled pipelines to Kubeflow.")(upload)
 app.command(short_help="Run a version on a schedule in Kubeflow.")(schedule)
 app.add_typer(schedules, name="schedules", short_help="List, pause, resume or delete schedules.")
+app.add_typer(cronjob, name="cronjob", short_help="Write the manifest of a CronJob for a pipeline or a Job.")
 app.command(short_help="Bring an environment into its Kubeflow.")(deploy)
 
 

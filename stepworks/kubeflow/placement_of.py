@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from stepworks.errors import ConfigurationError
@@ -32,10 +32,33 @@ def placement_of(role: str, *, mounts: Iterable[str] = ()) -> dict[str, Any]:
     building = current_building()
     names = tuple(mounts)
     building.claims.update(names)
-    target = building.target
-    if target is None:
+    if building.target is None:
         return PodPlacement(role=role, claims=names).to_json()
-    _refuse_vertex(target)
+    return pod_placement(building.target, role, names, building.run_claims).to_json()
+
+
+def pod_placement(
+    target: Target, role: str, claims: Iterable[str] = (), run_claims: Collection[str] = ()
+) -> PodPlacement:
+    """What a target has for a role, for pods that no task of Kubeflow Pipelines is.
+
+    Args:
+        target: The target.
+        role: What the pods need, as the target names it.
+        claims: The claims that they mount, as the target names them.
+        run_claims: The claims that the run makes.
+
+    Raises:
+        ConfigurationError: As `placement_of` says.
+    """
+    if target.backend == "vertex":
+        raise ConfigurationError(
+            "Pods need a Kubernetes cluster",
+            received=f"the target {target.name}, with the backend vertex",
+            expected="a target with the backend kubeflow",
+            what_to_do="Name another target; in a pipeline, leave the step out there: `if not on_vertex():`",
+        )
+    names = tuple(claims)
     existing, made = [], []
     for name in names:
         claim = target.claim(name)
@@ -43,7 +66,7 @@ def placement_of(role: str, *, mounts: Iterable[str] = ()) -> dict[str, Any]:
             raise _is_workspace(name, target)
         if claim.claim:
             existing.append(claim.mount(claim.claim))
-        elif name in building.run_claims:
+        elif name in run_claims:
             made.append(claim.mount(name))
         else:
             raise needs_run_claims(name, target)
@@ -54,7 +77,7 @@ def placement_of(role: str, *, mounts: Iterable[str] = ()) -> dict[str, Any]:
         placement=target.placement(role),
         mounts=tuple(existing),
         run_mounts=tuple(made),
-    ).to_json()
+    )
 
 
 def image_of(name: str) -> str:
@@ -71,16 +94,6 @@ def image_of(name: str) -> str:
     """
     target = current_building().target
     return target.image(name) if target else name
-
-
-def _refuse_vertex(target: Target) -> None:
-    if target.backend == "vertex":
-        raise ConfigurationError(
-            "A step that makes pods needs a Kubernetes cluster",
-            received=f"the target {target.name}, with the backend vertex",
-            expected="a target with the backend kubeflow",
-            what_to_do="Leave the step out there (`if not on_vertex():`), or name the pipeline's targets in @pipeline.",
-        )
 
 
 def _is_workspace(name: str, target: Target) -> ConfigurationError:
