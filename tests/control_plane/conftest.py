@@ -26,7 +26,7 @@ OWN_CLUSTER = os.environ.get("STEPWORKS_TEST_KUBECONFIG")
 @pytest.fixture(scope="session")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """A control plane with nodes that are simulated: one with CPUs, one with GPUs."""
-    with _bed(tmp_path_factory, "bed", Settings(controllers=(), process_nodes=())) as started:
+    with running_bed(tmp_path_factory, "bed", Settings(controllers=(), process_nodes=())) as started:
         started.add_simulated_nodes(Node("simulated-cpu"), gpu_node("simulated-gpu"))
         yield started
 
@@ -34,7 +34,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 @pytest.fixture(scope="session")
 def process_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """A control plane with nodes that really run pods: one with CPUs, one with GPUs."""
-    with _bed(tmp_path_factory, "process-bed", Settings(controllers=(), simulation=False)) as started:
+    with running_bed(tmp_path_factory, "process-bed", Settings(controllers=(), simulation=False)) as started:
         yield started
 
 
@@ -42,7 +42,7 @@ def process_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 def kubeflow_bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """A control plane with JobSet, Trainer, training-operator and KServe, in each generation, and simulated nodes."""
     generation: Generation = request.param
-    with _bed(tmp_path_factory, generation, Settings(generation, process_nodes=())) as started:
+    with running_bed(tmp_path_factory, generation, Settings(generation, process_nodes=())) as started:
         started.add_simulated_nodes(Node("simulated-cpu"), *(gpu_node(f"simulated-gpu-{n}") for n in range(2)))
         yield started
 
@@ -87,7 +87,8 @@ def fresh_namespace(kubeconfig: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _bed(factory: pytest.TempPathFactory, name: str, settings: Settings) -> Iterator[Bed]:
+def running_bed(factory: pytest.TempPathFactory, name: str, settings: Settings) -> Iterator[Bed]:
+    """Start a test bed, and stop it."""
     if OWN_CLUSTER:
         pytest.skip("needs a test bed, and STEPWORKS_TEST_KUBECONFIG names a cluster of your own")
     bed = Bed(factory.mktemp(name), settings)
