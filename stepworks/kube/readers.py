@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -38,16 +39,16 @@ class Readers:
     Args:
         cluster: Where.
         references: The objects.
-        patience: How long to try again, in seconds, while the API server fails or does not answer.
     """
 
-    def __init__(self, cluster: Cluster, references: Iterable[Reference], patience: float) -> None:
+    def __init__(self, cluster: Cluster, references: Iterable[Reference]) -> None:
         self._told: queue.Queue[Told] = queue.Queue(_WAITING_CHANGES)
         self._closed = threading.Event()
         self._watches: dict[Selection, Watch] = {}
         self._threads: list[threading.Thread] = []
         for selection, names in _selections(references).items():
-            watch = Watch(cluster, selection, patience=patience)
+            # However long the API server is away: it is for the wait to say when the time is over.
+            watch = Watch(cluster, selection, patience=math.inf)
             self._watches[selection] = watch
             arguments = (selection, watch, names)
             name = f"watch {selection.kind}"

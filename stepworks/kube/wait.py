@@ -61,7 +61,7 @@ def wait(
         WaitTimeoutError: The time is over.
         WaitStoppedError: `stop` was set.
         AccessDeniedError: Listing or watching is not permitted.
-        ClusterError: The API server failed for all the rest of the time, or takes no credentials.
+        ClusterError: The API server takes no credentials, or refuses the watch. One that is away is waited for.
         Exception: What a hook raised.
     """
     outcomes = wait_all(
@@ -106,7 +106,7 @@ def wait_all(
         Exception: What a hook raised and is no error of Stepworks'.
     """
     waiting = Waiting(cluster, references, until, timeout, uids or {})
-    with Readers(cluster, waiting.subjects, timeout) as readers:
+    with Readers(cluster, waiting.subjects) as readers:
         while waiting.subjects:
             if stop and stop.is_set():
                 raise waiting.stopped()

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 KINDS = {
-    "v1": {"Pod": "pods", "PersistentVolumeClaim": "persistentvolumeclaims"},
+    "v1": {
+        "Pod": "pods",
+        "Event": "events",
+        "ConfigMap": "configmaps",
+        "Secret": "secrets",
+        "PersistentVolumeClaim": "persistentvolumeclaims",
+    },
     "batch/v1": {"Job": "jobs"},
+    "argoproj.io/v1alpha1": {"Workflow": "workflows"},
     "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
 }
 REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 410: "Expired"}
@@ -64,8 +71,24 @@ def selected(manifest: Manifest | None, query: dict[str, str]) -> bool:
     key, _, value = query.get("labelSelector", "").partition("=")
     if key and (metadata.get("labels") or {}).get(key) != value:
         return False
-    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
-    return not name or metadata["name"] == name
+    path, _, wanted = query.get("fieldSelector", "").partition("=")
+    found: Any = manifest
+    for part in path.split(".") if path else []:
+        found = found[part]
+    return not path or found == wanted
+
+
+def merge(present: Any, change: Any) -> Any:
+    """A JSON merge patch."""
+    if not isinstance(change, dict):
+        return change
+    merged = dict(present) if isinstance(present, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value)
+    return merged
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -146,8 +169,10 @@ class Handler(BaseHTTPRequestHandler):
     def _absent(self) -> tuple[int, Manifest]:
         return 404, status(404, f'{self.plural} "{self.name}" not found', details={"kind": self.plural})
 
-    def _get(self) -> tuple[int, Manifest]:
+    def _get(self) -> tuple[int, Manifest | str]:
         found = self._found()
+        if found and self.subresource == "log":
+            return 200, self.state.log_of(self.name, self.query)
         return (200, found) if found else self._absent()
 
     def _create(self) -> tuple[int, Manifest]:
@@ -162,9 +187,10 @@ class Handler(BaseHTTPRequestHandler):
         found, applies = self._found(), "apply-patch" in self.headers["Content-Type"]
         if not found and not applies:
             return self._absent()
-        merged = copy.deepcopy(found or {})
-        for key, value in self.body.items():
-            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        wanted = self.body.get("metadata", {}).get("uid")
+        if found and wanted and found["metadata"]["uid"] != wanted:
+            return 409, status(409, "Precondition failed: UID in precondition", reason="Conflict")
+        merged = merge(copy.deepcopy(found or {}), self.body)
         return 200, merged if "dryRun" in self.query else self.state.put(merged, self.plural)
 
     def _delete(self) -> tuple[int, Manifest]:
@@ -277,8 +303,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.close_connection = True
 
-    def _answer(self, code: int, content: Manifest, **headers: str) -> None:
-        text = json.dumps(content).encode()
+    def _answer(self, code: int, content: Manifest | str, **headers: str) -> None:
+        text = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))

@@ -29,6 +29,7 @@ class ApiServer:
         expire_between_pages: Whether a list is too old already when its second page is asked for.
         expired_as_event: Whether an old watch is told by an event, and not by the answer's status.
         documents: The schemas of each group version.
+        logs: What each container of a pod has written; that of before its restart is `before NAME`'s.
         open_watches: How many watches are being served.
     """
 
@@ -43,6 +44,7 @@ class ApiServer:
         self.expired_as_event = False
         self.expire_between_pages = False
         self.documents: dict[str, Manifest] = {}
+        self.logs: dict[tuple[str, str], str] = {}
         self.open_watches = 0
         self.port = 0
         self.changed = threading.Condition()
@@ -85,6 +87,12 @@ class ApiServer:
             before = {**before, "metadata": {**before["metadata"], "resourceVersion": str(self.version)}}
             self._note(Event(self.version, plural, before, None))
             return before
+
+    def log_of(self, pod: str, query: dict[str, str]) -> str:
+        """The last lines of a log, as a request asks for them."""
+        container = ("before " if query.get("previous") else "") + query.get("container", "")
+        lines = self.logs.get((pod, container), f"a line of {pod}\n").splitlines(keepends=True)
+        return "".join(lines[-int(query["tailLines"]) :])
 
     def end_watches(self, *, cleanly: bool) -> None:
         """End every open watch: as the server does after timeoutSeconds, or by a connection that breaks."""

@@ -205,15 +205,19 @@ def test_a_missing_permission_is_told_as_the_rule_that_grants_it(server: ApiServ
     )
 
 
-def test_a_server_that_comes_up_refuses_what_it_will_allow(server: ApiServer, cluster: Cluster) -> None:
+def test_a_server_that_comes_up_refuses_what_it_will_allow(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock
+) -> None:
     apply(cluster, job())
     server.fail("get", Fault())
     server.forbid("get", "jobs", times=3)
     assert find(cluster, TRAIN) is not None
     server.fail("get", Fault())
     server.forbid("get", "jobs", times=100)
+    began = clock.now()
     with pytest.raises(AccessDeniedError):
         find(cluster, TRAIN)
+    assert 10 < clock.now() - began < 21
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 
 from stepworks.errors import (
     AccessDeniedError,
-    ClusterError,
     ConfigurationError,
     DataError,
     NotFoundError,
@@ -209,7 +208,8 @@ def test_an_api_server_that_stays_away_ends_the_wait(server: ApiServer, cluster:
     with waiting(server, cluster) as answer:
         server.fail("watch", *[Fault(503)] * 1000)
         server.end_watches(cleanly=False)
-    assert isinstance(answer.error, ClusterError)
+    assert isinstance(answer.error, WaitTimeoutError)
+    assert "the API server did not answer at the end" in answer.error.received
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
