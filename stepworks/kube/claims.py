@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stepworks.errors import AlreadyExistsError
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create, delete, find, list_objects
-from stepworks.kube.references import Manifest, Reference, Selection, reference_to
+from stepworks.kube.objects import create, find
+from stepworks.kube.references import Manifest, reference_to
 from stepworks.kube.runs import RUN_LABEL
 from stepworks.placement.names import check_label_value
 from stepworks.placement.storage import AccessMode
@@ -78,28 +78,3 @@ def _refuse_unless_ours(present: Manifest, wanted: Manifest, namespace: str) -> 
             expected=f"no claim of that name, or one with the label {RUN_LABEL}={run}",
             what_to_do=f"See whose it is with: kubectl -n {namespace} describe pvc {name}",
         )
-
-
-def find_claims(cluster: Cluster, run: str) -> list[str]:
-    """The names of every claim that a run made, sorted.
-
-    Raises:
-        ClusterError: The API server refuses.
-        ValueError: The run's id is empty, or cannot be a label's value.
-    """
-    if not check_label_value(run):
-        raise ValueError("the run's id is empty, and would select the claims of every run")
-    found = list_objects(cluster, Selection("v1", _KIND, labels=f"{RUN_LABEL}={run}"))
-    return sorted(claim["metadata"]["name"] for claim in found)
-
-
-def delete_claim(cluster: Cluster, name: str) -> bool:
-    """Delete a claim; it goes when the pods that still use it have ended.
-
-    Returns:
-        Whether it was there.
-
-    Raises:
-        ClusterError: The API server refuses.
-    """
-    return delete(cluster, Reference("v1", _KIND, name))

@@ -34,7 +34,6 @@ _WORKFLOW_LABEL = "pipeline/runid"  # set by the API server of Kubeflow Pipeline
 MADE_BY_RUNS = (
     ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
     ("kubeflow.org/v1", "PyTorchJob"),
-    ("jobset.x-k8s.io/v1alpha2", "JobSet"),
     ("batch/v1", "Job"),
     ("serving.kserve.io/v1beta1", "InferenceService"),
     ("v1", "ConfigMap"),
@@ -125,14 +124,19 @@ def refuse_unless_of_run(present: Manifest, run: str, *, namespace: str) -> None
 def find_of_run(cluster: Cluster, api_version: str, kind: str, run: str) -> list[Manifest]:
     """The objects of a kind that a run made and that do not outlive it, sorted by their names.
 
+    A kind that the cluster does not serve has none.
+
     Raises:
         ConfigurationError: The id of the run is empty, or cannot be a label's value.
         AccessDeniedError: Listing the kind is not permitted.
         ClusterError: The API server fails or does not answer.
     """
-    found = list_objects(cluster, Selection(api_version, kind, labels=f"{RUN_LABEL}={check_run(run)}"))
-    kept = [each for each in found if (each["metadata"].get("labels") or {}).get(KEEP_LABEL) != "true"]
-    return sorted(kept, key=lambda each: str(each["metadata"]["name"]))
+    label = f"{RUN_LABEL}={check_run(run)}"
+    if not is_served(cluster, api_version, kind):
+        return []
+    found = list_objects(cluster, Selection(api_version, kind, labels=label))
+    going = [each for each in found if (each["metadata"].get("labels") or {}).get(KEEP_LABEL) != "true"]
+    return sorted(going, key=lambda each: str(each["metadata"]["name"]))
 
 
 def is_served(cluster: Cluster, api_version: str, kind: str) -> bool:

@@ -8,26 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stepworks.errors import ResourceError, RunError, StepworksError
-from stepworks.kube.claims import delete_claim, find_claims
-from stepworks.kube.cluster import connect
+from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.objects import delete
+from stepworks.kube.references import reference_to
+from stepworks.kube.runs import MADE_BY_RUNS, check_run, find_of_run
 from stepworks.supervisor.client import SupervisorClient, local_path
 
 
 def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
-    """Delete the claims and the folders of a run, and print what was deleted.
+    """Delete what a run made in the cluster, and its folders, and print what was deleted.
 
-    What cannot be deleted does not keep the rest: everything is tried, and the failures are told together.
+    What cannot be deleted, or may not be listed, does not keep the rest: everything is tried, and the failures are
+    told together. Objects that are to outlive their run stay; see `stepworks.kube.runs.KEEP_LABEL`.
 
     Args:
         run: The run's id.
         folders: The run's own folders in claims that stay; each ends with the run's id.
-        claims: Whether the run made claims. On a laptop it made none.
+        claims: Whether the run made claims or other objects in the cluster. On a laptop it made none.
 
     Raises:
         ClusterError: The API server refuses.
         ResourceError: A folder cannot be deleted.
         RunError: Several things cannot be deleted.
-        ConfigurationError: There is no cluster.
+        ConfigurationError: There is no cluster, or the run's id cannot be a label's value.
     """
     deleted: list[str] = []
     failures: list[StepworksError] = []
@@ -37,15 +40,21 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
                 deleted.append(f"the folder {folder}")
     if claims and not SupervisorClient.from_environment():
         with _noted(failures):
-            cluster = connect()
-            for name in find_claims(cluster, run):
-                with _noted(failures):
-                    if delete_claim(cluster, name):
-                        deleted.append(f"the claim {name}")
+            _delete_objects(connect(), check_run(run), deleted, failures)
     if deleted or not failures:
         print(f"Deleted {', '.join(deleted)}." if deleted else "There was nothing to delete.")  # noqa: T201
     if failures:
         raise failures[0] if len(failures) == 1 else _together(failures)
+
+
+def _delete_objects(cluster: Cluster, run: str, deleted: list[str], failures: list[StepworksError]) -> None:
+    for api_version, kind in MADE_BY_RUNS:
+        with _noted(failures):
+            for manifest in find_of_run(cluster, api_version, kind, run):
+                reference = reference_to(manifest)
+                with _noted(failures):
+                    if delete(cluster, reference, uid=str(manifest["metadata"]["uid"])):
+                        deleted.append(f"the {kind} {reference.name}")
 
 
 def delete_folder(folder: Path, run: str) -> bool:

@@ -5,13 +5,16 @@ from stepworks.kubeflow.component import component
 
 @component("cpu")
 def clean_up_run(run: str, claims: bool, folders: list[str]) -> None:
-    """Delete the claims that the run made, by the run's label, and the run's own folders in claims that stay.
+    """Delete what the run made in the cluster, by the run's label, and the run's own folders in claims that stay.
 
     It is the exit step of `run_claims`, and runs whether the run succeeded or not. Running it again is harmless.
+    Besides claims it deletes Jobs, TrainJobs, PyTorchJobs, InferenceServices, ConfigMaps and Secrets; what carries
+    the label `stepworks.dev/keep: "true"` stays. Kinds that the cluster does not know are skipped; for the others its
+    ServiceAccount needs the verbs list and delete.
 
     Args:
         run: The id of the run.
-        claims: Whether the run made claims.
+        claims: Whether the run made claims or other objects in the cluster.
         folders: The run's own folders, as `claim_path` gives them within `run_claims`; each ends with the run's id.
     """
     from stepworks.operations.clean_up import clean_up

@@ -8,16 +8,24 @@ import pytest
 
 from stepworks.components.operations.clean_up_run.component import clean_up_run
 from stepworks.components.operations.make_claim.component import make_claim
-from stepworks.errors import AccessDeniedError, AlreadyExistsError, ParameterError, ResourceError, RunError
-from stepworks.kube.claims import RUN_LABEL, build_claim, delete_claim, ensure_claim, find_claims
+from stepworks.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ConfigurationError,
+    ParameterError,
+    ResourceError,
+    RunError,
+)
+from stepworks.kube.claims import build_claim, ensure_claim
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.runs import RUN_LABEL
 from stepworks.operations.clean_up import clean_up, delete_folder
 from stepworks.operations.make_claim import make_run_claim
 from stepworks.supervisor.supervisor import Supervisor
 from tests.unit.kube.api_server import ApiServer, Fault
 
 RUN = "0f8d5a52-3b0e-4c41-9f0d-0a4bb6d2a111"
-CLAIMS = "persistentvolumeclaims"
+CLAIMS, PVC = "persistentvolumeclaims", "PersistentVolumeClaim"
 
 
 def claim(run: str = RUN, **changed: Any) -> dict[str, Any]:
@@ -67,16 +75,19 @@ def test_a_claim_that_is_being_deleted_is_not_adopted(server: ApiServer, cluster
 def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ApiServer, cluster: Cluster) -> None:
     for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
         ensure_claim(cluster, each)
-    assert find_claims(cluster, RUN) == [f"scratch-{RUN}", f"second-{RUN}"]
     clean_up(RUN, [], claims=True)
     assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
-    assert find_claims(cluster, RUN) == []
+    clean_up(RUN, [], claims=True)
+    assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
 
 
-def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(server: ApiServer, cluster: Cluster) -> None:
+def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(
+    server: ApiServer, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     ensure_claim(cluster, claim())
-    server.remove(CLAIMS, f"scratch-{RUN}")
-    assert not delete_claim(cluster, f"scratch-{RUN}")
+    server.fail("delete", Fault(404))
+    clean_up(RUN, [], claims=True)
+    assert capsys.readouterr().out == "There was nothing to delete.\n"
 
 
 def test_a_claim_that_vanishes_while_it_is_looked_at_is_made(server: ApiServer, cluster: Cluster) -> None:
@@ -102,7 +113,7 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(
     assert f"The folder {stubborn} cannot be deleted (NotADirectoryError" in caught.value.received
     assert f"refused to delete the PersistentVolumeClaim a-{RUN} in the namespace team" in caught.value.received
     assert "delete the folder by hand. Add this rule to a Role" in caught.value.what_to_do
-    assert capsys.readouterr().out == f"Deleted the folder {plain}, the claim b-{RUN}, the claim c-{RUN}.\n"
+    assert capsys.readouterr().out == (f"Deleted the folder {plain}, the {PVC} b-{RUN}, the {PVC} c-{RUN}.\n")
 
 
 def test_one_failure_is_told_as_it_is(server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,17 +121,17 @@ def test_one_failure_is_told_as_it_is(server: ApiServer, tmp_path: Path, capsys:
     with pytest.raises(ResourceError, match=r"The folder .* cannot be deleted"):
         clean_up(RUN, [str(tmp_path / RUN)], claims=True)
     assert capsys.readouterr().out == ""
-    assert server.calls == [f"list {CLAIMS}"]
-    assert server.queries[0]["labelSelector"] == f"{RUN_LABEL}={RUN}"
+    assert server.calls == [f"list {kind}" for kind in ("jobs", "inferenceservices", "configmaps", "secrets", CLAIMS)]
+    assert {query["labelSelector"] for query in server.queries} == {f"{RUN_LABEL}={RUN}"}
 
 
 def test_without_a_run_nothing_is_selected(server: ApiServer, cluster: Cluster) -> None:
-    with pytest.raises(ValueError, match="every run"):
-        find_claims(cluster, "")
+    with pytest.raises(ConfigurationError, match="id of the run"):
+        clean_up("", [], claims=True)
     assert server.calls == []
 
 
-@pytest.mark.parametrize("verb", ["create", "get", "list", "delete"])
+@pytest.mark.parametrize("verb", ["create", "get", "delete"])
 def test_a_missing_permission_is_told_by_verb_and_resource(server: ApiServer, cluster: Cluster, verb: str) -> None:
     if verb in ("get", "delete"):
         ensure_claim(cluster, claim())
@@ -144,7 +155,7 @@ def test_the_steps_make_adopt_and_delete(server: ApiServer, tmp_path: Path, caps
     assert capsys.readouterr().out.splitlines() == [
         f"Made the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
         f"Adopted the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
-        f"Deleted the claim scratch-{RUN}.",
+        f"Deleted the {PVC} scratch-{RUN}.",
         "There was nothing to delete.",
     ]
 
