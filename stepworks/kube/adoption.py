@@ -103,7 +103,7 @@ class Adoption:
         error = self._explain(present, judgement.reason)
         if error.permanent:
             raise error from ObjectFailedError(f"The {self._reference} failed", manifest=present)
-        self._say(f"The {self._reference} of an earlier attempt failed: {error.problem}. It is made anew.")
+        self._say(f"In an earlier attempt: {error.problem}. This may pass, so it is made anew.")
         delete(self._cluster, self._reference, uid=str(present["metadata"]["uid"]), propagation="Foreground")
         self._wait_until_gone(present)
         return self._make()

@@ -47,7 +47,8 @@ def run_to_end(
         manifest: The object. Its name must come from the run and the step, not from the attempt.
         run: The run's id.
         until: What success is, and what failure.
-        timeout: How long this attempt waits at most, in seconds.
+        timeout: How long to wait for its end at most, in seconds; and before that as long for one that is being
+            deleted to be gone.
         on_failure: What becomes of the object when it does not succeed. One that cannot be suspended is deleted.
         scheduling_timeout: How long it may wait for room in the cluster, in seconds: for nodes, quota and volumes.
         say: Is told each line of progress.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from stepworks.kube.diagnosis.ends import judge_end
 from stepworks.kube.diagnosis.facts import Facts
@@ -41,13 +42,24 @@ def _judge_policy(facts: Facts) -> Finding | None:
     )
 
 
+def _judge_model(facts: Facts) -> Finding | None:
+    if not facts.ended.startswith("InvalidSpec"):
+        return None
+    return Finding(
+        "spec-invalid",
+        f"KServe cannot serve what it asks for ({facts.ended})",
+        "Correct the model format, or name a runtime that is there: kubectl get clusterservingruntimes,servingruntimes",
+        permanent=True,
+    )
+
+
 def _judge_condition(facts: Facts) -> Finding | None:
     if not facts.failed:
         return None
     return Finding(
         "unknown",
         f"{facts.ended or 'it says no more'}; none of its pods says why",
-        f"See what its controller says: kubectl describe {facts.reference.kind.lower()} {facts.reference.name}",
+        f"See what its controller says: {facts.kubectl_describe}",
     )
 
 
@@ -67,7 +79,7 @@ def _judge_nothing(facts: Facts) -> Finding:
     return Finding(
         "unknown",
         "there are no pods of it" if facts.chain and not facts.pods else facts.ended or "nothing says why",
-        f"See what its controller says: kubectl describe {facts.reference.kind.lower()} {facts.reference.name}",
+        f"See what its controller says: {facts.kubectl_describe}",
     )
 
 
@@ -80,13 +92,25 @@ OBSTACLES: tuple[Judge, ...] = (
     judge_scheduling,
 )
 """What keeps an object from beginning."""
-_FAILED: tuple[Judge, ...] = (judge_refusal, _judge_deadline, judge_end, *OBSTACLES, _judge_policy, _judge_condition)
+_FAILED: tuple[Judge, ...] = (
+    judge_refusal,
+    _judge_deadline,
+    judge_end,
+    *OBSTACLES,
+    _judge_policy,
+    _judge_model,
+    _judge_condition,
+)
 _NOT_YET: tuple[Judge, ...] = (*OBSTACLES, judge_end, _judge_running)
 
 
 def judge(facts: Facts) -> Finding:
     """Find the cause: of an object that failed in its end first, of one that did not in what keeps it."""
-    return _first(_FAILED if facts.failed else _NOT_YET, facts) or _judge_nothing(facts)
+    if facts.failed:
+        return _first(_FAILED, facts) or _judge_nothing(facts)
+    found = _first(_NOT_YET, facts) or _judge_nothing(facts)
+    # A pod that failed may have been replaced by one that gets on, as long as the object itself has not failed.
+    return replace(found, permanent=False) if found.container and found.container.failed else found
 
 
 def judge_obstacles(facts: Facts) -> Finding | None:

@@ -67,11 +67,11 @@ def made_by(manifest: Manifest) -> list[Selection]:
 
 
 def rank_of(pod: Mapping[str, Any]) -> str:
-    """Which of its siblings a pod is: `0`, `worker 1`; empty for one that has no rank."""
+    """Which of its siblings a pod is: `index 0`, `worker 1`; empty for one that is not numbered."""
     labels = pod["metadata"].get("labels") or {}
     rank = next((labels[label] for label in _RANK_LABELS if label in labels), "")
-    role = next((labels[label] for label in _ROLE_LABELS if label in labels), "")
-    return f"{role} {rank}".strip() if rank else ""
+    role = next((labels[label] for label in _ROLE_LABELS if label in labels), "index")
+    return f"{role} {rank}" if rank else ""
 
 
 def lacks_pods(manifest: Manifest) -> bool:

@@ -13,15 +13,18 @@ from stepworks.kube.clock import Clock
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.chain import made_by
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
-from stepworks.kube.diagnosis.read import hide, read_event, read_object, read_pod, says_failed
+from stepworks.kube.diagnosis.read import hide, merge_events, read_event, read_object, read_pod, says_failed
 from stepworks.kube.objects import find, list_objects
 from stepworks.kube.pods import read_log
 from stepworks.kube.references import Manifest, Reference, Selection
+from stepworks.kube.refusals import read_status
 from stepworks.kube.runs import is_served
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 10.0
 """How long a diagnosis tries again, all requests together, while the API server fails."""
+_LOG_SECONDS = 2.0
+"""How long for a log: a node that does not hand it out now will not do so in a minute."""
 _LOG_LINES = 30
 _LONGEST_LINE = 500
 _MOST_PODS_WITH_EVENTS = 4
@@ -48,16 +51,14 @@ class _Limited:
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
         if self.is_over(seconds):
-            raise _OutOfTimeError(
-                "the API server does not answer", what_to_do="See whether `kubectl version` reaches it."
-            )
+            raise _OutOfTimeError("there is no time for another attempt")
         self._clock.sleep(seconds, wake)
 
     def is_over(self, seconds: float = 0.0) -> bool:
         return self.now() + seconds > self._end
 
-    def end(self) -> None:
-        self._end = self.now() - 1
+    def end(self, within: float = -1.0) -> None:
+        self._end = min(self._end, self.now() + within)
 
 
 class Collector:
@@ -72,7 +73,7 @@ class Collector:
     def __init__(self, cluster: Cluster, reference: Reference, patience: float = PATIENCE_SECONDS) -> None:
         self._clock = _Limited(cluster.clock, patience)
         self._cluster = replace(cluster, clock=self._clock)
-        self._reference = reference
+        self._reference = replace(reference, namespace=reference.namespace or cluster.namespace)
         self._unreadable: list[str] = []
 
     def collect(self, manifest: Manifest | None = None) -> Facts:
@@ -100,8 +101,7 @@ class Collector:
             for each in [*chain, *(pod for pod in pods if pod["metadata"]["name"] in telling)]
             for event in self._events(each)
         ]
-        events.sort(key=lambda event: event.last)
-        return replace(facts, events=tuple(events), unreadable=tuple(dict.fromkeys(self._unreadable)))
+        return replace(facts, events=merge_events(events), unreadable=tuple(dict.fromkeys(self._unreadable)))
 
     def add_log(self, facts: Facts) -> Facts:
         """Read the last lines of the log of the pod that failed first, or else of the first that runs."""
@@ -110,6 +110,7 @@ class Collector:
         container = _container_with_log(pod) if pod else None
         if pod is None or container is None:
             return facts
+        self._clock.end(within=_LOG_SECONDS)
         ask = partial(read_log, self._cluster, pod.name, tail_lines=_LOG_LINES, namespace=self._reference.namespace)
         name, previous = container
         log = self._read(f"the log of the pod {pod.name}", partial(ask, container=name, previous=previous)) or ""
@@ -146,7 +147,9 @@ class Collector:
         except AccessDeniedError as error:
             self._unreadable.append(f"{what}: the permission is missing. {error.what_to_do}")
         except StepworksError as error:
-            self._unreadable.append(f"{what}: {error.received or error.problem}")
+            status = getattr(error.__context__, "status", None)
+            told = read_status(error.__context__)["message"] if status else "the API server does not answer"
+            self._unreadable.append(f"{what}: {error.received or told}")
             if isinstance(error, _OutOfTimeError):
                 self._clock.end()
         return None

@@ -48,7 +48,7 @@ _TRY_AGAIN_EXIT_CODE = 75
 """EX_TEMPFAIL: our training loop ends with it when it saved its work after a signal."""
 _CANNOT_START = ("StartError", "ContainerCannotRun")
 _CANNOT_START_CODES = (126, 127, 128)
-_READ_LOG = "Read the last lines of its log above, and correct the program or its arguments."
+_STORAGE = "Correct the storage URI, or give the ServiceAccount the credentials for it; see the log of the container."
 _CRASHES: Mapping[signal.Signals, str] = {
     signal.SIGBUS: "Give the placement more shared memory (`shared_memory`), if data loaders exchange batches there.",
     signal.SIGILL: "Use an image that is built for the processors of these nodes.",
@@ -61,10 +61,17 @@ def judge_end(facts: Facts) -> Finding | None:
     if pod is None:
         return None
     found = _judge_pod(pod)
-    return replace(found, pod=pod) if found else None
+    if found is None:
+        return None
+    if not found.what_to_do:
+        named = found.container.name if found.container else ""
+        where = "the last lines of its log above" if facts.log else f"{facts.kubectl} logs {pod.name} -c {named}"
+        found = replace(found, what_to_do=f"Correct the program or its arguments; see {where}.")
+    return replace(found, pod=pod)
 
 
 def _judge_pod(pod: PodFacts) -> Finding | None:
+    """Judge the end of a pod. What to do stays empty where only its log can tell."""
     reason = pod.disruption if pod.disruption in _DISRUPTIONS else _PHASE_REASONS.get(pod.reason, "")
     if reason:
         cause, problem, what_to_do = _DISRUPTIONS[reason]
@@ -107,12 +114,11 @@ def _judge_container(pod: PodFacts, container: ContainerFacts) -> Finding:
         return Finding(
             "init-failed",
             f"{what} ended with exit code {code}",
-            "Read the last lines of its log above. A storage-initializer needs a storage URI that exists, and "
-            "credentials for it.",
+            _STORAGE if container.name == "storage-initializer" else "",
             permanent=True,
         )
     return _judge_signal(what, code) or Finding(
-        "program-failed", f"{what} ended with exit code {code}", _READ_LOG, permanent=True
+        "program-failed", f"{what} ended with exit code {code}", "", permanent=True
     )
 
 
@@ -136,13 +142,13 @@ def _judge_signal(what: str, code: int) -> Finding | None:
     return Finding(
         "program-failed",
         f"{what} crashed with {number.name} (exit code {code})",
-        _CRASHES.get(number, _READ_LOG),
+        _CRASHES.get(number, ""),
         permanent=True,
     )
 
 
 def _named(pod: PodFacts, container: ContainerFacts | None = None) -> str:
-    rank = f" (rank {pod.rank})" if pod.rank else ""
+    rank = f" ({pod.rank})" if pod.rank else ""
     if container is None:
         return f"the pod {pod.name}{rank}"
     return f"the {'init ' if container.init else ''}container {container.name} of the pod {pod.name}{rank}"

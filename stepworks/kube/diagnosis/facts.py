@@ -56,7 +56,7 @@ class PodFacts:
         reason: The reason of its phase, `Evicted`.
         message: The message of its phase.
         node: Where it is; empty while the scheduler finds no node.
-        rank: Which of its siblings it is, `0` or `worker 1`; empty if it is the only one.
+        rank: Which of its siblings it is, `index 0` or `worker 1`; empty if it is the only one.
         created: When it was made.
         waits_because: The reason why it is not scheduled, `Unschedulable`; empty if it is.
         scheduler: What the scheduler says of that.
@@ -192,6 +192,16 @@ class Facts:
     def stuck(self) -> tuple[PodFacts, ...]:
         """The pods that have not begun."""
         return tuple(pod for pod in self.pods if pod.phase in ("", "Pending") and not pod.disruption)
+
+    @property
+    def kubectl_describe(self) -> str:
+        """The command that shows the object."""
+        return f"{self.kubectl} describe {self.reference.kind.lower()} {self.reference.name}"
+
+    @property
+    def kubectl(self) -> str:
+        """The beginning of a command about the object's namespace."""
+        return f"kubectl -n {self.reference.namespace}" if self.reference.namespace else "kubectl"
 
     def events_with(self, *reasons: str) -> list[EventFacts]:
         """The events that have one of the reasons, the newest last."""

@@ -66,5 +66,7 @@ class HopelessCheck:
 
 def _pods_in_words(facts: Facts) -> str:
     phases = [(pod.phase or "Pending").lower() for pod in facts.pods]
+    if len(phases) == 1:
+        return f"its pod is {phases[0]}"
     counts = [f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases)]
-    return f"{len(phases)} {'pod' if len(phases) == 1 else 'pods'}, {', '.join(counts)}" if phases else ""
+    return f"of its {len(phases)} pods {', '.join(counts)}" if phases else ""

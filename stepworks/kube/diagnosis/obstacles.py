@@ -96,18 +96,19 @@ def judge_refusal(facts: Facts) -> Finding | None:
     if not any(each.lacks_pods for each in facts.chain) or (facts.failed and facts.pods):
         return None
     refused = facts.events_with(*_CREATION_FAILED)
-    return _judge_refusal(refused[-1]) if refused else None
+    return _judge_refusal(facts, refused[-1]) if refused else None
 
 
-def _judge_refusal(event: EventFacts) -> Finding:
+def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
     message = _PREFIX.sub("", event.message)
-    lead = f"the {event.about} may not make its pods"
+    itself = event.about == f"{facts.reference.kind} {facts.reference.name}"
+    lead = "it may not make its pods" if itself else f"the {event.about} may not make its pods"
     if quota := _QUOTA.search(message):
         return Finding(
             "quota-exceeded",
             f"{lead}: the quota {quota['name']} is exceeded (requested: {quota['more']})",
             "Ask for less, wait until others end, or have the quota raised: "
-            f"kubectl describe resourcequota {quota['name']}",
+            f"{facts.kubectl} describe resourcequota {quota['name']}",
             hope="room",
         )
     if _CALLING.search(message):
@@ -124,7 +125,7 @@ def _judge_refusal(event: EventFacts) -> Finding:
         what_to_do = f"Create the ServiceAccount {account['name']} in the namespace, or correct its name."
     elif _LIMIT.search(message):
         problem = f"a LimitRange of the namespace refuses them: {message}"
-        what_to_do = "Ask for what the LimitRange allows, or have it changed: kubectl describe limitrange"
+        what_to_do = f"Ask for what the LimitRange allows, or have it changed: {facts.kubectl} describe limitrange"
     else:
         problem, what_to_do = message, _WHAT_STOPS_A_REFUSAL
     return Finding("refused", f"{lead}: {problem}", what_to_do, permanent=True, hope="none")
@@ -143,7 +144,7 @@ def judge_volume(facts: Facts) -> Finding | None:
         f"a volume of the pod {pod.name} cannot be mounted: {missing or of_stuck[-1].message}",
         "Create what is missing in the namespace, or correct its name in the step."
         if missing
-        else "See the pod's events and `kubectl describe pvc`; a ReadWriteOnce volume may still be at another node.",
+        else f"See {facts.kubectl} describe pvc; a volume that is ReadWriteOnce may still be at another node.",
         hope="room",
         pod=pod,
     )
@@ -155,7 +156,8 @@ def judge_scheduling(facts: Facts) -> Finding | None:
         if pod.waits_because == "SchedulingGated":
             return Finding(
                 "gated", f"the pod {pod.name} waits for a scheduling gate to be opened",
-                "See which queue or controller holds the gate: kubectl describe pod", hope="room", pod=pod,
+                f"See which queue or controller holds the gate: {facts.kubectl} describe pod {pod.name}",
+                hope="room", pod=pod,
             )  # fmt: skip
         if pod.waits_because:
             said = parse_scheduler_message(pod.scheduler)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.finding import Finding
+from stepworks.kube.diagnosis.scheduling import parse_scheduler_message
 
 WIDTH = 100
 _INDENT = "  "
@@ -16,7 +17,7 @@ _LONGEST_LOG = 6000
 
 
 def render(facts: Facts, finding: Finding, problem: str) -> str:
-    """Write the page: what happened, the object, its pods, the events, the log, and in the last line what to do."""
+    """Write the page: what happened, the object, its pods, the events, the log, and at the end what to do."""
     lines = [*_wrapped(problem, ""), ""]
     lines += _section("Object", _objects(facts))
     lines += _section(_counted(facts.pods), _pods(facts, finding))
@@ -30,7 +31,7 @@ def render(facts: Facts, finding: Finding, problem: str) -> str:
         lines += [f"{_INDENT}{line}" for each in facts.unreadable for line in each.splitlines()]
         lines += [""]
     again = "Another attempt would end the same way." if finding.permanent else "Another attempt may succeed."
-    lines += [f"Cause: {finding.cause}. {again}", f"What to do: {finding.what_to_do}"]
+    lines += [f"Cause: {finding.cause}. {again}", *_wrapped(f"What to do: {finding.what_to_do}", "")]
     return "\n".join(lines)
 
 
@@ -74,12 +75,12 @@ def _pods(facts: Facts, finding: Finding) -> Iterator[str]:
 
 
 def _pod(pod: PodFacts) -> str:
-    rank = f", rank {pod.rank}" if pod.rank else ""
+    rank = f" ({pod.rank})" if pod.rank else ""
     where = f" on the node {pod.node}" if pod.node else ""
     said = [_container(each) for each in pod.containers]
     said += [f"{pod.reason}: {pod.message}"] if pod.reason else []
     said += [f"{pod.disruption}: {pod.disruption_message}"] if pod.disruption and not pod.reason else []
-    said += [f"{pod.waits_because}: {pod.scheduler}"] if pod.waits_because else []
+    said += [f"{pod.waits_because}: {parse_scheduler_message(pod.scheduler)}"] if pod.waits_because else []
     told = "; ".join(each.strip().rstrip(":.") for each in said if each)
     return f"{pod.name}{rank}: {pod.phase or 'Pending'}{where}" + (f"; {told}" if told else "")
 

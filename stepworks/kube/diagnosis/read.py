@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stepworks.kube.diagnosis.chain import lacks_pods, rank_of
@@ -77,6 +78,19 @@ def read_event(manifest: Manifest) -> EventFacts:
         last=next((each for each in times if each), "") or manifest["metadata"].get("creationTimestamp") or "",
         count=series.get("count") or manifest.get("count") or 1,
     )
+
+
+def merge_events(events: Iterable[EventFacts]) -> tuple[EventFacts, ...]:
+    """Events in the order of time, with those that say the same of the same object as one.
+
+    A controller that tries again names another pod each time; what stands in quotes does not tell events apart.
+    """
+    merged: dict[tuple[str, str, str], EventFacts] = {}
+    for event in sorted(events, key=lambda each: each.last):
+        key = (event.about, event.reason, re.sub(r'"[^"]*"', "", event.message))
+        before = merged.pop(key, None)
+        merged[key] = replace(event, count=event.count + before.count) if before else event
+    return tuple(merged.values())
 
 
 def hide(text: str, values: Iterable[str]) -> str:
