@@ -99,8 +99,9 @@ class Collector:
         events = [
             event
             for each in [*chain, *(pod for pod in pods if pod["metadata"]["name"] in telling)]
-            for event in self._events(each)
+            for event in self._events(f"involvedObject.uid={each['metadata']['uid']}")
         ]
+        events += self._preemptions()
         return replace(facts, events=merge_events(events), unreadable=tuple(dict.fromkeys(self._unreadable)))
 
     def add_log(self, facts: Facts) -> Facts:
@@ -126,11 +127,14 @@ class Collector:
 
         return self._read(f"objects of the kind {selection.kind}", served) or []
 
-    def _events(self, manifest: Manifest) -> list[EventFacts]:
-        metadata = manifest["metadata"]
-        about = f"involvedObject.uid={metadata['uid']}"
-        selection = Selection("v1", "Event", fields=about, namespace=metadata.get("namespace") or "")
+    def _events(self, fields: str) -> list[EventFacts]:
+        selection = Selection("v1", "Event", fields=fields, namespace=self._reference.namespace)
         return [read_event(each) for each in self._list(selection)]
+
+    def _preemptions(self) -> list[EventFacts]:
+        """The preemption of pods that are gone since; nothing but their names says whose they were."""
+        mine = f"Pod {self._reference.name}-"
+        return [each for each in self._events("reason=Preempted") if each.about.startswith(mine)]
 
     def _worth_events(self, facts: Facts) -> set[str]:
         """The pods whose events are read: the one that failed first, and some that have not begun."""

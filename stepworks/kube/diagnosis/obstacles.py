@@ -162,6 +162,7 @@ def judge_scheduling(facts: Facts) -> Finding | None:
         if pod.waits_because:
             said = parse_scheduler_message(pod.scheduler)
             asked = f", which asks for {pod.asks_for}" if pod.asks_for else ""
+            asked += ", and one before it was preempted" if facts.events_with("Preempted") else ""
             return Finding(
                 "unschedulable", f"there is no node for the pod {pod.name}{asked}: {said}", said.what_to_do,
                 hope="room", pod=pod,

@@ -14,6 +14,7 @@ _INDENT = "  "
 _MOST_PODS = 8
 _MOST_EVENTS = 8
 _LONGEST_LOG = 6000
+_LONGEST_MESSAGE = 200
 
 
 def render(facts: Facts, finding: Finding, problem: str) -> str:
@@ -28,7 +29,7 @@ def render(facts: Facts, finding: Finding, problem: str) -> str:
         lines += [""]
     if facts.unreadable:
         lines += ["Could not read:"]
-        lines += [f"{_INDENT}{line}" for each in facts.unreadable for line in each.splitlines()]
+        lines += [shown for each in facts.unreadable for line in each.splitlines() for shown in _wrapped(line, _INDENT)]
         lines += [""]
     again = "Another attempt would end the same way." if finding.permanent else "Another attempt may succeed."
     lines += [f"Cause: {finding.cause}. {again}", *_wrapped(f"What to do: {finding.what_to_do}", "")]
@@ -53,10 +54,15 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _objects(facts: Facts) -> Iterator[str]:
+    said: set[str] = set()
     for each in facts.chain:
-        said = [line for line in each.conditions if line]
-        if each is facts.chain[0] or said:
-            yield f"{each.kind} {each.name}: {'; '.join(said) or 'it says nothing yet'}"
+        lines = []
+        for condition in each.conditions:
+            head, separator, message = condition.partition(": ")
+            lines.append(f"{head}{separator}{message[:_LONGEST_MESSAGE]}" if message not in said else head)
+            said.add(message)
+        if each is facts.chain[0] or lines:
+            yield f"{each.kind} {each.name}: {'; '.join(lines) or 'no condition yet'}"
 
 
 def _counted(pods: tuple[PodFacts, ...]) -> str:

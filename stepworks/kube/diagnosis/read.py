@@ -13,6 +13,7 @@ from stepworks.kube.references import Manifest
 from stepworks.kube.rules import condition_line, conditions_of, status_of
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|credential|api_?key|access_?key|private_?key")
+_COMBINED = "(combined from similar events): "
 _SHORTEST_HIDDEN = 6
 """Shorter values are no secrets, and hiding `true` or `1` would spoil the log."""
 
@@ -73,7 +74,7 @@ def read_event(manifest: Manifest) -> EventFacts:
     return EventFacts(
         about=f"{about.get('kind', '')} {about.get('name', '')}",
         reason=manifest.get("reason") or "",
-        message=manifest.get("message") or "",
+        message=(manifest.get("message") or "").removeprefix(_COMBINED),
         warning=manifest.get("type") == "Warning",
         last=next((each for each in times if each), "") or manifest["metadata"].get("creationTimestamp") or "",
         count=series.get("count") or manifest.get("count") or 1,

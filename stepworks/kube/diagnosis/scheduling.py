@@ -12,16 +12,13 @@ _COUNTED = re.compile(r"(?P<count>\d+) (?P<what>.*)", re.DOTALL)
 _TAINT = re.compile(r"untolerated taint \{(?P<key>[^:}]*)(?:: (?P<value>[^}]*))?\}")
 _MOST_ADVICE = 2
 
-# In the order in which they are worth a reader's attention: what keeps a pod from every node comes first, then what a
-# GPU node says rather than what the nodes beside it say.
+# In the order in which they are worth a reader's attention. What keeps a pod from every node comes first. A node that
+# lacks only CPUs or memory would fit. A GPU that the scheduler misses may be missing on the nodes that have none, while
+# those that have some are tainted; and of a node selector it speaks for all nodes that are not meant at all.
 _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r'persistentvolumeclaim "(?P<name>[^"]*)" not found'),
         "Create the PersistentVolumeClaim {name} in the namespace, or correct its name.",
-    ),
-    (
-        re.compile(r"persistentvolumeclaim \"(?P<name>[^\"]*)\" (bound to non-existent|is being deleted)"),
-        "Make the PersistentVolumeClaim {name} anew.",
     ),
     (
         re.compile(r"unbound immediate PersistentVolumeClaims"),
@@ -32,31 +29,28 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
         "Its volume is on another node or in another zone than the nodes that fit: use a claim that both can reach.",
     ),
     (
-        re.compile(r"Insufficient (?P<resource>\S+/\S+)"),
-        "Ask for fewer {resource} in a pod than a node has, wait until others end, or add nodes that have them.",
+        re.compile(r"Insufficient (?P<resource>[^\s/]+)$"),
+        "Ask for less {resource} in a pod than a node has free, wait until others end, or add larger nodes.",
     ),
     (
-        re.compile(r"untolerated taint.*(node\.kubernetes\.io/(not-ready|unreachable)|node\.cloudprovider)"),
+        re.compile(r"untolerated taint node\.kubernetes\.io/(not-ready|unreachable)"),
         "Wait until the nodes that are not ready come back: `kubectl get nodes`.",
     ),
     (
         re.compile(r"untolerated taint"),
-        "Add a toleration for the nodes' taints to the placement (`kubectl describe nodes` shows them).",
+        "If tainted nodes are meant, add a toleration to the placement (`kubectl describe nodes` shows the taints).",
+    ),
+    (
+        re.compile(r"Insufficient (?P<resource>\S+/\S+)"),
+        "Ask for fewer {resource} in a pod than a node has, wait until others end, or add nodes that have them.",
     ),
     (
         re.compile(r"affinity/selector"),
         "Correct the node selector of the placement, or label nodes so (`kubectl get nodes --show-labels`).",
     ),
-    (
-        re.compile(r"Insufficient (?P<resource>\S+)"),
-        "Ask for less {resource} in a pod than a node has free, wait until others end, or add larger nodes.",
-    ),
     (re.compile(r"Too many pods"), "Wait until other pods end, or add nodes: each takes a limited number of pods."),
-    (re.compile(r"were unschedulable"), "Uncordon the nodes that were closed for maintenance, or wait until they are."),
-    (
-        re.compile(r"anti-affinity|topology spread"),
-        "Loosen the rules that keep the pods apart, or add nodes.",
-    ),
+    (re.compile(r"were unschedulable"), "Wait until the maintenance of the nodes is over, or uncordon them."),
+    (re.compile(r"anti-affinity|topology spread"), "Loosen the rules that keep the pods apart, or add nodes."),
 )
 
 

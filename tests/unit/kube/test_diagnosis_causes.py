@@ -1,0 +1,353 @@
+"""Every cause, judged on facts as real schedulers, controllers and kubelets give them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stepworks.kube.diagnosis.causes import judge, judge_obstacles
+from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, Facts, ObjectFacts, PodFacts
+from stepworks.kube.diagnosis.finding import Finding
+from stepworks.kube.references import Reference
+
+TRAIN = Reference("batch/v1", "Job", "train", "team")
+JOB = ObjectFacts("Job", "train")
+SHORT_OF_PODS = replace(JOB, lacks_pods=True)
+C = "the container main of the pod train-a"
+
+
+def ended(code: int, **changed: Any) -> ContainerFacts:
+    made = ContainerFacts("main", state="terminated", exit_code=code, ended_reason="Error", ended_at="10:00:05")
+    return replace(made, reason=changed.get("ended_reason", "Error"), **changed)
+
+
+def pod(*containers: ContainerFacts, **changed: Any) -> PodFacts:
+    phase = "Failed" if containers and containers[0].state == "terminated" else "Pending"
+    return PodFacts(**({"name": "train-a", "phase": phase, "created": "10:00:00", "containers": containers} | changed))
+
+
+def failed(*pods: PodFacts, **changed: Any) -> Facts:
+    told = "Failed (BackoffLimitExceeded): Job has reached the specified backoff limit"
+    made = Facts(TRAIN, ended=told, failed=True, chain=(replace(JOB, reasons=("BackoffLimitExceeded",)),), pods=pods)
+    return replace(made, log="Traceback", **changed)
+
+
+def stuck(*pods: PodFacts, **changed: Any) -> Facts:
+    return Facts(TRAIN, **({"chain": (JOB,), "pods": pods} | changed))
+
+
+def waiting(reason: str, message: str = "") -> PodFacts:
+    return pod(ContainerFacts("main", state="waiting", reason=reason, message=message), node="gpu-1")
+
+
+def refused(message: str) -> Facts:
+    return stuck(
+        chain=(SHORT_OF_PODS,), events=(EventFacts("Job train", "FailedCreate", f"Error creating: {message}"),)
+    )
+
+
+def short(finding: Finding) -> tuple[str, bool, str]:
+    return finding.cause, finding.permanent, finding.problem
+
+
+def disrupted(reason: str, message: str = "") -> PodFacts:
+    return pod(phase="Failed", disruption=reason, disruption_message=message, disrupted_at="10:00:05")
+
+
+ENDS = [
+    (pod(ended(3)), ("program-failed", True, f"{C} ended with exit code 3")),
+    (
+        pod(ended(137, ended_reason="OOMKilled")),
+        ("out-of-memory", True, f"{C} used more memory than its limit and was killed"),
+    ),
+    (pod(ended(137)), ("killed", False, f"{C} was killed (exit code 137), and not for its own memory limit")),
+    (pod(ended(143)), ("terminated", False, f"{C} was told to end (SIGTERM, exit code 143)")),
+    (pod(ended(139)), ("program-failed", True, f"{C} crashed with SIGSEGV (exit code 139)")),
+    (pod(ended(75)), ("interrupted", False, f"{C} was interrupted and asks to be started again")),
+    (
+        pod(ended(128, ended_reason="StartError", ended_message='exec: "trian": executable file not found in $PATH')),
+        (
+            "command-missing",
+            True,
+            (
+                f"the command of {C} could not be started (exit code 128): exec: "
+                '"trian": executable file not found in $PATH'
+            ),
+        ),
+    ),
+    (pod(ended(127)), ("command-missing", True, f"the command of {C} could not be started (exit code 127)")),
+    (
+        pod(ended(1, init=True, name="storage-initializer")),
+        ("init-failed", True, "the init container storage-initializer of the pod train-a ended with exit code 1"),
+    ),
+    (
+        disrupted("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod"),
+        (
+            "preempted",
+            False,
+            (
+                "the pod train-a: a pod of higher priority took its place (default-scheduler: preempting to accommodate a "
+                "higher priority pod)"
+            ),
+        ),
+    ),
+    (
+        pod(phase="Failed", reason="Evicted", message="The node was low on resource: memory."),
+        (
+            "evicted",
+            False,
+            "the pod train-a: its node ran out of a resource, or was shut down (The node was low on resource: memory)",
+        ),
+    ),
+    (
+        disrupted("EvictionByEvictionAPI"),
+        ("drained", False, "the pod train-a: it was evicted, as when a node is drained"),
+    ),
+    (
+        disrupted("DeletionByTaintManager"),
+        ("node-lost", False, "the pod train-a: its node was tainted, as when it stops answering"),
+    ),
+    (disrupted("DeletionByPodGC"), ("node-lost", False, "the pod train-a: its node is gone")),
+    (
+        pod(phase="Failed", reason="UnexpectedAdmissionError", message="Allocate failed: no healthy devices."),
+        (
+            "pod-refused",
+            False,
+            "the pod train-a was ended by its node: UnexpectedAdmissionError: Allocate failed: no healthy devices",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "expected"), ENDS, ids=[each[1][0] for each in ENDS])
+def test_the_end_of_a_pod_is_judged(found: PodFacts, expected: tuple[str, bool, str]) -> None:
+    assert short(judge(failed(found))) == expected
+
+
+NO_NODE = (
+    "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/2 nodes are "
+    "available: 2 Preemption is not helpful for scheduling."
+)
+PULL = 'Failed to pull image "x": rpc error: code = NotFound desc = failed to pull: registry.example.com/x: not found'
+OBSTACLES = [
+    (
+        stuck(waiting("ImagePullBackOff", 'Back-off pulling image "x"')),
+        ("image-missing", True, f'the image of {C} cannot be pulled: Back-off pulling image "x"'),
+        "soon",
+    ),
+    (
+        stuck(waiting("ImagePullBackOff", "Back-off"), events=(EventFacts("Pod train-a", "Failed", PULL),)),
+        ("image-missing", True, f"the image of {C} cannot be pulled: {PULL}"),
+        "soon",
+    ),
+    (
+        stuck(waiting("ErrImagePull", "dial tcp: lookup registry.example.com: no such host")),
+        (
+            "registry-unreachable",
+            False,
+            f"the image of {C} cannot be pulled: dial tcp: lookup registry.example.com: no such host",
+        ),
+        "room",
+    ),
+    (
+        stuck(waiting("InvalidImageName", "couldn't parse image name")),
+        ("image-name", True, f"{C} has an image whose name is none: couldn't parse image name"),
+        "none",
+    ),
+    (
+        stuck(waiting("CreateContainerConfigError", 'secret "registry" not found')),
+        ("configuration-missing", True, f"{C} cannot be made: there is no Secret registry"),
+        "soon",
+    ),
+    (
+        stuck(waiting("CreateContainerConfigError", "couldn't find key token in Secret team/registry")),
+        ("configuration-missing", True, f"{C} cannot be made: the Secret registry has no key token"),
+        "soon",
+    ),
+    (
+        stuck(waiting("CreateContainerError", "no command specified")),
+        ("container-refused", True, f"{C} cannot be started: no command specified"),
+        "soon",
+    ),
+    (
+        refused(
+            'pods "train-x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=3, used: '
+            "requests.nvidia.com/gpu=0, limited: requests.nvidia.com/gpu=2"
+        ),
+        (
+            "quota-exceeded",
+            False,
+            (
+                "it may not make its pods: the quota gpus is exceeded (requested: requests.nvidia.com/gpu=3, used: "
+                "requests.nvidia.com/gpu=0, limited: requests.nvidia.com/gpu=2)"
+            ),
+        ),
+        "room",
+    ),
+    (
+        refused('pods "train-x" is forbidden: maximum memory usage per Container is 8Gi, but limit is 64Gi'),
+        (
+            "refused",
+            True,
+            (
+                "it may not make its pods: a LimitRange of the namespace refuses them: maximum memory usage per "
+                "Container is 8Gi, but limit is 64Gi"
+            ),
+        ),
+        "none",
+    ),
+    (
+        refused('pods "train-" is forbidden: error looking up service account team/x: serviceaccount "x" not found'),
+        ("refused", True, "it may not make its pods: there is no ServiceAccount x"),
+        "none",
+    ),
+    (
+        refused('admission webhook "policy.example.com" denied the request: images must be signed'),
+        (
+            "refused",
+            True,
+            "it may not make its pods: the webhook policy.example.com refuses them: images must be signed",
+        ),
+        "none",
+    ),
+    (
+        refused('pods "train-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'),
+        (
+            "refused",
+            True,
+            'it may not make its pods: violates PodSecurity "restricted:latest": runAsNonRoot != true',
+        ),
+        "none",
+    ),
+    (
+        refused('Internal error occurred: failed calling webhook "policy.example.com": connection refused'),
+        (
+            "webhook-unreachable",
+            False,
+            (
+                "it may not make its pods: an admission webhook does not answer (Internal error occurred: failed calling "
+                'webhook "policy.example.com": connection refused)'
+            ),
+        ),
+        "room",
+    ),
+    (
+        stuck(
+            pod(node="gpu-1"),
+            events=(EventFacts("Pod train-a", "FailedMount", 'configmap "settings" not found'),),
+        ),
+        ("volume-unavailable", False, "a volume of the pod train-a cannot be mounted: there is no ConfigMap settings"),
+        "room",
+    ),
+    (
+        stuck(pod(waits_because="Unschedulable", scheduler=NO_NODE, asks_for="nvidia.com/gpu: 8")),
+        (
+            "unschedulable",
+            False,
+            (
+                "there is no node for the pod train-a, which asks for nvidia.com/gpu: 8: 2 of 2 nodes: Insufficient "
+                "nvidia.com/gpu"
+            ),
+        ),
+        "room",
+    ),
+    (
+        stuck(pod(waits_because="SchedulingGated", scheduler="Scheduling is blocked due to non-empty gates")),
+        ("gated", False, "the pod train-a waits for a scheduling gate to be opened"),
+        "room",
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected", "hope"), OBSTACLES, ids=[each[1][0] for each in OBSTACLES])
+def test_an_obstacle_is_judged(facts: Facts, expected: tuple[str, bool, str], hope: str) -> None:
+    found = judge_obstacles(facts)
+    assert found
+    assert (short(found), found.hope) == (expected, hope)
+    assert judge(facts) == found
+
+
+def with_reasons(*reasons: str) -> tuple[ObjectFacts, ...]:
+    return (replace(JOB, reasons=reasons),)
+
+
+OTHERS = [
+    (
+        failed(chain=with_reasons("DeadlineExceeded")),
+        (
+            "deadline-exceeded",
+            False,
+            "it did not end within its activeDeadlineSeconds, the time to wait for a node included",
+        ),
+    ),
+    (
+        failed(chain=with_reasons("PodFailurePolicy"), ended="Failed (PodFailurePolicy): exit code 42"),
+        (
+            "program-failed",
+            True,
+            (
+                "its program ended in a way that its podFailurePolicy takes for final: Failed (PodFailurePolicy): exit "
+                "code 42"
+            ),
+        ),
+    ),
+    (
+        failed(ended="InvalidSpec: NoSupportingRuntime: No runtime found"),
+        (
+            "spec-invalid",
+            True,
+            "KServe cannot serve what it asks for (InvalidSpec: NoSupportingRuntime: No runtime found)",
+        ),
+    ),
+    (failed(ended="Failed (X): y"), ("unknown", False, "Failed (X): y; none of its pods says why")),
+    (stuck(pod(phase="Running")), ("still-running", False, "its pod runs still")),
+    (stuck(), ("unknown", False, "there are no pods of it")),
+    (
+        stuck(pod(ended(1)), pod(phase="Running", name="train-b")),
+        ("program-failed", False, f"{C} ended with exit code 1"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), OTHERS)
+def test_what_no_pod_says_is_judged(facts: Facts, expected: tuple[str, bool, str]) -> None:
+    assert short(judge(facts)) == expected
+
+
+def ranked(rank: int, at: str, code: int, created: str = "10:00:00") -> PodFacts:
+    return pod(ended(code, ended_at=at), name=f"train-{rank}-{code}", rank=f"index {rank}", created=created)
+
+
+def test_the_rank_that_failed_first_is_the_one_that_counts() -> None:
+    others = (ranked(0, "10:00:09", 1), ranked(2, "10:00:08", 1))
+    assert judge(failed(others[0], ranked(1, "10:00:07", 3), others[1])).problem.endswith("exit code 3")
+
+
+def test_of_the_same_second_the_one_that_was_not_killed_counts() -> None:
+    assert judge(failed(ranked(0, "10:00:07", 143), ranked(1, "10:00:07", 3))).problem == (
+        "the container main of the pod train-1-3 (index 1) ended with exit code 3"
+    )
+
+
+def test_of_each_rank_the_last_pod_counts() -> None:
+    first = ranked(0, "09:00:00", 75, created="08:00:00")
+    assert judge(failed(first, ranked(0, "10:00:07", 3))).problem.endswith("exit code 3")
+
+
+def test_an_eviction_counts_before_the_failures_that_it_led_to() -> None:
+    lost = replace(disrupted("TerminationByKubelet"), name="train-1", rank="index 1")
+    assert judge(failed(ranked(0, "10:00:09", 1), lost)).cause == "evicted"
+
+
+def test_a_refusal_is_over_when_all_pods_are_there() -> None:
+    facts = refused('pods "train-x" is forbidden: exceeded quota: gpus, requested: cpu=1')
+    assert judge_obstacles(replace(facts, chain=(JOB,))) is None
+
+
+def test_without_a_log_what_to_do_says_how_to_read_it() -> None:
+    assert judge(failed(pod(ended(3)))).what_to_do == (
+        "Correct the program or its arguments; see the last lines of its log above."
+    )
+    assert judge(replace(failed(pod(ended(3))), log="")).what_to_do == (
+        "Correct the program or its arguments; see kubectl -n team logs train-a -c main."
+    )
