@@ -1,0 +1,63 @@
+"""What becomes of a wait when the API server goes away, drops it, or is overloaded."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from stepworks.kube.cluster import Cluster, connect
+from testbed.bed import Bed
+from tests.control_plane.faults.jobs import holding, job_of_run, let_succeed, run, running_pod, wait_for
+from tests.control_plane.faults.proxy import proxy_before
+
+
+def test_the_api_server_is_killed_and_comes_back(bed: Bed, cluster: Cluster) -> None:
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(run, cluster, job_of_run("train", outcome="running"))
+        pod = running_pod(cluster)
+        bed.daemons["kube-apiserver"].kill()
+        time.sleep(3)  # it is away for a while
+        assert not ended.done()
+        bed.restart("kube-apiserver")
+        let_succeed(cluster, pod)
+        assert ended.result(60)["status"]["succeeded"] == 1
+
+
+def test_a_job_that_ends_while_the_api_server_is_away_for_its_step(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
+    """The watch is cut; what happened until it is taken up again is not missed."""
+    with proxy_before(bed, tmp_path) as (proxy, kubeconfig), ThreadPoolExecutor() as pool:
+        through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
+        ended = pool.submit(run, through, job_of_run("train", outcome="running"))
+        pod = running_pod(cluster)
+        wait_for("the step watches", proxy.count_watches)
+        proxy.failures.extend([503] * 3)
+        assert proxy.cut_watches() == 1
+        let_succeed(cluster, pod)
+        assert ended.result(60)["status"]["succeeded"] == 1
+        assert not proxy.failures
+
+
+def test_watches_that_are_cut_again_and_again(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
+    with proxy_before(bed, tmp_path) as (proxy, kubeconfig), ThreadPoolExecutor() as pool:
+        through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
+        ended = pool.submit(run, through, job_of_run("train", outcome="running"))
+        pod = running_pod(cluster)
+        for _ in range(5):
+            wait_for("the step watches", proxy.count_watches)
+            proxy.cut_watches()
+            wait_for("the watch is cut", lambda: not proxy.count_watches())
+        let_succeed(cluster, pod)
+        assert ended.result(60)["status"]["succeeded"] == 1
+
+
+def test_an_overloaded_api_server(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
+    """Each kind of request is refused at first, with 500, 503 and 429."""
+    with proxy_before(bed, tmp_path) as (proxy, kubeconfig):
+        through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
+        proxy.failures.extend([429, 500, 503, 429])
+        assert run(through, job_of_run("train"))["status"]["succeeded"] == 1
+        assert not proxy.failures
+        created = [path for method, path in proxy.passed if method == "POST"]
+        assert len(created) == 1
+    assert not holding(cluster)
