@@ -1,0 +1,230 @@
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// GuardArgument is the first argument of this program when it guards a container's process.
+//
+// The guard leads the process group of a container, and kills the group when the command ends or when the process
+// node does: it learns of that from a pipe that closes with it, whatever the system.
+const GuardArgument = "guard"
+
+const (
+	lifeline  = 3 // the guard's end of a pipe that the process node holds open while it lives
+	reporting = 4
+)
+
+type guardReport struct {
+	Started bool
+	Error   string
+	Code    int
+	Signal  int
+}
+
+// RunGuard is the guard: it runs the command that follows GuardArgument, and does not return.
+func RunGuard(arguments []string) {
+	reports := json.NewEncoder(os.NewFile(reporting, "report"))
+	syscall.CloseOnExec(lifeline)
+	syscall.CloseOnExec(reporting)
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	command := exec.Command(arguments[0], arguments[1:]...)
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := command.Start(); err != nil {
+		_ = reports.Encode(guardReport{Error: err.Error()})
+		os.Exit(1)
+	}
+	_ = reports.Encode(guardReport{Started: true})
+	go func() {
+		for received := range signals {
+			_ = command.Process.Signal(received)
+		}
+	}()
+	go func() {
+		_, _ = os.NewFile(lifeline, "lifeline").Read(make([]byte, 1))
+		_ = syscall.Kill(0, syscall.SIGKILL)
+	}()
+	_ = command.Wait()
+	status, _ := command.ProcessState.Sys().(syscall.WaitStatus)
+	report := guardReport{Code: status.ExitStatus()}
+	if status.Signaled() {
+		report = guardReport{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
+	}
+	_ = reports.Encode(report)
+	_ = syscall.Kill(0, syscall.SIGKILL) // what the command left behind, and this process with it
+}
+
+// place is where a container's commands run.
+type place struct {
+	environment []string
+	folder      string
+}
+
+// guarded is a command that runs under a guard.
+type guarded struct {
+	command *exec.Cmd
+	life    *os.File
+	ended   chan struct{}
+	exit    Exit
+}
+
+// start runs a command under a guard; it returns once the command runs, or with why it cannot.
+func (p place) start(arguments []string, stdin, stdout, stderr *os.File) (*guarded, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	guardLife, life, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer guardLife.Close()
+	reports, guardReports, err := os.Pipe()
+	if err != nil {
+		life.Close()
+		return nil, err
+	}
+	command := exec.Command(self, append([]string{GuardArgument}, arguments...)...)
+	command.Env, command.Dir = p.environment, p.folder
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.ExtraFiles = []*os.File{guardLife, guardReports}
+	if stdin != nil {
+		command.Stdin = stdin
+	}
+	command.Stdout, command.Stderr = stdout, stderr
+	err = command.Start()
+	guardReports.Close()
+	if err != nil {
+		life.Close()
+		reports.Close()
+		return nil, err
+	}
+	process := &guarded{command: command, life: life, ended: make(chan struct{})}
+	decoder := json.NewDecoder(bufio.NewReader(reports))
+	var first guardReport
+	if err := decoder.Decode(&first); err != nil || !first.Started {
+		_ = process.kill()
+		_ = command.Wait()
+		life.Close()
+		reports.Close()
+		return nil, errors.New(first.Error)
+	}
+	go process.follow(decoder, reports)
+	return process, nil
+}
+
+func (g *guarded) follow(decoder *json.Decoder, reports io.Closer) {
+	defer close(g.ended)
+	defer g.life.Close()
+	defer reports.Close()
+	var last guardReport
+	if err := decoder.Decode(&last); err != nil { // the guard was killed with its group
+		last = guardReport{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL)}
+	}
+	_ = g.command.Wait()
+	g.exit = Exit{Code: last.Code, Signal: last.Signal}
+}
+
+func (g *guarded) wait() Exit {
+	<-g.ended
+	return g.exit
+}
+
+func (g *guarded) signal(signal syscall.Signal) error {
+	if signal == syscall.SIGKILL {
+		return g.kill()
+	}
+	return g.send(g.command.Process.Pid, signal)
+}
+
+func (g *guarded) kill() error { return g.send(-g.command.Process.Pid, syscall.SIGKILL) }
+
+func (g *guarded) send(target int, signal syscall.Signal) error {
+	select {
+	case <-g.ended:
+		return nil // the number may be another process's by now
+	default:
+	}
+	if err := syscall.Kill(target, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("cannot send signal %d to process %d: %w", signal, target, err)
+	}
+	return nil
+}
+
+// capture is a pipe for what a command writes, as a process that outlives its container must not hold it open for ever.
+type capture struct {
+	reader, writer *os.File
+	copied         chan struct{}
+}
+
+func newCapture(output io.Writer) (*capture, error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	captured := &capture{reader, writer, make(chan struct{})}
+	go func() {
+		defer close(captured.copied)
+		_, _ = io.Copy(output, reader)
+	}()
+	return captured, nil
+}
+
+func (c *capture) started() { c.writer.Close() }
+
+// complete waits until all is copied, but not longer than the time given.
+func (c *capture) complete(limit time.Duration) {
+	select {
+	case <-c.copied:
+	case <-time.After(limit):
+	}
+	c.reader.Close()
+}
+
+func (p *sharedProcess) Exec(
+	ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer,
+) (int, error) {
+	out, err := newCapture(stdout)
+	if err != nil {
+		return 0, err
+	}
+	problems, err := newCapture(stderr)
+	if err != nil {
+		return 0, err
+	}
+	var input *os.File
+	if stdin != nil {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			return 0, err
+		}
+		defer reader.Close()
+		input = reader
+		go func() {
+			defer writer.Close()
+			_, _ = io.Copy(writer, stdin)
+		}()
+	}
+	running, err := p.place.start(p.paths.all(arguments), input, out.writer, problems.writer)
+	out.started()
+	problems.started()
+	if err != nil {
+		return 0, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = running.kill() })()
+	exit := running.wait()
+	out.complete(time.Second)
+	problems.complete(time.Second)
+	return exit.Code, ctx.Err()
+}
