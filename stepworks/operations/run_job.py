@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ RESULT_FILE = "result.json"
 """A file of that folder whose JSON object becomes metadata of the artifact."""
 JOB_FILE = "job.json"
 """The finished Job as JSON, in the artifact of a Job that has no folder to write into."""
+_RUN_PLACEHOLDER = "{{$.pipeline_job_uuid}}"
+_PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs|pipeline_\w+|workspace_path)\b[^}]*\}\}")
 LARGEST_RESULT = 64 * 1024
 """In bytes: the metadata of an artifact is kept in a database, and shown on one page."""
 
@@ -58,6 +61,7 @@ def run_job(
         DataError: The Job completed, and wrote nothing or a wrong `result.json`.
         ResourceError: The folder cannot be made or copied.
     """
+    folder, spec = fill_in(folder, run), _filled_in(spec, run)
     if folder:
         refuse_unshared(folder, spec.mounts)
         spec = _telling(spec, folder)
@@ -80,6 +84,35 @@ def run_job(
         _write_job(job, output)
         return metadata
     return {**hand_back(Path(folder), output), **metadata}
+
+
+def fill_in(text: str, run: str) -> str:
+    """Put the run's id where Kubeflow Pipelines left its placeholder.
+
+    Kubeflow Pipelines fills it in where it is all of a value, and leaves it inside of a path, a list or a mapping.
+
+    Raises:
+        ConfigurationError: Another placeholder is left, whose value is not known here.
+    """
+    filled = text.replace(_RUN_PLACEHOLDER, run)
+    left = _PLACEHOLDER.search(filled)
+    if left:
+        raise ConfigurationError(
+            "Kubeflow Pipelines has left a placeholder in what the Job is given",
+            received=f"{left[0]} in {text!r}",
+            expected="values; it fills in a placeholder that is all of a parameter, and none in a list or mapping",
+            what_to_do="Give arguments or environment as a whole: a parameter of the pipeline, or a step's output.",
+        )
+    return filled
+
+
+def _filled_in(spec: JobSpec, run: str) -> JobSpec:
+    filled = {
+        "command": tuple(fill_in(each, run) for each in spec.command),
+        "arguments": tuple(fill_in(each, run) for each in spec.arguments),
+        "environment": {name: fill_in(value, run) for name, value in spec.environment.items()},
+    }
+    return spec.model_copy(update=filled)
 
 
 def refuse_unshared(folder: str, mounts: Sequence[Mount]) -> None:

@@ -1,11 +1,13 @@
 """The step run_job on a real API server, with the real Job controller and scheduler; the nodes are simulated."""
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stepworks.errors import AlreadyExistsError, ClusterError, ConfigurationError
 from stepworks.kube.cluster import Cluster
@@ -13,7 +15,17 @@ from stepworks.kube.job import build_job
 from stepworks.kube.objects import create, delete, get, list_objects
 from stepworks.kube.pods import evict
 from stepworks.kube.references import Reference, Selection, reference_to
-from tests.control_plane.operations.jobs import Background, eventually, let_succeed, played, pods, run, running_besides
+from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
+from tests.control_plane.operations.jobs import (
+    ROOT,
+    Background,
+    eventually,
+    let_succeed,
+    played,
+    pods,
+    run,
+    running_besides,
+)
 
 pytestmark = pytest.mark.usefixtures("bed")  # the nodes are simulated ones
 
@@ -115,6 +127,18 @@ def test_a_job_of_somebody_else_is_left_alone(cluster: Cluster, tmp_path: Path) 
     after = get(cluster, reference_to(other))
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert (after["spec"].get("suspend"), after["metadata"].get("labels")) == (False, before["metadata"].get("labels"))
+
+
+def test_the_permissions_of_the_page_are_enough(cluster: Cluster, tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
+    account = connect_as(cluster, "runner", tmp_path)
+    allow(cluster, "runner", yaml.safe_load(text)["rules"])
+    once_allowed(lambda: list_objects(account, Selection("batch/v1", "Job")))
+    assert run(account, played("succeeded"), tmp_path / "good", name="good")["job"] == "good-r-1"
+    with pytest.raises(ClusterError) as raised:
+        run(account, played("failed", exit_code=64, permanent_exit_codes=[64]), tmp_path / "bad", name="bad")
+    assert "forbidden" not in str(raised.value).lower()
+    assert "permission" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("name", "run_id"), [("Convert", "r-1"), ("convert", "r" * 60), ("", "r-1")])

@@ -9,7 +9,7 @@ import pytest
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
-from stepworks.operations.run_job import hand_back, make_folder, refuse_unshared
+from stepworks.operations.run_job import fill_in, hand_back, make_folder, refuse_unshared
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import AccessMode, Mount
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
@@ -53,6 +53,20 @@ def test_a_folder_can_be_written_by_whichever_user_the_job_has(tmp_path: Path) -
     finally:
         os.umask(before)
     assert (tmp_path / "run" / "out").stat().st_mode & 0o777 == 0o777
+
+
+def test_the_id_of_the_run_is_put_where_kubeflow_left_it() -> None:
+    assert fill_in("/mnt/a/{{$.pipeline_job_uuid}}/out", "r-1") == "/mnt/a/r-1/out"
+    assert fill_in("{{$x := 1}} {{.Values.a}} $(A)", "r-1") == "{{$x := 1}} {{.Values.a}} $(A)"
+
+
+@pytest.mark.parametrize(
+    "left", ["{{$.inputs.parameters['pipelinechannel--size']}}", "{{$.workspace_path}}", "{{$.pipeline_task_uuid}}"]
+)
+def test_another_placeholder_that_kubeflow_left_is_refused(left: str) -> None:
+    with pytest.raises(ConfigurationError, match="has left a placeholder") as raised:
+        fill_in(f"--size={left}", "r-1")
+    assert raised.value.received == f"{left} in {f'--size={left}'!r}"
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
