@@ -34,14 +34,12 @@ class Resource:
         kind: `Job`.
         plural: `jobs`.
         namespaced: Whether its objects live in namespaces.
-        verbs: What can be done with it at all, whoever asks.
     """
 
     api_version: str
     kind: str
     plural: str
     namespaced: bool
-    verbs: frozenset[str]
 
     @property
     def group(self) -> str:
@@ -75,8 +73,7 @@ def discover(cluster: Cluster, api_version: str, kind: str) -> Resource:
             answer = {"resources": []}
         for each in answer["resources"]:
             if "/" not in each["name"]:
-                verbs = frozenset(each["verbs"])
-                found = Resource(api_version, each["kind"], each["name"], each["namespaced"], verbs)
+                found = Resource(api_version, each["kind"], each["name"], each["namespaced"])
                 cluster.discovered[api_version, each["kind"]] = found
     if (api_version, kind) not in cluster.discovered:
         raise _unknown(cluster, api_version, kind)

@@ -155,9 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         if kinds is None:
             self._answer(404, status(404, "the server could not find the requested resource"))
             return
-        verbs = ["create", "delete", "get", "list", "patch", "watch"]
         resources = [
-            {"name": f"{plural}{tail}", "kind": kind, "namespaced": True, "verbs": verbs}
+            {"name": f"{plural}{tail}", "kind": kind, "namespaced": True}
             for kind, plural in kinds.items()
             for tail in ("", "/status")
         ]
@@ -216,18 +215,24 @@ class Handler(BaseHTTPRequestHandler):
         return 200, {"kind": "List", "metadata": metadata, "items": bare[int(start) : end]}
 
     def _watch(self) -> tuple[int, Manifest] | None:
-        version = int(self.query["resourceVersion"])
-        if version < self.state.expired:
+        version, state = int(self.query["resourceVersion"]), self.state
+        with state.changed:  # no change may come between being found young enough and being told of the next
+            too_old = version < state.expired
+            seen = len(state.ends), state.bookmarks, state.silences
+            if not too_old:
+                state.open_watches += 1
+                state.changed.notify_all()
+        if too_old:
             gone = status(410, f"too old resource version: {version}")
-            if not self.state.expired_as_event:
+            if not state.expired_as_event:
                 return 410, gone
             self._begin_stream()
             self._send_event("ERROR", gone)
             self._chunk(b"")
             return None
-        self._begin_stream()
         try:
-            self._stream(version)
+            self._begin_stream()
+            self._stream(version, *seen)
         except OSError:  # the client closed it
             self.close_connection = True
         finally:
@@ -242,23 +247,20 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def _stream(self, version: int) -> None:
+    def _stream(self, version: int, era: int, bookmarks: int, silences: int) -> None:
         state = self.state
-        with state.changed:
-            state.open_watches += 1
-            state.changed.notify_all()
-            era, bookmarks, silences = state.era, state.bookmarks, state.silences
         while True:
             with state.changed:
-                fresh = [event for event in state.history if event.version > version]
-                idle = not fresh and era == state.era and bookmarks == state.bookmarks
+                ended, marked = len(state.ends) > era, bookmarks != state.bookmarks
+                last = state.ends[era] if ended else state.version  # what came after its end is not for this watch
+                fresh = [event for event in state.history if version < event.version <= last]
+                idle = not (fresh or ended or marked)
                 if idle or silences != state.silences:
                     state.changed.wait(timeout=0.05)
                     alive = self.server.socket.fileno() >= 0
                     if not alive or self._client_is_gone():
                         return
                     continue
-                ended, marked = era != state.era, bookmarks != state.bookmarks
                 bookmarks, version = state.bookmarks, max([version, *(event.version for event in fresh)])
             for event in fresh:
                 self._tell(event)

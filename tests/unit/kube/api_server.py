@@ -51,7 +51,7 @@ class ApiServer:
         self.history: list[Event] = []
         self.bookmarks = 0
         self.silences = 0
-        self.era = 0
+        self.ends: list[int] = []
         self.clean_end = False
         self.version = 0
 
@@ -97,7 +97,7 @@ class ApiServer:
     def end_watches(self, *, cleanly: bool) -> None:
         """End every open watch: as the server does after timeoutSeconds, or by a connection that breaks."""
         with self.changed:
-            self.era += 1
+            self.ends.append(self.version)
             self.clean_end = cleanly
             self.changed.notify_all()
 
