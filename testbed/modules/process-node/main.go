@@ -95,7 +95,7 @@ func serve(ctx context.Context, given options) error {
 	if err != nil {
 		return err
 	}
-	host, err := newHost(configuration)
+	host, err := newHost(ctx, configuration, client, state)
 	if err != nil {
 		return err
 	}

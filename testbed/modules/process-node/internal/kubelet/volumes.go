@@ -52,7 +52,11 @@ func (r *runner) prepareVolume(ctx context.Context, spec *v1.Volume) (volume, er
 		return volume{}, err
 	}
 	if spec.EmptyDir != nil {
-		return r.emptyDir(spec, path), nil
+		made := volume{path: path, memory: spec.EmptyDir.Medium == v1.StorageMediumMemory}
+		if limit := spec.EmptyDir.SizeLimit; limit != nil {
+			made.size = limit.Value()
+		}
+		return made, nil
 	}
 	if spec.Ephemeral != nil {
 		return r.claimVolume(ctx, &v1.PersistentVolumeClaimVolumeSource{ClaimName: r.Pod().Name + "-" + spec.Name})
@@ -62,26 +66,6 @@ func (r *runner) prepareVolume(ctx context.Context, spec *v1.Volume) (volume, er
 		return volume{}, err
 	}
 	return volume{path: path, readOnly: true}, files.write(path)
-}
-
-// emptyDir is a memory file system for one container, or a plain folder: containers that share it must see the same.
-func (r *runner) emptyDir(spec *v1.Volume, path string) volume {
-	made := volume{path: path}
-	users := 0
-	for _, container := range r.containers {
-		for _, mount := range container.spec.VolumeMounts {
-			if mount.Name == spec.Name {
-				users++
-			}
-		}
-	}
-	if spec.EmptyDir.Medium == v1.StorageMediumMemory && users == 1 {
-		made.memory = true
-		if limit := spec.EmptyDir.SizeLimit; limit != nil {
-			made.size = limit.Value()
-		}
-	}
-	return made
 }
 
 func prepareHostPath(source *v1.HostPathVolumeSource) error {
