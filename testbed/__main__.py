@@ -14,8 +14,8 @@ import typer
 
 from stepworks.errors import ResourceError, StepworksError, UserError
 from testbed.bed import Bed
-from testbed.modules import built
-from testbed.settings import GENERATIONS, Generation, Settings, gpu_node
+from testbed.modules import MODULES, built
+from testbed.settings import Generation, Settings, gpu_node
 from testbed.sweep import clear
 
 FOLDER = Path(".stepworks") / "clusters"
@@ -38,7 +38,8 @@ def up(
         _print_usage(folder)
         return
     clear(folder)
-    _build(generation)
+    for module in Settings(generation=generation).modules():
+        built(module, _say_build)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{name}.log"
     command = [sys.executable, "-m", "testbed", "supervise", "--name", name, "--generation", generation]
@@ -90,10 +91,10 @@ def status() -> None:
 
 
 @app.command()
-def build(generation: Annotated[list[Generation] | None, typer.Option()] = None) -> None:
-    """Build the programs of both generations, or of one, into the cache."""
-    for each in generation or list(GENERATIONS):
-        _build(each)
+def build() -> None:
+    """Build the programs of every generation into the cache."""
+    for module in MODULES:
+        built(module, _say_build)
 
 
 @app.command(hidden=True)
@@ -117,9 +118,8 @@ def supervise(name: Name = "default", generation: Versions = "newer", simulated:
         bed.stop()
 
 
-def _build(generation: Generation) -> None:
-    for module in Settings(generation=generation).modules():
-        built(module, lambda line: print(f"{line} (the first time takes minutes)", flush=True))
+def _say_build(line: str) -> None:
+    print(f"{line} (the first time takes minutes)", flush=True)
 
 
 def _supervisor(folder: Path) -> int | None:
