@@ -174,6 +174,10 @@ bench-compile: $(VENV)/.base ## Compare compiling everything with importing kfp
 bench-lint: $(VENV)/.base ## Compare lint and diff with loading the same YAML
 	@$(BIN)/python benchmarks/lint.py
 
+.PHONY: bench-wait
+bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a control plane (needs Go)
+	@$(BIN)/python -m benchmarks.wait
+
 .PHONY: bench-flagship
 bench-flagship: $(VENV)/.run ## Time the flagship's run and say where the time goes
 	@$(BIN)/python benchmarks/flagship.py
