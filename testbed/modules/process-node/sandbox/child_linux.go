@@ -25,6 +25,8 @@ type containerOrder struct {
 	Environment []string
 	Folder      string
 	Mounts      []Mount
+	// Pod is the pod's folder, in which nothing is for the container to see but what is mounted from it.
+	Pod string
 	// Root is a folder of the container's own, for its root file system.
 	Root string
 	// Etc holds the files that replace those of the machine in /etc.

@@ -169,6 +169,21 @@ func TestMountsAreAtTheirPaths(t *testing.T) {
 	}
 }
 
+func TestMountPathMayLeadThroughALink(t *testing.T) {
+	sandbox := newTestSandbox(t, newTestHost(t), "pod-a")
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mount := Mount{Source: filepath.Dir(file), Target: "/var/run/process-node-test"} // /var/run is a link to /run
+	if _, output := runShell(t, sandbox, "cat /var/run/process-node-test/file", mount); output != "token" {
+		t.Errorf("output %q", output)
+	}
+	if _, err := os.Stat("/run/process-node-test"); !os.IsNotExist(err) {
+		t.Errorf("the mount point is on the machine: %v", err)
+	}
+}
+
 func TestExitTellsTheSignal(t *testing.T) {
 	sandbox := newTestSandbox(t, newTestHost(t), "pod-a")
 	for script, expected := range map[string]Exit{

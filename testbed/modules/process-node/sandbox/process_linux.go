@@ -55,7 +55,7 @@ func (s *namespacesSandbox) Start(command Command) (Process, error) {
 func (p *namespacesProcess) start(command Command) (err error) {
 	order := containerOrder{
 		Arguments: command.Arguments, Environment: command.Environment, Folder: command.Folder, Mounts: command.Mounts,
-		Root: p.root, Etc: p.sandbox.etc(), Shm: p.sandbox.shm(),
+		Pod: p.sandbox.pod.Folder, Root: p.root, Etc: p.sandbox.etc(), Shm: p.sandbox.shm(),
 	}
 	if command.MemoryLimit > 0 {
 		name := p.sandbox.pod.UID + "-" + command.Container

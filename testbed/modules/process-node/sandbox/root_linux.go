@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,16 +33,67 @@ func runContainer(order containerOrder) error {
 		order.Cgroup = fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 		defer file.Close()
 	}
+	found, err := visibleMounts(order.Pod)
+	if err != nil {
+		return err
+	}
+	mounts := append(found, order.Mounts...)
+	sort.SliceStable(mounts, func(i, j int) bool { return mounts[i].Target < mounts[j].Target })
+	trees, err := openTrees(mounts)
+	if err != nil {
+		return err
+	}
 	root, err := buildRoot(order)
 	if err != nil {
 		return err
 	}
-	sort.SliceStable(order.Mounts, func(i, j int) bool { return order.Mounts[i].Target < order.Mounts[j].Target })
-	for _, mount := range order.Mounts {
-		if err := bind(mount, root); err != nil {
-			return err
+	if err := enter(root); err != nil {
+		return err
+	}
+	for index, mount := range mounts {
+		if err := attach(trees[index], mount.Target); err != nil {
+			return fmt.Errorf("mounting %s: %w", mount.Target, err)
 		}
 	}
+	return become(order)
+}
+
+// openTrees takes hold of what is to be mounted. It is mounted only in the new root, where symbolic links of mount
+// paths (as /var/run is one) lead to places of the container and not of the machine.
+func openTrees(mounts []Mount) ([]int, error) {
+	trees := make([]int, len(mounts))
+	for index, mount := range mounts {
+		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)
+		tree, err := unix.OpenTree(unix.AT_FDCWD, mount.Source, flags)
+		if err == nil && mount.ReadOnly {
+			attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+			err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attributes)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mounting %s at %s: %w", mount.Source, mount.Target, err)
+		}
+		trees[index] = tree
+	}
+	return trees, nil
+}
+
+func attach(tree int, target string) error {
+	var status unix.Stat_t
+	if err := unix.Fstat(tree, &status); err != nil {
+		return err
+	}
+	makeTarget := touch
+	if status.Mode&unix.S_IFMT == unix.S_IFDIR {
+		makeTarget = func(path string) error { return os.MkdirAll(path, 0o755) }
+	}
+	if err := makeTarget(target); err != nil {
+		return err
+	}
+	return unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+}
+
+// enter makes a folder the root, and lets go of the machine's.
+func enter(root string) error {
 	if err := os.Chdir(root); err != nil {
 		return err
 	}
@@ -51,15 +103,11 @@ func runContainer(order containerOrder) error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("leaving the machine's root: %w", err)
 	}
-	return become(order)
+	return os.Chdir("/")
 }
 
 // buildRoot lays the container's own writable folder over the machine's root, which stays as it is.
 func buildRoot(order containerOrder) (string, error) {
-	submounts, err := visibleMounts()
-	if err != nil {
-		return "", err
-	}
 	upper, work, merged := filepath.Join(order.Root, "upper"), filepath.Join(order.Root, "work"), filepath.Join(order.Root, "merged")
 	overlay := func() error {
 		for _, folder := range []string{upper, work, merged} {
@@ -79,16 +127,15 @@ func buildRoot(order containerOrder) (string, error) {
 			return "", fmt.Errorf("laying an overlay over the root: %w", err)
 		}
 	}
-	for _, path := range submounts {
-		if err := bind(Mount{Source: path, Target: path, ReadOnly: true}, merged); err != nil {
-			return "", err
-		}
-	}
 	if err := unix.Mount("proc", filepath.Join(merged, "proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return "", fmt.Errorf("mounting /proc: %w", err)
 	}
 	if err := unix.Mount("sysfs", filepath.Join(merged, "sys"), "sysfs", unix.MS_NOSUID|unix.MS_RDONLY, ""); err != nil {
 		return "", fmt.Errorf("mounting /sys: %w", err)
+	}
+	// What programs of the machine keep in /run, their sockets for example, is not for a container.
+	if err := unix.Mount("tmpfs", filepath.Join(merged, "run"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return "", fmt.Errorf("mounting /run: %w", err)
 	}
 	if err := buildDevices(filepath.Join(merged, "dev"), order.Shm); err != nil {
 		return "", err
@@ -97,8 +144,8 @@ func buildRoot(order containerOrder) (string, error) {
 }
 
 // visibleMounts lists what is mounted below the machine's root and holds files that programs need: a virtual
-// environment may be there. Kernel file systems and those of run-time state are left out.
-func visibleMounts() ([]string, error) {
+// environment may be there. Kernel file systems, those of run-time state and the pod's own are left out.
+func visibleMounts(pod string) ([]Mount, error) {
 	content, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -107,54 +154,38 @@ func visibleMounts() ([]string, error) {
 		"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl",
 		"hugetlbfs", "mqueue", "nsfs", "overlay", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "sysfs", "tracefs",
 	}
-	var found []string
+	skippedFolders := []string{"/proc", "/sys", "/dev", "/run", "/boot", "/var/lib/docker", "/snap", pod}
+	found := map[string]bool{}
 	for _, line := range strings.Split(string(content), "\n") {
 		before, after, ok := strings.Cut(line, " - ")
-		fields := strings.Fields(before)
-		if !ok || len(fields) < 5 {
+		fields, kind := strings.Fields(before), strings.Fields(after)
+		if !ok || len(fields) < 5 || len(kind) == 0 {
 			continue
 		}
 		path := unescape(fields[4])
-		kind := strings.Fields(after)[0]
-		skipped := path == "/" || slices.Contains(skippedTypes, kind)
-		for _, root := range []string{"/proc", "/sys", "/dev", "/run", "/boot", "/var/lib/docker", "/snap"} {
-			skipped = skipped || path == root || strings.HasPrefix(path, root+"/")
+		skipped := path == "/" || slices.Contains(skippedTypes, kind[0])
+		for _, folder := range skippedFolders {
+			skipped = skipped || path == folder || strings.HasPrefix(path, folder+"/")
 		}
 		if !skipped {
-			found = append(found, path)
+			found[path] = true
 		}
 	}
-	sort.Strings(found)
-	return slices.Compact(found), nil
+	mounts := make([]Mount, 0, len(found))
+	for path := range found {
+		mounts = append(mounts, Mount{Source: path, Target: path, ReadOnly: true})
+	}
+	return mounts, nil
 }
 
 func unescape(path string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
 }
 
-func bind(mount Mount, root string) error {
-	target := filepath.Join(root, mount.Target)
-	info, err := os.Stat(mount.Source)
-	if err != nil {
-		return fmt.Errorf("mounting %s: %w", mount.Target, err)
-	}
-	if info.IsDir() {
-		err = os.MkdirAll(target, 0o755)
-	} else {
-		err = touch(target)
-	}
-	if err != nil {
-		return fmt.Errorf("making the mount point %s: %w", mount.Target, err)
-	}
-	if err := unix.Mount(mount.Source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mounting %s: %w", mount.Target, err)
-	}
-	if !mount.ReadOnly {
-		return nil
-	}
-	attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &attributes); err != nil {
-		return fmt.Errorf("making %s read-only: %w", mount.Target, err)
+// bind shows a device or folder of the machine in another place.
+func bind(source, target string) error {
+	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mounting %s: %w", source, err)
 	}
 	return nil
 }
@@ -183,7 +214,8 @@ func buildDevices(dev, shm string) error {
 		if _, err := os.Stat(source); err != nil {
 			continue
 		}
-		if err := bind(Mount{Source: source, Target: name}, dev); err != nil {
+		target := filepath.Join(dev, name)
+		if err := errors.Join(touch(target), bind(source, target)); err != nil {
 			return err
 		}
 	}
@@ -196,14 +228,14 @@ func buildDevices(dev, shm string) error {
 			return err
 		}
 	}
-	pts := filepath.Join(dev, "pts")
-	if err := os.Mkdir(pts, 0o755); err != nil {
+	pts, shared := filepath.Join(dev, "pts"), filepath.Join(dev, "shm")
+	if err := errors.Join(os.Mkdir(pts, 0o755), os.Mkdir(shared, 0o755)); err != nil {
 		return err
 	}
 	if err := unix.Mount("devpts", pts, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
 		return fmt.Errorf("mounting /dev/pts: %w", err)
 	}
-	return bind(Mount{Source: shm, Target: "shm"}, dev)
+	return bind(shm, shared)
 }
 
 // writeNetworkFiles replaces the machine's files of names by the pod's. They may be links to files of the machine.
