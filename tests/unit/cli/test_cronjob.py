@@ -100,6 +100,7 @@ def test_any_job() -> None:
     pod = job["template"]["spec"]
     assert pod["nodeSelector"] == {"gpu-type": "a100-80gb"}
     (container,) = pod["containers"]
+    assert container["image"] == "registry.example.com/stepworks/cpu:0.1.0"  # the target's `cpu`
     assert container["command"] == ["sh", "-c", "echo $SIZE"]
     assert container["env"] == [{"name": "SIZE", "value": "3=3"}]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
