@@ -81,14 +81,11 @@ ENDS = [
         ("init-failed", True, "the init container storage-initializer of the pod train-a ended with exit code 1"),
     ),
     (
-        disrupted("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod"),
+        disrupted("PreemptionByScheduler", "default-scheduler: preempting"),
         (
             "preempted",
             False,
-            (
-                "the pod train-a: a pod of higher priority took its place (default-scheduler: preempting to accommodate a "
-                "higher priority pod)"
-            ),
+            ("the pod train-a: a pod of higher priority took its place (default-scheduler: preempting)"),
         ),
     ),
     (
@@ -225,8 +222,8 @@ OBSTACLES = [
             "webhook-unreachable",
             False,
             (
-                "it may not make its pods: an admission webhook does not answer (Internal error occurred: failed calling "
-                'webhook "policy.example.com": connection refused)'
+                "it may not make its pods: an admission webhook does not answer (Internal error occurred: "
+                'failed calling webhook "policy.example.com": connection refused)'
             ),
         ),
         "room",
