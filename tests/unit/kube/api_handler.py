@@ -63,6 +63,12 @@ def status(code: int, message: str, **more: Any) -> Manifest:
     return {"kind": "Status", "status": "Failure", "message": message, "reason": REASONS.get(code), "code": code} | more
 
 
+def forbidden(verb: str, resource: str, group: str = "") -> Fault:
+    """The refusal of a request for want of a permission."""
+    cannot = f'User "system:serviceaccount:team:runner" cannot {verb} resource "{resource}" in API group "{group}"'
+    return Fault(403, message=f"{resource} is forbidden: {cannot}")
+
+
 def selected(manifest: Manifest | None, query: dict[str, str]) -> bool:
     """Whether selectors of the form `key=value` choose an object."""
     if manifest is None:
@@ -120,6 +126,9 @@ class Handler(BaseHTTPRequestHandler):
         self.state.queries.append(self.query)
         faults = self.state.faults[verb]
         fault = faults.popleft() if faults else None
+        resource = f"{self.plural}/{self.subresource}" if self.subresource else self.plural
+        if (verb, resource) in self.state.denied:
+            fault = forbidden(verb, resource)
         if fault and not fault.carried_out:
             self._fail(fault)
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from tests.http_server import serving
-from tests.unit.kube.api_handler import Event, Fault, Handler, Manifest
+from tests.unit.kube.api_handler import Event, Fault, Handler, Manifest, forbidden
 
 
 class ApiServer:
@@ -24,6 +24,7 @@ class ApiServer:
         queries: The query of every such request.
         headers: The headers of the last request.
         faults: What the next requests of a verb meet.
+        denied: What no request may do, as verb and resource: `("list", "events")`.
         tokens: The tokens that are taken; all of them if None.
         expired: The resourceVersion up to which watches are too old.
         expire_between_pages: Whether a list is too old already when its second page is asked for.
@@ -39,6 +40,7 @@ class ApiServer:
         self.queries: list[dict[str, str]] = []
         self.headers: dict[str, str] = {}
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self.denied: set[tuple[str, str]] = set()
         self.tokens: set[str] | None = None
         self.expired = 0
         self.expired_as_event = False
@@ -61,10 +63,7 @@ class ApiServer:
 
     def forbid(self, verb: str, resource: str, *, group: str = "", times: int = 1) -> None:
         """Let requests fail for want of a permission."""
-        user = "system:serviceaccount:team:runner"
-        cannot = f'User "{user}" cannot {verb} resource "{resource}" in API group "{group}"'
-        message = f"{resource} is forbidden: {cannot}"
-        self.fail(verb, *[Fault(403, message=message)] * times)
+        self.fail(verb, *[forbidden(verb, resource, group)] * times)
 
     def put(self, manifest: Manifest, plural: str) -> Manifest:
         """Create or replace an object, as a controller would."""
