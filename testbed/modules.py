@@ -128,7 +128,7 @@ def built(name: str, say: Callable[[str], None] = lambda _: None) -> Path:
         raise ConfigurationError(
             f"The test bed builds {', '.join(module.programs)} with Go, which is not installed",
             expected=f"go on the PATH, or the built programs in {folder}",
-            what_to_do="Install Go 1.24 or newer (https://go.dev/doc/install; on Debian: apt install golang-go).",
+            what_to_do="Install Go 1.26 or newer: https://go.dev/doc/install",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(folder.suffix + ".lock")):
