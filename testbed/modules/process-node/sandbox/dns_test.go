@@ -70,7 +70,8 @@ func TestNamesThatAreNotThere(t *testing.T) {
 	network.RemoveService("team", "web")
 	for _, name := range []string{
 		"web.team.svc.cluster.local.", "alias.team.svc.cluster.local.", "web.other.svc.cluster.local.",
-		"empty.team.svc.cluster.local.", "worker-9.workers.team.svc.cluster.local.", "a.worker-0.workers.team.svc.cluster.local.",
+		"empty.team.svc.cluster.local.", "worker-9.workers.team.svc.cluster.local.",
+		"a.worker-0.workers.team.svc.cluster.local.",
 		"team.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", "workers.team.svc.", "workers.", "example.com.",
 		"outside.team.svc.cluster.local.", "1.0.244.10.in-addr.arpa.",
 	} {
