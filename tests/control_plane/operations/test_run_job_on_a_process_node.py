@@ -1,0 +1,150 @@
+"""The compiled step run_job in a pod of its own, and its Job's pods beside it: all of them really run."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import dsl
+
+from stepworks.components.operations.run_job.component import run_job
+from stepworks.errors import ClusterError
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.job import job_spec
+from stepworks.kube.objects import create, get
+from stepworks.kube.pods import read_log
+from stepworks.kube.references import Manifest, Reference, reference_to
+from stepworks.kube.rules import POD_SUCCEEDED
+from stepworks.kube.wait import wait
+from stepworks.kubeflow.compile import compile_pipeline
+from stepworks.kubeflow.pipeline import claim_path, pipeline
+from stepworks.kubeflow.place import place
+from stepworks.kubeflow.placement_of import image_of, placement_of
+from stepworks.placement.target import Target
+from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.operations.jobs import ROOT, SECONDS, TARGET, pods, run
+
+RUN = "6f1d2c3b-1111-4222-8333-444455556666"
+PROGRAM = """
+import json, os, pathlib
+output = pathlib.Path(os.environ["STEPWORKS_OUTPUT"])
+(output / f"{os.environ['JOB_COMPLETION_INDEX']}.txt").write_text(os.environ["GREETING"])
+(output / "result.json").write_text(json.dumps({"rows": 3}))
+"""
+
+
+@pipeline(version="1.0.0")
+def with_a_job() -> None:
+    """Run a Job."""
+    place(
+        run_job(
+            name="greet",
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            image=image_of("cpu"),
+            command=["python3", "-c", PROGRAM],
+            environment={"GREETING": "hello from $(STEPWORKS_OUTPUT)"},
+            placement=placement_of("small", mounts=["scratch"]),
+            folder=f"{claim_path('scratch')}/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}/greetings",
+            completions=2,
+            parallelism=2,
+        ),
+        "effects",
+        mounts=["scratch"],
+    )
+
+
+def step_pod() -> Manifest:
+    """The pod of the compiled task, as Kubeflow Pipelines would start it, with its artifacts in the claim."""
+    content = TARGET.model_dump(exclude_unset=True)
+    scratch = {"claim": "scratch", "mount_path": "/mnt/scratch", "access_mode": "ReadWriteMany"}
+    target = Target.model_validate({**content, "claims": {"scratch": scratch}})
+    ir = next(iter(yaml.safe_load_all(compile_pipeline(with_a_job, target).text)))
+    given = ir["root"]["dag"]["tasks"]["run-job"]["inputs"]["parameters"]
+    values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
+    assert values["run"] == dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    values["run"] = RUN  # Kubeflow fills in a placeholder that is all of a value, and none in a path
+    artifact = {"name": "output", "type": {"schemaTitle": "system.Artifact"}, "uri": "/mnt/scratch/artifact"}
+    executor_input: dict[str, Any] = {
+        "inputs": {"parameterValues": values},
+        "outputs": {
+            "artifacts": {"output": {"artifacts": [artifact]}},
+            "outputFile": "/mnt/scratch/executor-output.json",
+        },
+    }
+    container = ir["deploymentSpec"]["executors"]["exec-run-job"]["container"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "step"},
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": "runner",
+            "containers": [
+                {
+                    "name": "main",
+                    "image": container["image"],
+                    "command": container["command"],
+                    "args": [json.dumps(executor_input) if each == "{{$}}" else each for each in container["args"]],
+                    "volumeMounts": [{"name": "scratch", "mountPath": "/mnt/scratch"}],
+                }
+            ],
+            "volumes": [{"name": "scratch", "persistentVolumeClaim": {"claimName": "scratch"}}],
+        },
+    }
+
+
+def claim() -> Manifest:
+    resources = {"requests": {"storage": "1Gi"}}
+    spec = {"accessModes": ["ReadWriteMany"], "resources": resources}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "scratch"}, "spec": spec}
+
+
+def folder_of(cluster: Cluster, claim: Manifest) -> Path:
+    """Where a claim's volume is on this machine."""
+    volume = get(cluster, reference_to(claim))["spec"]["volumeName"]
+    return Path(get(cluster, Reference("v1", "PersistentVolume", volume))["spec"]["hostPath"]["path"])
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="a step in a pod needs its token at its own path, which only root on Linux can give it",
+)
+def test_a_job_writes_into_a_claim_and_the_step_hands_it_back(process_cluster: Cluster, tmp_path: Path) -> None:
+    cluster = process_cluster
+    (rules,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
+    connect_as(cluster, "runner", tmp_path)
+    allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+    scratch = create(cluster, claim())
+    step = create(cluster, step_pod())
+    try:
+        wait(cluster, reference_to(step), until=POD_SUCCEEDED, timeout=3 * SECONDS)
+    except ClusterError as error:
+        error.add_note(read_log(cluster, "step"))
+        raise
+    folder = folder_of(cluster, scratch)
+    greeting = f"hello from /mnt/scratch/{RUN}/greetings"
+    assert {path.name: path.read_text() for path in (folder / "artifact").iterdir()} == {
+        "0.txt": greeting,
+        "1.txt": greeting,
+        "result.json": '{"rows": 3}',
+    }
+    (artifact,) = json.loads((folder / "executor-output.json").read_text())["artifacts"]["output"]["artifacts"]
+    assert artifact["metadata"]["rows"] == 3
+    assert artifact["metadata"]["job"] == f"greet-{RUN}"
+    workers = [each for each in pods(cluster) if each["metadata"]["name"] != "step"]
+    assert {each["spec"]["nodeName"] for each in workers} == {"process-cpu"}
+
+
+def test_a_job_on_the_gpu_node_that_fails_says_why(process_cluster: Cluster, tmp_path: Path) -> None:
+    program = ["sh", "-c", "echo the disk is on fire; exit 64"]
+    placement = TARGET.placement("training")
+    spec = job_spec(image=TARGET.image("cpu"), command=program, placement=placement, permanent_exit_codes=[64])
+    with pytest.raises(ClusterError, match="exit code 64") as raised:
+        run(process_cluster, spec, tmp_path / "output")
+    assert "the disk is on fire" in str(raised.value)
+    assert [each["spec"]["nodeName"] for each in pods(process_cluster)] == ["process-gpu"]
+    assert not (tmp_path / "output").exists()
