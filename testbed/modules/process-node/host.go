@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/netip"
 	"strconv"
 
 	"k8s.io/client-go/kubernetes"
 
 	"stepworks.dev/testbed/process-node/internal/config"
+	"stepworks.dev/testbed/process-node/internal/services"
 	"stepworks.dev/testbed/process-node/sandbox"
 )
 
@@ -38,6 +40,15 @@ func newHost(
 		return nil, errors.Join(err, host.Close())
 	}
 	context.AfterFunc(ctx, network.Close)
-	_ = client
+	address, err := netip.ParseAddr(server.Host)
+	if err == nil {
+		cluster := services.Cluster{
+			Pods: configuration.PodCIDR, APIServer: netip.AddrPortFrom(address, uint16(server.Port)),
+		}
+		err = services.Follow(ctx, client, cluster, network)
+	}
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
 	return host, nil
 }

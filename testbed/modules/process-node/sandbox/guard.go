@@ -190,6 +190,13 @@ func (c *capture) complete(limit time.Duration) {
 	case <-time.After(limit):
 	}
 	c.reader.Close()
+	<-c.copied
+}
+
+// abandon gives up a pipe that no command got.
+func (c *capture) abandon() {
+	c.started()
+	c.complete(0)
 }
 
 func (p *sharedProcess) Exec(
@@ -199,14 +206,19 @@ func (p *sharedProcess) Exec(
 	if err != nil {
 		return 0, err
 	}
-	problems, err := newCapture(stderr)
-	if err != nil {
-		return 0, err
+	problems := out
+	if stderr != stdout { // one writer gets one stream, in the order in which it was written
+		if problems, err = newCapture(stderr); err != nil {
+			out.abandon()
+			return 0, err
+		}
 	}
 	var input *os.File
 	if stdin != nil {
 		reader, writer, err := os.Pipe()
 		if err != nil {
+			out.abandon()
+			problems.abandon()
 			return 0, err
 		}
 		defer reader.Close()
