@@ -53,7 +53,7 @@ func (f *Fabric) build(services netip.Prefix) error {
 	if f.inside, err = netlink.NewHandleAt(f.space); err != nil {
 		return err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods"}}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods", HardwareAddr: hardware(f.gateway)}}
 	if err := f.inside.LinkAdd(bridge); err != nil {
 		return fmt.Errorf("making the bridge: %w", err)
 	}
@@ -146,7 +146,7 @@ func (f *Fabric) Attach(pid int) (netip.Addr, error) {
 func (f *Fabric) attach(pod *netlink.Handle, space netns.NsHandle, chosen netip.Addr) error {
 	link := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: linkName(chosen), MasterIndex: f.bridge.Attrs().Index},
-		PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(space)),
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(space)), PeerHardwareAddr: hardware(chosen),
 	}
 	if err := f.inside.LinkAdd(link); err != nil {
 		return err
@@ -255,6 +255,13 @@ func newSpace() (netns.NsHandle, error) {
 }
 
 func linkName(pod netip.Addr) string { return fmt.Sprintf("pod-%x", pod.As4()) }
+
+// hardware is the hardware address of an address of the fabric. It is always the same, because others remember it: a
+// bridge would take another with each link that comes or goes, and be out of reach until they ask anew.
+func hardware(of netip.Addr) net.HardwareAddr {
+	bytes := of.As4()
+	return append(net.HardwareAddr{0x02, 0x00}, bytes[:]...)
+}
 
 func address(ip netip.Addr, bits int) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, 32)}}
