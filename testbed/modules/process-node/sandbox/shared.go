@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
+	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -122,7 +121,7 @@ func (s *sharedSandbox) Start(command Command) (Process, error) {
 		}
 	}
 	paths := newRewriter(command.Mounts)
-	place := place{environment: paths.all(command.Environment), folder: paths.one(command.Folder)}
+	place := place{environment: paths.all(s.resolve(command.Environment)), folder: paths.one(command.Folder)}
 	if place.folder == "" {
 		place.folder = s.pod.Folder // not the root: what the container writes there would stay on the machine
 	}
@@ -130,7 +129,7 @@ func (s *sharedSandbox) Start(command Command) (Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	guarded, err := place.start(paths.all(command.Arguments), nil, output.writer, output.writer)
+	guarded, err := place.start(paths.all(s.resolve(command.Arguments)), nil, output.writer, output.writer)
 	output.started()
 	if err != nil {
 		return nil, err
@@ -148,6 +147,21 @@ func (s *sharedSandbox) Start(command Command) (Process, error) {
 	defer s.mutex.Unlock()
 	s.processes[process] = true
 	return process, nil
+}
+
+// resolve puts loopback in the place of the names of pods and Services, where such a name is the whole host of a
+// variable's value: nobody resolves them here. A Service's port must then be the pod's own.
+func (s *sharedSandbox) resolve(environment []string) []string {
+	peer := `[a-z0-9-]+(?:\.[a-z0-9-]+)?\.` + regexp.QuoteMeta(s.pod.Namespace) + `\.svc(?:\.[a-z0-9.-]+)?`
+	if s.pod.Subdomain != "" { // the pods of the same headless Service need no more than that
+		peer += `|[a-z0-9-]+\.` + regexp.QuoteMeta(s.pod.Subdomain)
+	}
+	host := regexp.MustCompile(`^([^=]*=(?:[a-z0-9+]+://)?)(?:` + peer + `)((?:[:/].*)?)$`)
+	resolved := make([]string, len(environment))
+	for index, variable := range environment {
+		resolved[index] = host.ReplaceAllString(variable, "${1}"+loopback+"${2}")
+	}
+	return resolved
 }
 
 func (s *sharedSandbox) Close() error {
@@ -179,55 +193,3 @@ func (p *sharedProcess) Wait() Exit { return p.ended() }
 func (p *sharedProcess) Signal(signal syscall.Signal) error { return p.guarded.signal(signal) }
 
 func (p *sharedProcess) Kill() error { return p.guarded.kill() }
-
-// rewriter puts the paths of the machine in the place of a container's mount paths.
-type rewriter []Mount
-
-func newRewriter(mounts []Mount) rewriter {
-	sorted := slices.Clone(mounts)
-	slices.SortFunc(sorted, func(a, b Mount) int { return len(b.Target) - len(a.Target) }) // the innermost first
-	return sorted
-}
-
-func (r rewriter) all(texts []string) []string {
-	rewritten := make([]string, len(texts))
-	for index, text := range texts {
-		rewritten[index] = r.one(text)
-	}
-	return rewritten
-}
-
-// one rewrites the mount paths in a text, wherever one begins a path: not within a longer name.
-func (r rewriter) one(text string) string {
-	var rewritten strings.Builder
-	for rest := 0; rest < len(text); {
-		mount := r.at(text, rest)
-		if mount == nil {
-			rewritten.WriteByte(text[rest])
-			rest++
-			continue
-		}
-		rewritten.WriteString(mount.Source)
-		rest += len(mount.Target)
-	}
-	return rewritten.String()
-}
-
-func (r rewriter) at(text string, start int) *Mount {
-	if start > 0 && (isNameByte(text[start-1]) || text[start-1] == '/') {
-		return nil
-	}
-	for index := range r {
-		target := strings.TrimSuffix(r[index].Target, "/")
-		end := start + len(target)
-		if target != "" && strings.HasPrefix(text[start:], target) && (end == len(text) || !isNameByte(text[end])) {
-			return &Mount{Source: r[index].Source, Target: target}
-		}
-	}
-	return nil
-}
-
-func isNameByte(char byte) bool {
-	return char == '-' || char == '_' || char == '.' || char >= '0' && char <= '9' ||
-		char >= 'a' && char <= 'z' || char >= 'A' && char <= 'Z'
-}

@@ -146,6 +146,24 @@ func TestSharedPathsOfVolumes(t *testing.T) {
 	}
 }
 
+func TestSharedNamesOfPeers(t *testing.T) {
+	place := &sharedSandbox{pod: Pod{Namespace: "team", Subdomain: "train"}}
+	for variable, expected := range map[string]string{
+		"PET_MASTER_ADDR=job-node-0-0.train":       "PET_MASTER_ADDR=127.0.0.1",
+		"A=job-0.train:29400":                      "A=127.0.0.1:29400",
+		"A=http://model.team.svc.cluster.local/v2": "A=http://127.0.0.1/v2",
+		"A=tcp://job-0.train.team.svc:1":           "A=tcp://127.0.0.1:1",
+		"A=model.other.svc":                        "A=model.other.svc",
+		"A=python -m job.train":                    "A=python -m job.train",
+		"A=job.training":                           "A=job.training",
+		"A=":                                       "A=",
+	} {
+		if resolved := place.resolve([]string{variable})[0]; resolved != expected {
+			t.Errorf("%q becomes %q, not %q", variable, resolved, expected)
+		}
+	}
+}
+
 func TestSharedVolume(t *testing.T) {
 	folder := t.TempDir()
 	place := newSharedSandbox(t, NewSharedHost("127.0.0.1", "6443"))

@@ -108,12 +108,12 @@ func serveLog(pods *kubelet.Kubelet, response http.ResponseWriter, request *http
 }
 
 func fail(response http.ResponseWriter, err error) {
-	var notStarted *kubelet.NotStartedError
+	var notRunning *kubelet.NotRunningError
 	status := http.StatusInternalServerError
 	switch {
 	case errors.Is(err, kubelet.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.As(err, &notStarted):
+	case errors.As(err, &notRunning):
 		status = http.StatusBadRequest
 	case errors.Is(err, context.Canceled):
 		return

@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 
+	v1 "k8s.io/api/core/v1"
+
 	"stepworks.dev/testbed/process-node/sandbox"
 )
 
@@ -39,15 +41,24 @@ func (k *Kubelet) findLog(namespace, pod, name string, previous bool) (*logFile,
 	case log == nil && previous:
 		return nil, fmt.Errorf("previous terminated container %q in pod %q %w", name, pod, ErrNotFound)
 	case log == nil:
-		return nil, &NotStartedError{name, pod}
+		return nil, &NotRunningError{name, pod, r.containerStatus(c).State}
 	}
 	return log, nil
 }
 
-// NotStartedError says that a container has not run yet.
-type NotStartedError struct{ Container, Pod string }
+// NotRunningError says that a container does not run, or has not run yet.
+type NotRunningError struct {
+	Container, Pod string
+	State          v1.ContainerState
+}
 
-func (e *NotStartedError) Error() string {
+func (e *NotRunningError) Error() string {
+	switch {
+	case e.State.Waiting != nil:
+		return fmt.Sprintf("container %q in pod %q is waiting to start: %s", e.Container, e.Pod, e.State.Waiting.Reason)
+	case e.State.Terminated != nil:
+		return fmt.Sprintf("container %q in pod %q has ended: %s", e.Container, e.Pod, e.State.Terminated.Reason)
+	}
 	return fmt.Sprintf("container %q in pod %q is waiting to start", e.Container, e.Pod)
 }
 
@@ -60,10 +71,10 @@ func (k *Kubelet) Exec(
 		return 0, err
 	}
 	r.mutex.Lock()
-	process := c.process
+	process, state := c.process, r.containerStatus(c).State
 	r.mutex.Unlock()
 	if process == nil {
-		return 0, &NotStartedError{name, pod}
+		return 0, &NotRunningError{name, pod, state}
 	}
 	return process.Exec(ctx, arguments, in, out, problems)
 }
