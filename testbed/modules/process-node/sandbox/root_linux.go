@@ -33,13 +33,7 @@ func runContainer(order containerOrder) error {
 		order.Cgroup = fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 		defer file.Close()
 	}
-	found, err := visibleMounts(order.Pod)
-	if err != nil {
-		return err
-	}
-	mounts := append(found, order.Mounts...)
-	sort.SliceStable(mounts, func(i, j int) bool { return mounts[i].Target < mounts[j].Target })
-	trees, err := openTrees(mounts)
+	trees, err := openTrees(order)
 	if err != nil {
 		return err
 	}
@@ -50,46 +44,63 @@ func runContainer(order containerOrder) error {
 	if err := enter(root); err != nil {
 		return err
 	}
-	for index, mount := range mounts {
-		if err := attach(trees[index], mount.Target); err != nil {
-			return fmt.Errorf("mounting %s: %w", mount.Target, err)
+	for _, tree := range trees {
+		if err := tree.attach(); err != nil {
+			return fmt.Errorf("mounting %s: %w", tree.target, err)
 		}
 	}
 	return become(order)
 }
 
-// openTrees takes hold of what is to be mounted. It is mounted only in the new root, where symbolic links of mount
-// paths (as /var/run is one) lead to places of the container and not of the machine.
-func openTrees(mounts []Mount) ([]int, error) {
-	trees := make([]int, len(mounts))
-	for index, mount := range mounts {
-		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)
-		tree, err := unix.OpenTree(unix.AT_FDCWD, mount.Source, flags)
-		if err == nil && mount.ReadOnly {
-			attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-			err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attributes)
+// tree is a file or folder of the machine that is to be mounted. It is mounted only in the new root, where symbolic
+// links of mount paths (as /var/run is one) lead to places of the container and not of the machine.
+type tree struct {
+	file   int
+	target string
+}
+
+// openTrees takes hold of all that a container sees beside its root, in the order in which it is mounted.
+func openTrees(order containerOrder) ([]tree, error) {
+	visible, err := visibleMounts(order.Pod)
+	if err != nil {
+		return nil, err
+	}
+	var trees []tree
+	for _, mount := range visible {
+		if opened, err := openTree(mount); err == nil { // one that root may not enter is of no use to a pod either
+			trees = append(trees, opened)
 		}
+	}
+	for _, mount := range order.Mounts {
+		opened, err := openTree(mount)
 		if err != nil {
 			return nil, fmt.Errorf("mounting %s at %s: %w", mount.Source, mount.Target, err)
 		}
-		trees[index] = tree
+		trees = append(trees, opened)
 	}
+	sort.SliceStable(trees, func(i, j int) bool { return trees[i].target < trees[j].target })
 	return trees, nil
 }
 
-func attach(tree int, target string) error {
+func openTree(mount Mount) (tree, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)
+	file, err := unix.OpenTree(unix.AT_FDCWD, mount.Source, flags)
+	if err == nil && mount.ReadOnly {
+		attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		err = unix.MountSetattr(file, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attributes)
+	}
+	return tree{file, mount.Target}, err
+}
+
+func (t tree) attach() error {
 	var status unix.Stat_t
-	if err := unix.Fstat(tree, &status); err != nil {
+	if err := unix.Fstat(t.file, &status); err != nil {
 		return err
 	}
-	makeTarget := touch
-	if status.Mode&unix.S_IFMT == unix.S_IFDIR {
-		makeTarget = func(path string) error { return os.MkdirAll(path, 0o755) }
-	}
-	if err := makeTarget(target); err != nil {
+	if err := makeTarget(t.target, status.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
 		return err
 	}
-	return unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+	return unix.MoveMount(t.file, "", unix.AT_FDCWD, t.target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
 }
 
 // enter makes a folder the root, and lets go of the machine's.
@@ -190,7 +201,11 @@ func bind(source, target string) error {
 	return nil
 }
 
-func touch(path string) error {
+// makeTarget makes a file or folder to mount on, where there is none.
+func makeTarget(path string, isFolder bool) error {
+	if isFolder {
+		return os.MkdirAll(path, 0o755)
+	}
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -210,12 +225,12 @@ func buildDevices(dev, shm string) error {
 		names = append(names, filepath.Base(path))
 	}
 	for _, name := range names {
-		source := filepath.Join("/dev", name)
-		if _, err := os.Stat(source); err != nil {
+		source, target := filepath.Join("/dev", name), filepath.Join(dev, name)
+		info, err := os.Stat(source)
+		if err != nil {
 			continue
 		}
-		target := filepath.Join(dev, name)
-		if err := errors.Join(touch(target), bind(source, target)); err != nil {
+		if err := errors.Join(makeTarget(target, info.IsDir()), bind(source, target)); err != nil {
 			return err
 		}
 	}
