@@ -111,6 +111,7 @@ test: $(VENV)/.dev ## Run the tests, with the coverage gate
 
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
+	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...
 	@$(BIN)/python -m pytest tests/control_plane
 
 .PHONY: check

@@ -126,5 +126,5 @@ def _unusable(files: str, context: str | None, *, in_pod: bool, error: Exception
         f"The kubeconfig {files} cannot be used",
         received=told,
         expected="a file that kubectl can use too",
-        what_to_do="See what `kubectl --kubeconfig FILE config view` says of it, and mend or replace the file.",
+        what_to_do="See what `KUBECONFIG=FILE kubectl config view` says of it, and mend or replace the file.",
     )
