@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -24,7 +25,10 @@ type environment struct {
 // which may refer to what comes before them.
 func (r *runner) resolveEnvironment(ctx context.Context, container *v1.Container, image map[string]string) (map[string]string, error) {
 	host, port := r.kubelet.host.APIServer()
-	values := map[string]string{"PATH": defaultPath, "HOME": "/root", "HOSTNAME": hostname(r.Pod())}
+	values := map[string]string{"PATH": defaultPath, "HOSTNAME": hostname(r.Pod())}
+	if home, err := os.UserHomeDir(); err == nil {
+		values["HOME"] = home
+	}
 	maps.Copy(values, image)
 	maps.Copy(values, map[string]string{
 		"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port, "KUBERNETES_SERVICE_PORT_HTTPS": port,
