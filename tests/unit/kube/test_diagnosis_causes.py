@@ -326,6 +326,10 @@ def test_of_the_same_second_the_one_that_was_not_killed_counts() -> None:
     )
 
 
+def test_one_that_was_killed_first_counts_before_the_failures_that_followed() -> None:
+    assert judge(failed(ranked(0, "10:00:09", 1), ranked(1, "10:00:07", 137))).cause == "killed"
+
+
 def test_of_each_rank_the_last_pod_counts() -> None:
     first = ranked(0, "09:00:00", 75, created="08:00:00")
     assert judge(failed(first, ranked(0, "10:00:07", 3))).problem.endswith("exit code 3")

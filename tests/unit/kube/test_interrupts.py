@@ -65,6 +65,23 @@ def test_who_handled_the_signal_before_hears_of_it_after_the_clean_up() -> None:
     assert heard == ["cleaned up", "handled"]
 
 
+def test_a_second_signal_does_not_disturb_the_end() -> None:
+    steps: list[str] = []
+
+    def end_twice() -> None:
+        with cleaning_up_at_signals(lambda: steps.append("cleaned up")):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(30)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                steps.append("unwound")
+
+    with pytest.raises(KeyboardInterrupt):
+        end_twice()
+    assert sorted(steps) == ["cleaned up", "unwound"]
+
+
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     cleaned: list[int] = []
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
