@@ -1,4 +1,13 @@
-"""From making the object of a run to its end, with nothing held afterwards."""
+"""From making the object of a run to its end, with nothing held afterwards.
+
+On success the object has ended by itself. On an error, and within a second of SIGTERM or SIGINT, it is suspended or
+deleted with one request. A step that is killed by SIGKILL leaves the object at work; its next attempt, which finds it
+by its name and its run's label, goes on waiting for it. One that was suspended by us is resumed; one that failed in the
+meantime for a reason that passes is made anew.
+
+A failure that another attempt would only repeat is noted at the object, which stays, and the next attempt raises it at
+once; see `stepworks.kube.retry_marker`.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +42,6 @@ def run_to_end(
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Make the object of a run, or adopt the one that an earlier attempt made, and wait until it succeeds.
-
-    However it ends, no node is held afterwards. On success the object has ended by itself. On an error, and within a
-    second of SIGTERM or SIGINT, it is suspended or deleted with one request. A step that is killed by SIGKILL leaves
-    the object at work; its next attempt, which finds it by its name and its run's label, goes on waiting for it. One
-    that was suspended by us is resumed; one that failed in the meantime for a reason that passes is made anew.
-
-    A failure that another attempt would only repeat is noted at the object, which stays, and the next attempt raises
-    it at once; see `stepworks.kube.retry_marker`.
 
     Args:
         cluster: Where.
