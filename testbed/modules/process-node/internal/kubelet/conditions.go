@@ -81,7 +81,10 @@ func (r *runner) uninitialized() []*container {
 	var found []*container
 	for _, c := range r.withRole(initRole, sidecarRole) {
 		ended := lastRun(c)
-		isThrough := c.role == initRole && ended != nil && ended.ExitCode == 0 || c.role == sidecarRole && (c.started || c.finished)
+		isThrough := c.started || c.finished
+		if c.role == initRole {
+			isThrough = ended != nil && ended.ExitCode == 0
+		}
 		if !isThrough {
 			found = append(found, c)
 		}

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,7 +24,9 @@ type environment struct {
 
 // resolveEnvironment returns a container's variables: those of the image, those of the cluster, and the container's own,
 // which may refer to what comes before them.
-func (r *runner) resolveEnvironment(ctx context.Context, container *v1.Container, image map[string]string) (map[string]string, error) {
+func (r *runner) resolveEnvironment(
+	ctx context.Context, container *v1.Container, image map[string]string,
+) (map[string]string, error) {
 	host, port := r.kubelet.host.APIServer()
 	values := map[string]string{"PATH": defaultPath, "HOSTNAME": hostname(r.Pod())}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -91,10 +94,13 @@ func (e environment) reference(ctx context.Context, from *v1.EnvVarSource) (valu
 		values, err := e.runner.secretTexts(ctx, ref.Name, ref.Optional)
 		return pick(values, err, ref.Key, ref.Optional, "Secret", pod.Namespace, ref.Name)
 	}
-	return "", false, fmt.Errorf("a process node does not know where the value is from: only fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef")
+	return "", false, errors.New("a process node does not know where the value is from: only fieldRef, resourceFieldRef, " +
+		"configMapKeyRef and secretKeyRef")
 }
 
-func pick(values map[string]string, err error, key string, optional *bool, kind, namespace, name string) (string, bool, error) {
+func pick(
+	values map[string]string, err error, key string, optional *bool, kind, namespace, name string,
+) (value string, set bool, problem error) {
 	if err != nil {
 		return "", false, err
 	}

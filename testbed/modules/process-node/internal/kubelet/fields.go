@@ -64,7 +64,9 @@ func formatMap(values map[string]string) string {
 
 // resourceValue is what a resourceFieldRef stands for: a multiple of its divisor, rounded up. A limit that the
 // container does not have is what its node offers.
-func resourceValue(pod *v1.Pod, container *v1.Container, offered v1.ResourceList, ref *v1.ResourceFieldSelector) (string, error) {
+func resourceValue(
+	pod *v1.Pod, container *v1.Container, offered v1.ResourceList, ref *v1.ResourceFieldSelector,
+) (string, error) {
 	if ref.ContainerName != "" && ref.ContainerName != container.Name {
 		container = findContainer(&pod.Spec, ref.ContainerName)
 		if container == nil {

@@ -55,7 +55,8 @@ func newRunner(kubelet *Kubelet, pod *v1.Pod) *runner {
 	grace, expire := context.WithCancel(context.Background())
 	r := &runner{
 		kubelet: kubelet, folder: kubelet.podFolder(pod), started: time.Now(),
-		ctx: ctx, stop: stop, grace: grace, expire: expire, changed: make(chan struct{}, 1), done: make(chan struct{}), pod: pod,
+		ctx: ctx, stop: stop, grace: grace, expire: expire,
+		changed: make(chan struct{}, 1), done: make(chan struct{}), pod: pod,
 		waiting:    v1.ContainerStateWaiting{Reason: "ContainerCreating"},
 		conditions: map[v1.PodConditionType]v1.PodCondition{},
 	}

@@ -70,7 +70,8 @@ func (r *runner) containerStatus(c *container) v1.ContainerStatus {
 	switch {
 	case c.state == (v1.ContainerState{}):
 		status.State.Waiting = r.waiting.DeepCopy()
-		if r.waiting.Message == "" && (len(r.withRole(initRole, sidecarRole)) > 0 && c.role == mainRole || r.volumes != nil) {
+		hasInit := c.role == mainRole && len(r.withRole(initRole, sidecarRole)) > 0
+		if r.waiting.Message == "" && (hasInit || r.volumes != nil) {
 			status.State.Waiting.Reason = "PodInitializing"
 		}
 	case c.state.Running != nil || c.state.Terminated != nil:
