@@ -71,7 +71,7 @@ func TestNamesThatAreNotThere(t *testing.T) {
 	for _, name := range []string{
 		"web.team.svc.cluster.local.", "alias.team.svc.cluster.local.", "web.other.svc.cluster.local.",
 		"empty.team.svc.cluster.local.", "worker-9.workers.team.svc.cluster.local.",
-		"a.worker-0.workers.team.svc.cluster.local.",
+		"worker-0.worker-0.workers.team.svc.cluster.local.",
 		"team.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", "workers.team.svc.", "workers.", "example.com.",
 		"outside.team.svc.cluster.local.", "1.0.244.10.in-addr.arpa.",
 	} {
@@ -79,6 +79,9 @@ func TestNamesThatAreNotThere(t *testing.T) {
 		var problem *net.DNSError
 		if !errors.As(err, &problem) || !problem.IsNotFound {
 			t.Errorf("%s is %v (%v), expected that there is no such name", name, found, err)
+		}
+		if reply := ask(t, network, question(name)); reply.RCode != dnsmessage.RCodeNameError {
+			t.Errorf("%s is answered with %s, after which some resolvers ask on", name, reply.RCode)
 		}
 	}
 }
@@ -102,6 +105,16 @@ func question(name string) dnsmessage.Question {
 	}
 }
 
+func ask(t *testing.T, network *ServiceNetwork, asked dnsmessage.Question) dnsmessage.Message {
+	t.Helper()
+	var reply dnsmessage.Message
+	packed := pack(t, dnsmessage.Message{Questions: []dnsmessage.Question{asked}})
+	if err := reply.Unpack(network.names.answer(packed, false)); err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
 func pack(t testing.TB, message dnsmessage.Message) []byte {
 	t.Helper()
 	packed, err := message.Pack()
@@ -116,11 +129,7 @@ func TestQuestionsOfOtherTypesHaveNoAnswerButNoErrorEither(t *testing.T) {
 	asked := question("web.team.svc.cluster.local.")
 	for _, kind := range []dnsmessage.Type{dnsmessage.TypeAAAA, dnsmessage.TypeTXT, dnsmessage.TypeMX} {
 		asked.Type = kind
-		var reply dnsmessage.Message
-		packed := pack(t, dnsmessage.Message{Questions: []dnsmessage.Question{asked}})
-		if err := reply.Unpack(network.names.answer(packed, false)); err != nil {
-			t.Fatal(err)
-		}
+		reply := ask(t, network, asked)
 		if reply.RCode != dnsmessage.RCodeSuccess || len(reply.Answers) != 0 || len(reply.Questions) != 1 {
 			t.Errorf("type %s: %s", kind, reply.GoString())
 		}

@@ -84,7 +84,9 @@ func TestFollowTellsWhatThereIsAndWhatChanges(t *testing.T) {
 		<-watching
 	}
 
-	sink.refusals <- errors.New("the port is taken for now")
+	for range 3 { // more often than changes tell of the Service
+		sink.refusals <- errors.New("the port is taken for now")
+	}
 	slices := client.DiscoveryV1().EndpointSlices("team")
 	if _, err := slices.Create(ctx, part, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
