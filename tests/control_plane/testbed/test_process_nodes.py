@@ -97,11 +97,11 @@ def test_the_exit_code_and_the_log_of_a_failure(process_bed: Bed, process_cluste
 def test_an_image_that_nothing_stands_for(process_cluster: Cluster) -> None:
     start(process_cluster, "pod", [{"name": "main", "image": "registry.example.com/other:1"}])
 
-    def waiting() -> Any:
+    def reasons() -> list[str]:
         statuses = get(process_cluster, Reference("v1", "Pod", "pod")).get("status", {}).get("containerStatuses", [])
-        return statuses and statuses[0]["state"].get("waiting", {}).get("reason")
+        return [status["state"].get("waiting", {}).get("reason", "") for status in statuses]
 
-    assert wait_for("it waits", waiting) in {"ErrImagePull", "ImagePullBackOff"}
+    wait_for("the image is missing", lambda: {"ErrImagePull", "ImagePullBackOff"} & set(reasons()))
 
 
 def test_sigterm_comes_before_sigkill(process_bed: Bed, process_cluster: Cluster) -> None:
