@@ -18,6 +18,7 @@ WATCH_SECONDS = 30
 """How long the API server serves one watch before it is asked anew, and ..."""
 GRACE_SECONDS = 5
 """... how much later than that a connection that still says nothing counts as dead."""
+_BUFFER = 65536
 _AT_ONCE = 1.0
 
 
@@ -135,7 +136,8 @@ class Watch:
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
-        for chunk in self._response.stream():
+        # What has arrived at once, however it is sent: `stream` waits for a full buffer where a proxy sends no chunks.
+        while chunk := self._response.read1(_BUFFER):
             if self._closed.is_set():
                 return
             *lines, rest = (rest + chunk).split(b"\n")

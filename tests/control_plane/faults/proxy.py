@@ -25,6 +25,7 @@ class Proxy(ThreadingHTTPServer):
     Attributes:
         failures: What the next requests are answered instead: status codes.
         passed: The requests that reached the API server, as method and path.
+        watches_begun: How many watches there have been.
     """
 
     daemon_threads = True
@@ -33,6 +34,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.failures: deque[int] = deque()
         self.passed: list[tuple[str, str]] = []
+        self.watches_begun = 0
         self._bed = bed
         self._streams: set[http.client.HTTPConnection] = set()
         self._lock = threading.Lock()
@@ -63,6 +65,7 @@ class Proxy(ThreadingHTTPServer):
         """Count a watch as open."""
         with self._lock:
             self._streams.add(connection)
+            self.watches_begun += 1
         try:
             yield
         finally:

@@ -1,3 +1,4 @@
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,14 @@ class JumpingClock:
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
         self.slept.append(seconds)
         self.time += seconds
+
+
+@pytest.fixture(autouse=True)
+def plain_sigterm() -> Iterator[None]:
+    """Put coverage's handler of SIGTERM aside: it ends the process, as the handler that there was before ours."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
