@@ -121,5 +121,6 @@ def test_every_option_that_a_message_names_is_an_option() -> None:
         shown |= {option for parameter in command.params for option in parameter.opts}
     for path in (ROOT / "stepworks").rglob("*.py"):
         for call in re.findall(r"what_to_do=(.*?)\n\s*\)", path.read_text(), re.DOTALL):
-            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", call))
+            ours = re.sub(r"kubectl[^`]*", "", call)  # the options of its commands are its own
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours))
             assert named <= shown, f"{path.relative_to(ROOT)}: {named - shown}"
