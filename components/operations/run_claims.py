@@ -9,11 +9,11 @@ from kfp import dsl
 
 from stepworks.components.operations.clean_up_run.component import clean_up_run
 from stepworks.components.operations.make_claim.component import make_claim
+from stepworks.components.operations.make_folder.component import make_folder
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.pipeline import Building, RunClaim, current_building, local_claim_path
 from stepworks.kubeflow.place import place
 from stepworks.placement.storage import Claim, NewVolume
-from stepworks.placement.target import Target
 
 
 @contextmanager
@@ -22,8 +22,9 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
 
     The target says how, and the pipeline is the same for each: with `create:` a claim is made for the run and
     deleted by an exit step, whatever became of the run; with `workspace:` it is KFP's workspace; with `claim:`,
-    and on this machine, it is a folder of the run in a claim that stays, which the exit step deletes. Within the
-    block `claim_path(name)` is the run's own place. Make folders before writing to them::
+    and on this machine, it is a folder of the run in a claim that stays, which a step makes and the exit step
+    deletes. Within the block `claim_path(name)` is the run's own place, for a task's input, as a whole or within a
+    longer text; it is no path yet, so it cannot be taken apart in the pipeline::
 
         with run_claims("scratch"):
             place(write(rows=f"{claim_path('scratch')}/rows"), "small", mounts=["scratch"])
@@ -61,14 +62,16 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
     made = {name: claim.create for name, claim in claims.items() if claim.create}
     workspaces = {name: claim.workspace for name, claim in claims.items() if claim.workspace}
     staying = [name for name in names if name not in made and name not in workspaces]
-    folders = {name: _run_folder(name, target) for name in staying}
+    parents = {name: target.claim(name).path if target else local_claim_path(name) for name in staying}
     with ExitStack() as stack:
-        if made or folders:
+        if made or parents:
             exit_task = clean_up_run(
-                run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, claims=bool(made), folders=list(folders.values())
+                run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, claims=bool(made), folders=list(parents.values())
             )
             stack.enter_context(dsl.ExitHandler(place(exit_task, role, mounts=staying), name="clean-up"))
-        building.run_claims.update({name: RunClaim(path) for name, path in folders.items()})
+        for name, parent in parents.items():
+            folder = place(make_folder(parent=parent, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER), role, mounts=[name])
+            building.run_claims[name] = RunClaim(str(folder.outputs["folder"]))
         _use_workspace(building, workspaces)
         for name, volume in made.items():
             _make(building, name, volume, role)
@@ -84,11 +87,6 @@ def _refuse_read_only(name: str, claim: Claim) -> None:
             expected="a claim that the run can write to",
             what_to_do=f"Name another claim; of this one tasks can only read: place(..., mounts=[{name!r}]).",
         )
-
-
-def _run_folder(name: str, target: Target | None) -> str:
-    path = target.claim(name).path if target else local_claim_path(name)
-    return f"{path}/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}"
 
 
 def _use_workspace(building: Building, workspaces: dict[str, NewVolume]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from stepworks.errors import ResourceError, RunError, StepworksError
+from stepworks.errors import RunError, StepworksError
 from stepworks.kube.cluster import Cluster, connect
 from stepworks.kube.objects import delete
 from stepworks.kube.references import reference_to
 from stepworks.kube.runs import MADE_BY_RUNS, check_run, find_of_run
-from stepworks.supervisor.client import SupervisorClient, local_path
+from stepworks.operations.run_folders import delete_folder, run_folder
+from stepworks.supervisor.client import SupervisorClient
 
 
 def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
@@ -23,7 +22,7 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
 
     Args:
         run: The run's id.
-        folders: The run's own folders in claims that stay; each ends with the run's id.
+        folders: Where the run has a folder that is named by its id, in claims that stay.
         claims: Whether the run made claims or other objects in the cluster. On a laptop it made none.
 
     Raises:
@@ -34,9 +33,9 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
     """
     deleted: list[str] = []
     failures: list[StepworksError] = []
-    for folder in map(local_path, folders):
+    for parent in folders:
         with _noted(failures):
-            if delete_folder(folder, run):
+            if delete_folder(folder := run_folder(parent, run)):
                 deleted.append(f"the folder {folder}")
     if claims and not SupervisorClient.from_environment():
         with _noted(failures):
@@ -55,38 +54,6 @@ def _delete_objects(cluster: Cluster, run: str, deleted: list[str], failures: li
                 with _noted(failures):
                     if delete(cluster, reference, uid=str(manifest["metadata"]["uid"])):
                         deleted.append(f"the {kind} {reference.name}")
-
-
-def delete_folder(folder: Path, run: str) -> bool:
-    """Delete a run's own folder in a claim that stays.
-
-    Args:
-        folder: The folder; it is named by the run's id, so that nothing else can be deleted by mistake.
-        run: The run's id.
-
-    Returns:
-        Whether it was there.
-
-    Raises:
-        ResourceError: The folder is not named by the run's id, or cannot be deleted.
-    """
-    if folder.name != run or not run:
-        raise ResourceError(
-            f"The folder {folder} is not the run's own",
-            expected=f"a folder with the name of the run, {run}",
-            what_to_do="Give clean_up_run the folders that claim_path gives within run_claims.",
-        )
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise ResourceError(
-            f"The folder {folder} cannot be deleted",
-            received=f"{type(error).__name__}: {error.strerror}",
-            what_to_do="Give the run's user the right to write to the claim, and delete the folder by hand.",
-        ) from error
-    return True
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from stepworks.kube.job import JobSpec, build_job
 from stepworks.kube.lifetime import run_to_end
 from stepworks.kube.references import Manifest
 from stepworks.kube.rules import JOB_COMPLETE
+from stepworks.operations.run_folders import make_folder
 from stepworks.placement.storage import SINGLE_NODE_MODES, Mount
 
 OUTPUT_VARIABLE = "STEPWORKS_OUTPUT"
@@ -67,7 +68,7 @@ def run_job(
         spec = _telling(spec, folder)
     manifest = build_job(spec, name=name, run=run)
     if folder:
-        make_folder(Path(folder))
+        make_folder(Path(folder), purpose="the Job's output")
     job = run_to_end(
         cluster,
         manifest,
@@ -158,25 +159,6 @@ def _telling(spec: JobSpec, folder: str) -> JobSpec:
             what_to_do="Leave the variable out.",
         )
     return spec.model_copy(update={"environment": {OUTPUT_VARIABLE: folder, **spec.environment}})
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder that a Job writes into, where an earlier attempt has not.
-
-    Raises:
-        ResourceError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # The Job's image may have another user than this step's. Whoever can mount the claim can write there anyway.
-        folder.chmod(0o777)
-    except OSError as error:
-        raise ResourceError(
-            f"The folder {folder} for the Job's output cannot be made",
-            received=f"{type(error).__name__}: {error.strerror}",
-            expected="a claim that this step mounts and may write to",
-            what_to_do="Mount the claim in the step, too: place(run_job(...), role, mounts=[...]).",
-        ) from error
 
 
 def hand_back(folder: Path, output: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def write_rows(folder: str, rows: int) -> None:
     from stepworks.supervisor.client import local_path
 
     path = local_path(folder)
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=True)
     (path / "rows").write_text("row\n" * rows)
 
 

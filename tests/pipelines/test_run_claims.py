@@ -72,14 +72,20 @@ def constant_mount(claim: str, path: str) -> dict[str, Any]:
 
 def test_of_a_claim_that_stays_a_run_has_a_folder_which_the_exit_step_deletes(scratch_space: Pipeline) -> None:
     parts = Parts(scratch_space, target(EXISTING))
-    folder = f"/mnt/scratch/{RUN}"
     assert set(parts.root) == {"clean-up-run", "exit-handler-1"}
     exit_step = parts.root["clean-up-run"]
     assert exit_step["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
-    assert constants(exit_step) == {"run": RUN, "claims": False, "folders": [folder]}
-    assert constants(parts.dags["comp-exit-handler-1"]["write-rows"]) == {"folder": f"{folder}/tables"}
+    assert constants(exit_step) == {"run": RUN, "claims": False, "folders": ["/mnt/scratch"]}
+    inner = parts.dags["comp-exit-handler-1"]
+    assert constants(inner["make-folder"]) == {"run": RUN, "parent": "/mnt/scratch"}
+    channel = "pipelinechannel--make-folder-folder"
+    assert constants(inner["write-rows"]) == {"folder": f"{{{{$.inputs.parameters['{channel}']}}}}/tables"}
+    output = {"producerTask": "make-folder", "outputParameterKey": "folder"}
+    assert inner["write-rows"]["inputs"]["parameters"][channel] == {"taskOutputParameter": output}
+    assert inner["write-rows"]["dependentTasks"] == ["make-folder"]
     assert parts.mounts == {
         "clean-up-run": [constant_mount("team-scratch", "/mnt/scratch")],
+        "make-folder": [constant_mount("team-scratch", "/mnt/scratch")],
         "write-rows": [constant_mount("team-scratch", "/mnt/scratch")],
         "count-rows": [constant_mount("team-scratch", "/mnt/scratch"), constant_mount("results", "/mnt/results")],
     }
@@ -159,6 +165,7 @@ def test_on_this_machine_the_folder_of_a_run_is_gone_after_it(scratch_space: Pip
     running = run(scratch_space, tmp_path, rows=5)
     assert (tmp_path / "claims" / "results" / "count").read_text() == "5"
     assert list((tmp_path / "claims" / "scratch").iterdir()) == []
+    assert "The run has the folder" in (running.folder / "logs" / "make-folder.log").read_text()
     assert "Deleted the folder" in (running.folder / "logs" / "clean-up-run.log").read_text()
 
 

@@ -15,7 +15,7 @@ def clean_up_run(run: str, claims: bool, folders: list[str]) -> None:
     Args:
         run: The id of the run.
         claims: Whether the run made claims or other objects in the cluster.
-        folders: The run's own folders, as `claim_path` gives them within `run_claims`; each ends with the run's id.
+        folders: Where the run has a folder that is named by its id: mount paths of claims that stay, or folders below.
     """
     from stepworks.operations.clean_up import clean_up
 

@@ -13,6 +13,7 @@ def train(
     validation_features: Input[Dataset],
     transform: Input[Artifact],
     checkpoints: str,
+    run: str,
     trained_model: Output[Model],
     training: Output[Artifact],
     metrics: Output[Metrics],
@@ -31,7 +32,8 @@ def train(
         train_features: Encoded rows to train on.
         validation_features: Encoded rows to choose the best epoch by.
         transform: The transform's parameters; they are copied into the model folder.
-        checkpoints: The run's own folder on a claim; each attempt of a run must be given the same.
+        checkpoints: A folder on a claim; each run has a folder of its own in it.
+        run: The run's id, and its folder's name, by which a later attempt finds the checkpoints.
         trained_model: The model folder, with the weights of the best epoch.
         training: The training document.
         metrics: The best epoch's figures for the Kubeflow UI.
@@ -48,7 +50,7 @@ def train(
     """
     from pathlib import Path
 
-    from stepworks.supervisor.client import local_path
+    from stepworks.operations.run_folders import run_folder
     from stepworks.training.loop import LoopSettings
     from stepworks.training.train import TrainingSpec, train
 
@@ -58,7 +60,7 @@ def train(
         train=Path(train_features.path),
         validation=Path(validation_features.path),
         transform=Path(transform.path),
-        checkpoints=local_path(checkpoints),
+        checkpoints=run_folder(checkpoints, run),
         model_directory=Path(trained_model.path),
     )
     document.write(training.path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import logging
 import secrets
 import shutil
 import warnings
@@ -221,10 +223,21 @@ def _all_ended(steps: list[Step], launcher: Launcher) -> Iterator[None]:
 
 @contextmanager
 def _kfp_output_in(path: Path) -> Iterator[None]:
-    """Keep what kfp prints and warns about out of the display: it is in a file of the run."""
+    """Keep what kfp prints and warns about out of the display: it is in a file of the run.
+
+    While a task runs kfp replaces print and the handlers of the root logger. Tasks of a loop that run at once put back
+    what they found, which may be what another one had set; so they are put back here.
+    """
+    root, original_print = logging.getLogger(), builtins.print
+    handlers, level = root.handlers[:], root.level
     with path.open("a", encoding="utf-8") as file, redirect_stdout(file), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        finally:
+            builtins.print = original_print
+            root.handlers[:] = handlers
+            root.setLevel(level)
 
 
 def _collect(run: LocalRun, step: Step, outputs: Mapping[str, str]) -> None:

@@ -1,17 +1,21 @@
 """Real runs of tiny pipelines through kfp's local runner."""
 
+import builtins
 import inspect
 import io
+import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from kfp.local import subprocess_task_handler
+from kfp.local import logging_utils, subprocess_task_handler
 from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, task_executor
 
 from stepworks.errors import ResourceError, StepFailedError
@@ -94,6 +98,22 @@ def test_kfp_is_as_it_was_after_a_run(make_pipeline: Make, tmp_path: Path) -> No
     before = (task_executor.execute_single_task, subprocess_task_handler.run_local_subprocess)
     run(make_pipeline(CHAIN), tmp_path)
     assert (task_executor.execute_single_task, subprocess_task_handler.run_local_subprocess) == before
+
+
+def test_print_and_logging_are_as_they_were_whichever_task_of_a_loop_ends_last(
+    make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def leaving_it() -> Iterator[None]:
+        """Stand for two tasks at once, of which the second puts back what the first had set."""
+        builtins.print = partial(builtins.print, "    ")
+        logging.getLogger().handlers.clear()
+        yield
+
+    before = (builtins.print, logging.getLogger().handlers[:], logging.getLogger().level)
+    monkeypatch.setattr(logging_utils, "indented_print", leaving_it)
+    run(make_pipeline(CHAIN), tmp_path)
+    assert (builtins.print, logging.getLogger().handlers, logging.getLogger().level) == before
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What the step run_job refuses before it makes anything, and what it makes of the files that a Job wrote."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
-from stepworks.operations.run_job import fill_in, hand_back, make_folder, refuse_unshared
+from stepworks.operations.run_job import fill_in, hand_back, refuse_unshared
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import AccessMode, Mount
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
@@ -45,16 +44,6 @@ def test_a_folder_that_both_cannot_have_is_refused(mounts: list[Mount], told: st
     assert told in str(raised.value)
 
 
-def test_a_folder_can_be_written_by_whichever_user_the_job_has(tmp_path: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        make_folder(tmp_path / "run" / "out")
-        make_folder(tmp_path / "run" / "out")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "run" / "out").stat().st_mode & 0o777 == 0o777
-
-
 def test_the_id_of_the_run_is_put_where_kubeflow_left_it() -> None:
     assert fill_in("/mnt/a/{{$.pipeline_job_uuid}}/out", "r-1") == "/mnt/a/r-1/out"
     assert fill_in("{{$x := 1}} {{.Values.a}} $(A)", "r-1") == "{{$x := 1}} {{.Values.a}} $(A)"
@@ -67,13 +56,6 @@ def test_another_placeholder_that_kubeflow_left_is_refused(left: str) -> None:
     with pytest.raises(ConfigurationError, match="has left a placeholder") as raised:
         fill_in(f"--size={left}", "r-1")
     assert raised.value.received == f"{left} in {f'--size={left}'!r}"
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match="cannot be made") as raised:
-        make_folder(tmp_path / "file" / "out")
-    assert "place(run_job(...), role, mounts=[...])" in raised.value.what_to_do
 
 
 def test_what_a_job_wrote_is_handed_back_and_its_result_is_metadata(tmp_path: Path) -> None:

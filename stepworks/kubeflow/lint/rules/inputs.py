@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,9 @@ _MACHINE_SETTINGS = {
 
 _ALIKE = ({"NUMBER_INTEGER", "NUMBER_DOUBLE"}, {"STRUCT", "TASK_FINAL_STATUS"})
 """Types whose values are read as each other's."""
+
+_OF_THE_RUN = re.compile(r"\{\{\$\.pipeline_(?:job|task)_\w+\}\}")
+"""What the driver of KFP fills in where it is all of a value: `{{$.pipeline_job_uuid}}`."""
 
 _WRITTEN = {
     "STRING": "a text",
@@ -208,6 +212,32 @@ def constant_type(context: Context) -> Iterator[Found]:
                     f"default is {_kind(definition.default)}",
                     (*definition.location, "defaultValue"),
                     subject=f"{component.name}.{definition.name}",
+                )
+
+
+@rule(
+    "D07",
+    Severity.WARNING,
+    "The run's id, or another value of the run, is a part of a longer value",
+    why="KFP fills it in where it is all of a parameter, and leaves it as it is within a text, a list or a mapping: "
+    "the task gets `{{$.pipeline_job_uuid}}`, and every run the same folder.",
+    do="Give it as a parameter of its own and let the component put the text together, or take the output of a task.",
+    backend="kubeflow",
+)
+def placeholder_within_a_value(context: Context) -> Iterator[Found]:
+    """A placeholder of the run is all of a constant; a hint where the task has it so too, and may fill it in itself."""
+    for task in context.tasks:
+        constants = [(each, each.source.value) for each in task.inputs if isinstance(each.source, Constant)]
+        whole = {value for _, value in constants if isinstance(value, str)}
+        for each, value in constants:
+            left = set(_OF_THE_RUN.findall(str(value)))
+            if left and not (isinstance(value, str) and value in left):
+                yield Found(
+                    f"The input {each.name} is given a longer value with {', '.join(sorted(left))} in it",
+                    (*each.location, "runtimeValue", "constant"),
+                    task.path,
+                    each.name,
+                    Severity.INFO if left <= whole else None,
                 )
 
 

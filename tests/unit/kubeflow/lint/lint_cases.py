@@ -317,6 +317,10 @@ CASES: list[tuple[str, str, Damage]] = [
     ("D05", "fraction of a Gi", lambda p: p.resources.update(resourceMemoryLimit="1.5Gi")),
     ("D05", "CPU from a number", lambda p: set_number_parameter(p, p.resources, "resourceCpuLimit")),
     ("D06", "request above limit", lambda p: p.resources.update(resourceMemoryRequest="4Gi")),
+    ("D07", "id of the run in a path", lambda p: parameters(p.tasks["train"]).update(
+        epochs={"runtimeValue": {"constant": "/mnt/{{$.pipeline_job_uuid}}"}})),
+    ("D07", "name of the run in a list", lambda p: parameters(p.tasks["train"]).update(
+        epochs={"runtimeValue": {"constant": ["--run", "{{$.pipeline_job_name}}"]}})),
     ("V01", "in a loop", lambda p: p.settings["exec-check"].update(pvcMount=[mount("other", "/mnt/x")])),
     ("V01", "name of the run", lambda p: p.settings["exec-check"].update(
         pvcMount=[{"pvcNameParameter": {"componentInputParameter": "rows"}, "mountPath": "/mnt/x"}])),

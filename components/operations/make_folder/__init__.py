@@ -1,0 +1,1 @@
+"""Make the folder of a run in a claim that stays."""
