@@ -265,7 +265,7 @@ class Bed:
             "pod_cidr": self._addresses.pod_cidr,
             "service_cidr": self._addresses.service_cidr,
             "cluster_domain": "cluster.local",
-            "isolation": "auto",
+            "isolation": self.settings.isolation,
             "api_server": {"host": "127.0.0.1", "port": self._addresses.api_port},
             "tls": {
                 "certificate": str(serving.certificate),
@@ -294,8 +294,11 @@ class Bed:
 
     def _api_server_is_ready(self) -> bool:
         certificates = self.folder / "certificates"
-        context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
-        context.load_cert_chain(certificates / "admin.crt", certificates / "admin.key")
+        try:
+            context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+            context.load_cert_chain(certificates / "admin.crt", certificates / "admin.key")
+        except OSError:  # somebody stops the bed, and the folder is gone
+            return False
         port = self._addresses.api_port
         return _answers(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5))
 

@@ -100,6 +100,8 @@ class Settings:
         controllers: Which controllers run on top of Kubernetes' own.
         process_nodes: Nodes that really run a pod's containers, as processes of this machine.
         images: What those run; without an entry an image is missing.
+        isolation: How they run: with `namespaces`, as root on Linux, each pod has an address, a host name, mounts
+            and a memory limit of its own; with `shared` pods are plain processes. `auto` takes namespaces where it can.
         simulation: Whether kwok plays the kubelet of nodes that are made later by `Bed.add_simulated_nodes`.
     """
 
@@ -107,6 +109,7 @@ class Settings:
     controllers: tuple[Controller, ...] = ALL_CONTROLLERS
     process_nodes: tuple[Node, ...] = (Node("process-cpu"), gpu_node("process-gpu"))
     images: tuple[Image, ...] = field(default_factory=lambda: (this_environment(),))
+    isolation: Literal["auto", "namespaces", "shared"] = "auto"
     simulation: bool = True
 
     def modules(self) -> list[str]:

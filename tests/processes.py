@@ -1,16 +1,13 @@
-"""Finding the processes that a test started, however deep, and waiting for what they do.
+"""Finding the processes that a test started, however deep.
 
 What a test starts inherits a mark in its environment, so that the processes of tests beside it are not counted.
 """
 
 import os
-import time
-from collections.abc import Callable
 
 import psutil
 
 MARK = "STEPWORKS_TEST_MARK"
-WAIT_SECONDS = 30.0
 
 
 def environment_with(mark: object) -> dict[str, str]:
@@ -36,11 +33,3 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
-    """Wait until a condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"what the test waits for did not come within {seconds:g} seconds"
-        time.sleep(0.02)

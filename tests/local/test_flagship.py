@@ -24,7 +24,8 @@ from stepworks.report.documents import (
 )
 from tests.browser import Tab, assert_report_is_right
 from tests.local.flagship import Ended, run_flagship
-from tests.processes import marked, wait_for
+from tests.processes import marked
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -129,7 +130,7 @@ def test_the_server_that_was_kept_answers_and_nothing_else_is_left(second: Ended
         assert all(abs(float(answer) - float(recorded)) < 1e-5 for answer, recorded in answers)
     finally:
         os.kill(process, signal.SIGTERM)
-    wait_for(lambda: not marked(home))
+    wait_for("no process is left", lambda: not marked(home))
 
 
 def test_a_model_is_served_again_from_the_registry_and_a_used_port_is_told(first: Ended, home: Path) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from stepworks.kube.cluster import connect
+from stepworks.kube.pods import evict
 from testbed.bed import Bed
 from tests.control_plane.argo.conftest import NAMESPACE
+from tests.waiting import wait_for
 
 ATTEMPTS = 2
 """One retry, so two attempts."""
+SECONDS = 90.0
+"""How long anything is waited for: Argo looks at a Workflow every ten seconds."""
 
 
 def start(bed: Bed, *, outcome: str = "running", retry: bool = True, on_gpu: bool = False) -> str:
@@ -65,22 +68,13 @@ def pod_of(bed: Bed, workflow: str) -> str:
     return bed.kubectl("get", "pods", "-n", NAMESPACE, selector, "-o", "name").strip().removeprefix("pod/")
 
 
-def wait_for(what: str, happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90  # Argo looks at a Workflow every ten seconds
-    while not happened():
-        assert time.monotonic() < deadline, f"{what}: this is not so after 90 s"
-        time.sleep(0.3)
-
-
 def wait_seen(bed: Bed, workflow: str, state: str) -> None:
     """Wait until Argo has written down that the step's pod is in a state."""
-    wait_for(f"{workflow} is seen as {state}", lambda: [node["phase"] for node in attempts(bed, workflow)] == [state])
-
-
-def evict(bed: Bed, pod: str) -> None:
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
-    bed.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+    wait_for(
+        f"{workflow} is seen as {state}",
+        lambda: [node["phase"] for node in attempts(bed, workflow)] == [state],
+        SECONDS,
+    )
 
 
 def preempt(bed: Bed) -> None:
@@ -102,10 +96,13 @@ def workflows(argo_bed: Bed) -> dict[str, str]:
     for fault in ("deleted", "evicted through the API", "preempted"):
         wait_seen(argo_bed, started[fault], "Running")
     argo_bed.kubectl("delete", "pod", "-n", NAMESPACE, pod_of(argo_bed, started["deleted"]))
-    evict(argo_bed, pod_of(argo_bed, started["evicted through the API"]))
+    evict(
+        connect(kubeconfig=argo_bed.kubeconfig, namespace=NAMESPACE),
+        pod_of(argo_bed, started["evicted through the API"]),
+    )
     preempt(argo_bed)
     for fault, workflow in started.items():
-        wait_for(f"{fault} has ended", lambda w=workflow: phase(argo_bed, w) not in {"", "Pending", "Running"})
+        wait_for(f"{fault} has ended", lambda w=workflow: phase(argo_bed, w) not in {"", "Pending", "Running"}, SECONDS)
     return started
 
 
@@ -135,8 +132,8 @@ def test_a_pod_that_goes_away_before_it_was_seen_to_run_is_made_again(argo_bed: 
     workflow = start(argo_bed, outcome="image-missing")
     wait_seen(argo_bed, workflow, "Pending")
     uid = ["get", "pods", "-n", NAMESPACE, f"-lworkflows.argoproj.io/workflow={workflow}", "-o=jsonpath={..uid}"]
-    wait_for("its pod is there", lambda: bool(argo_bed.kubectl(*uid)))
+    wait_for("its pod is there", lambda: argo_bed.kubectl(*uid), SECONDS)
     first = argo_bed.kubectl(*uid)
     argo_bed.kubectl("delete", "pod", "-n", NAMESPACE, pod_of(argo_bed, workflow))
-    wait_for("another pod is there", lambda: argo_bed.kubectl(*uid) not in {"", first})
+    wait_for("another pod is there", lambda: argo_bed.kubectl(*uid) not in {"", first}, SECONDS)
     assert [node["phase"] for node in attempts(argo_bed, workflow)] == ["Pending"]

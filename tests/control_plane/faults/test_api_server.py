@@ -8,14 +8,16 @@ from pathlib import Path
 
 from stepworks.kube.cluster import Cluster, connect
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import holding, job_of_run, let_succeed, run, running_pod, wait_for
+from tests.control_plane.faults.jobs import job_of_run, run
 from tests.control_plane.faults.proxy import proxy_before
+from tests.control_plane.pods import holding, let_succeed, running
+from tests.waiting import wait_for
 
 
 def test_the_api_server_is_killed_and_comes_back(bed: Bed, cluster: Cluster) -> None:
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(run, cluster, job_of_run("train", outcome="running"))
-        pod = running_pod(cluster)
+        pod = running(cluster)[0]
         bed.daemons["kube-apiserver"].kill()
         time.sleep(3)  # it is away for a while
         assert not ended.done()
@@ -29,7 +31,7 @@ def test_a_job_that_ends_while_the_api_server_is_away_for_its_step(bed: Bed, clu
     with proxy_before(bed, tmp_path) as (proxy, kubeconfig), ThreadPoolExecutor() as pool:
         through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
         ended = pool.submit(run, through, job_of_run("train", outcome="running"))
-        pod = running_pod(cluster)
+        pod = running(cluster)[0]
         wait_for("the step watches", proxy.count_watches)
         proxy.failures.extend([503] * 3)
         assert proxy.cut_watches() == 1
@@ -42,7 +44,7 @@ def test_watches_that_are_cut_again_and_again(bed: Bed, cluster: Cluster, tmp_pa
     with proxy_before(bed, tmp_path) as (proxy, kubeconfig), ThreadPoolExecutor() as pool:
         through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
         ended = pool.submit(run, through, job_of_run("train", outcome="running"))
-        pod = running_pod(cluster)
+        pod = running(cluster)[0]
         for _ in range(5):
             wait_for("the step watches", proxy.count_watches)
             before = proxy.watches_begun

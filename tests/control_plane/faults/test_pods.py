@@ -12,10 +12,13 @@ from stepworks.errors import AdmissionError, ObjectDeletedError, WorkloadFailedE
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis import hopeless
 from stepworks.kube.objects import delete, get
+from stepworks.kube.pods import evict
 from stepworks.kube.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Node
-from tests.control_plane.faults.jobs import evict, holding, job_of_run, let_succeed, run, running_pod, wait_for
+from tests.control_plane.faults.jobs import job_of_run, run
+from tests.control_plane.pods import holding, let_succeed, running
+from tests.waiting import wait_for
 
 
 def failure(cluster: Cluster, name: str = "train", **how: float | str | dict[str, str]) -> WorkloadFailedError:
@@ -83,14 +86,13 @@ def test_a_quota_that_is_used_up(bed: Bed, cluster: Cluster) -> None:
     assert get(cluster, Reference("batch/v1", "Job", "train"))["spec"]["suspend"]
 
 
-def test_a_pod_that_is_evicted_does_not_count(bed: Bed, cluster: Cluster) -> None:
+def test_a_pod_that_is_evicted_does_not_count(cluster: Cluster) -> None:
     """The Job makes another pod, though its backoffLimit is 0, and the step goes on waiting."""
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(run, cluster, job_of_run("train", outcome="running"))
-        first = running_pod(cluster)
-        evict(bed, cluster, first)
-        second = wait_for("another pod runs", lambda: next(iter(set(holding(cluster)) - {first}), ""))
-        let_succeed(cluster, second)
+        first = running(cluster)[0]
+        evict(cluster, first)
+        let_succeed(cluster, *running(cluster, besides=(first,)))
         status = ended.result()["status"]
     assert status["succeeded"] == 1
 
@@ -113,12 +115,12 @@ def test_a_pod_that_is_preempted_comes_back(bed: Bed, cluster: Cluster) -> None:
         with ThreadPoolExecutor() as pool:
             training = job_of_run("train", "running", priorityClassName=f"training-{cluster.namespace}", **on_gpu)
             ended = pool.submit(run, cluster, training)
-            first = running_pod(cluster)
+            first = running(cluster)[0]
             bed.apply(server)
             second = wait_for("a pod waits", lambda: next(iter(set(holding(cluster)) - {first, "server"}), ""))
             assert get(cluster, Reference("v1", "Pod", second))["status"]["phase"] == "Pending"
             delete(cluster, Reference("v1", "Pod", "server"))
-            wait_for("it runs", lambda: get(cluster, Reference("v1", "Pod", second))["status"]["phase"] == "Running")
+            assert running(cluster) == [second]
             let_succeed(cluster, second)
             assert ended.result()["status"]["succeeded"] == 1
     finally:
@@ -129,7 +131,7 @@ def test_a_job_that_somebody_deletes(cluster: Cluster) -> None:
     reference = Reference("batch/v1", "Job", "train")
 
     def delete_soon() -> None:
-        running_pod(cluster)
+        running(cluster)
         delete(cluster, reference)
 
     thread = threading.Thread(target=delete_soon)

@@ -14,7 +14,9 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.objects import find, get
 from stepworks.kube.references import Reference
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import holding, job_of_run, let_succeed, run, running_pod, wait_for
+from tests.control_plane.faults.jobs import job_of_run, run
+from tests.control_plane.pods import holding, let_succeed, running
+from tests.waiting import wait_for
 
 JOB = Reference("batch/v1", "Job", "train")
 CODE = """
@@ -40,7 +42,7 @@ def step(bed: Bed, cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_sigterm_suspends_the_job(cluster: Cluster, step: subprocess.Popen[str]) -> None:
-    running_pod(cluster)
+    running(cluster)
     step.send_signal(signal.SIGTERM)
     wait_for("the Job is suspended", lambda: get(cluster, JOB)["spec"].get("suspend"))
     wait_for("its pod is gone", lambda: not holding(cluster))
@@ -49,7 +51,7 @@ def test_sigterm_suspends_the_job(cluster: Cluster, step: subprocess.Popen[str])
 
 
 def test_after_sigterm_the_next_attempt_resumes_the_job(cluster: Cluster, step: subprocess.Popen[str]) -> None:
-    running_pod(cluster)
+    running(cluster)
     uid = get(cluster, JOB)["metadata"]["uid"]
     step.send_signal(signal.SIGTERM)
     step.wait(10)
@@ -58,7 +60,7 @@ def test_after_sigterm_the_next_attempt_resumes_the_job(cluster: Cluster, step: 
 
 
 def test_after_sigkill_the_next_attempt_adopts_the_running_job(cluster: Cluster, step: subprocess.Popen[str]) -> None:
-    pod = running_pod(cluster)
+    pod = running(cluster)[0]
     uid = get(cluster, JOB)["metadata"]["uid"]
     step.kill()
     step.wait()
@@ -67,7 +69,7 @@ def test_after_sigkill_the_next_attempt_adopts_the_running_job(cluster: Cluster,
 
 
 def test_after_sigkill_the_next_attempt_takes_a_finished_job(cluster: Cluster, step: subprocess.Popen[str]) -> None:
-    let_succeed(cluster, running_pod(cluster))
+    let_succeed(cluster, *running(cluster))
     step.kill()
     step.wait()
     wait_for("the Job ends", lambda: (find(cluster, JOB) or {}).get("status", {}).get("completionTime"))
@@ -79,7 +81,7 @@ def _finish_and_adopt(cluster: Cluster, uid: str) -> None:
     """Run the step again, let the pod end well, and see that it was the same Job."""
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(run, cluster, job_of_run("train", "running"))
-        let_succeed(cluster, running_pod(cluster))
+        let_succeed(cluster, *running(cluster))
         job = ended.result(60)
     assert job["metadata"]["uid"] == uid
     assert job["status"]["succeeded"] == 1

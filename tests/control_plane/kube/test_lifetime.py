@@ -21,7 +21,7 @@ from stepworks.kube.rules import (
 from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
 from stepworks.operations.clean_up import clean_up
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import LABEL, RUN, holding, let_succeed, wait_for
+from tests.control_plane.faults.jobs import LABEL, RUN
 from tests.control_plane.kube.workloads import (
     OUTCOME,
     allow,
@@ -31,6 +31,8 @@ from tests.control_plane.kube.workloads import (
     once_allowed,
     pod_template,
 )
+from tests.control_plane.pods import holding, let_succeed
+from tests.waiting import wait_for
 
 RULES = {
     "Job": JOB_COMPLETE,

@@ -13,7 +13,9 @@ from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.kube.wait import wait
 from stepworks.kubeflow.pipeline import load_pipeline
 from testbed.bed import Bed
-from tests.control_plane.operations.jobs import ROOT, SECONDS, eventually, pods
+from tests.control_plane.operations.jobs import ROOT, SECONDS
+from tests.control_plane.pods import pods
+from tests.waiting import wait_for
 
 PIPELINE = "tabular_train_and_deploy"
 
@@ -29,7 +31,7 @@ def test_a_cron_job_makes_its_job_on_the_nodes_of_the_role(bed: Bed, cluster: Cl
     timing = ["--schedule", "* * * * *", "--time-zone", "Europe/Zurich"]
     job = ["cronjob", "job", "minutely", "--image", "cpu", "-t", "a100", "--role", "training", *timing]
     applied(bed, tmp_path / "cron-job.yaml", *job, "-n", cluster.namespace)
-    (made,) = eventually(lambda: list_objects(cluster, Selection("batch/v1", "Job")))
+    (made,) = wait_for("a Job is made", lambda: list_objects(cluster, Selection("batch/v1", "Job")), 90)
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"]) == ("CronJob", "minutely")
     wait(cluster, Reference("batch/v1", "Job", made["metadata"]["name"]), until=JOB_COMPLETE, timeout=SECONDS)

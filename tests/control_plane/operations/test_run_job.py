@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,8 @@ from stepworks.kube.objects import create, delete, get, list_objects
 from stepworks.kube.pods import evict
 from stepworks.kube.references import Reference, Selection, reference_to
 from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
-from tests.control_plane.operations.jobs import (
-    ROOT,
-    Background,
-    eventually,
-    let_succeed,
-    played,
-    pods,
-    run,
-    running_besides,
-)
+from tests.control_plane.operations.jobs import ROOT, played, run
+from tests.control_plane.pods import let_succeed, pods, running
 
 pytestmark = pytest.mark.usefixtures("bed")  # the nodes are simulated ones
 
@@ -71,11 +64,12 @@ def test_another_exit_code_is_tried_again_and_then_a_failure(cluster: Cluster, t
 
 
 def test_an_evicted_pod_is_replaced_without_being_counted(cluster: Cluster, tmp_path: Path) -> None:
-    step = Background(lambda: run(cluster, played("running"), tmp_path))
-    (first,) = eventually(lambda: pods(cluster, "Running"))
-    evict(cluster, first["metadata"]["name"])
-    let_succeed(cluster, *eventually(lambda: running_besides(cluster, first)))
-    made = step.result()
+    with ThreadPoolExecutor() as pool:
+        step = pool.submit(run, cluster, played("running"), tmp_path)
+        (first,) = running(cluster)
+        evict(cluster, first)
+        let_succeed(cluster, *running(cluster, besides=(first,)))
+        made = step.result()
     job = get(cluster, Reference("batch/v1", "Job", made["job"]))
     assert job["spec"]["backoffLimit"] == 0
     assert not job["status"].get("failed")
@@ -106,12 +100,14 @@ def test_a_preempted_pod_is_replaced_without_being_counted(
     low, high = priorities
     # Two of its pods fill the memory of the node with GPUs.
     spec = played("running", role="training", completions=2, parallelism=2, priority_class=low)
-    step = Background(lambda: run(cluster, spec, tmp_path / "low", name="low"))
-    first = eventually(lambda: pods(cluster, "Running") if len(pods(cluster, "Running")) == 2 else [])
-    run(cluster, played("succeeded", role="training", priority_class=high), tmp_path / "high", name="high")
-    eventually(lambda: running_besides(cluster, *first))
-    let_succeed(cluster, *pods(cluster, "Running"))
-    job = get(cluster, Reference("batch/v1", "Job", step.result()["job"]))
+    with ThreadPoolExecutor() as pool:
+        step = pool.submit(run, cluster, spec, tmp_path / "low", name="low")
+        first = running(cluster, count=2)
+        run(cluster, played("succeeded", role="training", priority_class=high), tmp_path / "high", name="high")
+        running(cluster, besides=tuple(first))
+        let_succeed(cluster, *running(cluster, count=2))
+        made = step.result()
+    job = get(cluster, Reference("batch/v1", "Job", made["job"]))
     assert job["status"]["succeeded"] == 2
     assert not job["status"].get("failed")
     told = list_objects(cluster, Selection("v1", "Event", fields="reason=Preempted"))

@@ -26,7 +26,8 @@ from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.placement.target import Target
 from tests.control_plane.kube.workloads import allow, connect_as
-from tests.control_plane.operations.jobs import ROOT, SECONDS, TARGET, pods, run
+from tests.control_plane.operations.jobs import ROOT, SECONDS, TARGET, run
+from tests.control_plane.pods import pods
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 PROGRAM = """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from testbed.bed import Bed
 from testbed.settings import Node, Settings
+from tests.waiting import wait_for
 
 CORE = Settings(controllers=(), process_nodes=(), simulation=False)
 
@@ -18,16 +18,6 @@ CORE = Settings(controllers=(), process_nodes=(), simulation=False)
 def processes_of(folder: Path) -> list[str]:
     listed = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if f"{folder}/" in line]
-
-
-def wait_until(happened: object, timeout: float = 30) -> bool:
-    assert callable(happened)
-    deadline = time.monotonic() + timeout
-    while not happened():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_two_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
@@ -65,7 +55,7 @@ def test_nothing_runs_on_when_its_starter_is_killed(tmp_path: Path) -> None:
         starter.kill()
         starter.communicate()
     assert len(running) == 5  # etcd, the three of Kubernetes, kwok
-    assert wait_until(lambda: not processes_of(folder))
+    wait_for("no process is left", lambda: not processes_of(folder))
 
 
 def test_a_program_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
@@ -88,6 +78,6 @@ def test_a_thousand_simulated_gpu_nodes(bed: Bed) -> None:
     try:
         bed.add_simulated_nodes(*nodes)
         ready = ["get", "nodes", "-o", 'jsonpath={range .items[?(@.status.conditions[0].status=="True")]}x{end}']
-        assert wait_until(lambda: len(bed.kubectl(*ready)) >= 1000, 60)
+        wait_for("all are ready", lambda: len(bed.kubectl(*ready)) >= 1000, 60)
     finally:
         bed.remove_nodes("of=many")

@@ -18,7 +18,7 @@ from stepworks.kube.objects import create, delete, find, get
 from stepworks.kube.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Settings
-from tests.control_plane.faults.jobs import wait_for
+from tests.waiting import wait_for
 
 IMAGE = "registry.example.com/stepworks/cpu:1"
 isolated = pytest.mark.skipif(

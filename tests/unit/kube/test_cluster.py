@@ -16,7 +16,8 @@ from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.kube.wait import wait
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock
-from tests.unit.kube.test_wait import job, until, waiting
+from tests.unit.kube.test_wait import job, waiting
+from tests.waiting import wait_for
 
 TRAIN = Reference("batch/v1", "Job", "train")
 
@@ -103,7 +104,7 @@ def test_a_token_that_is_no_longer_taken_is_read_again(
         (service_account / "token").write_text("second")
         server.tokens = {"second"}
         server.end_watches(cleanly=True)
-        until(lambda: server.calls.count("watch jobs") == 2)
+        wait_for("it watches again", lambda: server.calls.count("watch jobs") == 2)
         server.put(job(condition="Complete"), "jobs")
     assert answer.error is None
     assert server.headers["authorization"] == "bearer second"

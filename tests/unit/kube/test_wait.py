@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from stepworks.kube.wait import wait, wait_all
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock
+from tests.waiting import wait_for
 
 TRAIN = Reference("batch/v1", "Job", "train")
 
@@ -266,11 +267,11 @@ def test_the_hooks_are_called(server: ApiServer, cluster: Cluster, clock: Jumpin
     with waiting(
         server, cluster, on_change=lambda _, pending: lines.append(pending.reason), while_waiting=check
     ) as answer:
-        until(lambda: len(checks) == 1)
+        wait_for("a check", lambda: len(checks) == 1)
         clock.time += 16
-        until(lambda: len(checks) == 2)
+        wait_for("another check", lambda: len(checks) == 2)
         server.put(job(condition="Suspended"), "jobs")
-        until(lambda: len(checks) == 3)
+        wait_for("a third check", lambda: len(checks) == 3)
         server.put(job(condition="Complete"), "jobs")
     assert answer.error is None
     assert lines == ["no condition Complete yet", "Suspended (Because)"]
@@ -312,12 +313,3 @@ def test_a_name_that_no_job_can_have_is_refused_before_anything_is_sent(server: 
     with pytest.raises(ConfigurationError, match="cannot be the name of a Job"):
         wait(cluster, Reference("batch/v1", "Job", "Train_1"), until=JOB_COMPLETE, timeout=5)
     assert server.headers == {}
-
-
-def until(met: Callable[[], bool]) -> None:
-    """Wait until something is so; a test that waits in vain is ended by the wait's own deadline."""
-    for _ in range(1000):
-        if met():
-            return
-        time.sleep(0.01)
-    raise AssertionError

@@ -23,7 +23,8 @@ from stepworks.kubeflow.local.run import LocalRun, execute, local_run
 from stepworks.kubeflow.local.steps import running_order
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.report.run_record import RunRecord
-from tests.processes import environment_with, marked, wait_for
+from tests.processes import environment_with, marked
+from tests.waiting import wait_for
 
 Make = Callable[[str], Pipeline]
 
@@ -321,7 +322,7 @@ def test_an_interrupted_loop_ends_at_once_starts_nothing_more_and_gives_its_step
     home = tmp_path / "home"
     command = ["run", str(write_pipeline(LOOPING)), "--home", str(home), "-p", f"folder={tmp_path}"]
     process = subprocess.Popen([sys.executable, "-m", "stepworks", *command], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    wait_for("both began", lambda: len(list(tmp_path.glob("began-*"))) == 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -365,8 +366,10 @@ def test_an_ended_run_leaves_no_process(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: any("asleep" in log.read_text() for log in tmp_path.glob("home/runs/*/logs/sleep.log")))
+    wait_for(
+        "a step sleeps", lambda: any("asleep" in log.read_text() for log in tmp_path.glob("home/runs/*/logs/sleep.log"))
+    )
     assert len(marked(mark)) >= 3
     process.send_signal(number)
     assert process.wait(timeout=30) == exit_code
-    wait_for(lambda: not marked(mark))
+    wait_for("no process is left", lambda: not marked(mark))

@@ -16,7 +16,8 @@ from stepworks.errors import NotFoundError, ParameterError, ResourceError, Servi
 from stepworks.supervisor import ENVIRONMENT_VARIABLE, guard
 from stepworks.supervisor.client import SupervisorClient, local_path
 from stepworks.supervisor.supervisor import Supervisor
-from tests.processes import alive, wait_for
+from tests.processes import alive
+from tests.waiting import wait_for
 
 SERVER = """
 import http.server, os, subprocess, sys
@@ -80,7 +81,7 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: p
     with Supervisor(tmp_path) as supervisor:
         pids = start(supervisor, code=STUBBORN)
         supervisor.stop("greeter")
-        wait_for(lambda: not any(alive(pid) for pid in pids))
+        wait_for("all have ended", lambda: not any(alive(pid) for pid in pids))
         assert supervisor.processes() == {}
 
 
@@ -114,7 +115,7 @@ with Supervisor(Path({str(tmp_path)!r})) as supervisor:
         pids = [int(run.stdout.readline()), int((tmp_path / "greeter.log").read_text().split()[-1])]
         assert all(alive(pid) for pid in pids)
         run.kill()
-    wait_for(lambda: not any(alive(pid) for pid in pids))
+    wait_for("all have ended", lambda: not any(alive(pid) for pid in pids))
 
 
 def test_a_group_of_somebody_else_is_guarded_within_a_block(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ with Supervisor(Path({str(tmp_path)!r})) as supervisor:
         assert run.stdout is not None
         outside, inside = map(int, run.stdout.readline().split())
         run.kill()
-    wait_for(lambda: not alive(inside))
+    wait_for("it has ended", lambda: not alive(inside))
     assert alive(outside)
     os.kill(outside, signal.SIGKILL)
 
@@ -188,8 +189,8 @@ def test_a_process_that_is_never_ready_is_ended(supervisor: Supervisor) -> None:
 def test_a_process_that_dies_later_is_seen_dead_and_may_be_started_again(supervisor: Supervisor) -> None:
     pids = start(supervisor)
     os.kill(pids[0], signal.SIGKILL)
-    wait_for(lambda: supervisor.processes()["greeter"].exit_code == -signal.SIGKILL)
-    wait_for(lambda: not alive(pids[1]))
+    wait_for("its end is seen", lambda: supervisor.processes()["greeter"].exit_code == -signal.SIGKILL)
+    wait_for("its child has ended", lambda: not alive(pids[1]))
     start(supervisor)
     assert supervisor.processes()["greeter"].running
 
