@@ -1,0 +1,263 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is a folder `step-00000042`. Its files are written below a temporary name and synced; the manifest is
+written last; then the folder is renamed. A process killed at any instant leaves the last complete one in place. A
+reader takes the newest whose manifest holds, and says which ones it passed over, and for which file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepworks.errors import CheckpointError, ResourceError
+from stepworks.training.checkpoint.manifest import (
+    MANIFEST_FILE,
+    FileRecord,
+    IncompleteError,
+    Manifest,
+    read_manifest,
+    verify,
+)
+
+_FOLDER = re.compile(r"step-(\d{8,})")  # as a whole: a half-written `.writing-step-…` is not one
+_WRITING_PREFIX = ".writing-"
+_DELETING_PREFIX = ".deleting-"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def step(self) -> int:
+        """The optimizer steps that were taken when it was written."""
+        return self.manifest.step
+
+
+class CheckpointStore:
+    """The checkpoints of one run. It is used by one process at a time, of several by rank 0.
+
+    Args:
+        folder: Where they are; made when missing. It must be the run's own, the same for each attempt.
+        identity: What the run is, field by field: model, settings, data, seed. Another identity's is refused.
+        topology: How it is run: processes, strategy. It is written down, and may differ.
+        keep: How many of the newest stay; at least two, since the disk may tear the newest.
+        higher_is_better: Which monitored value is the best, whose checkpoint stays as well.
+
+    Raises:
+        ResourceError: The folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, str],
+        *,
+        topology: Mapping[str, str] | None = None,
+        keep: int = 2,
+        higher_is_better: bool = False,
+    ) -> None:
+        assert keep >= 2
+        self.folder = folder
+        self.identity = dict(identity)
+        self.topology = dict(topology or {})
+        self.keep = keep
+        self.higher_is_better = higher_is_better
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_writable(folder, error) from error
+
+    def begin(self, step: int) -> Path:
+        """Make the folder in which the checkpoint of a step is to be written; nothing reads it until `commit`.
+
+        Raises:
+            ResourceError: It cannot be made.
+        """
+        # The name is of its own each time: an attempt that is still ending cannot write into another's.
+        writing = self.folder / f"{_WRITING_PREFIX}{_name(step)}-{uuid.uuid4().hex[:8]}"
+        try:
+            writing.mkdir()
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
+        return writing
+
+    def commit(
+        self, writing: Path, step: int, files: Mapping[str, FileRecord], *, monitored: float | None = None
+    ) -> Checkpoint:
+        """Make a written folder the checkpoint of its step, then delete older ones.
+
+        Args:
+            writing: What `begin` returned; its files are written and synced.
+            step: The step.
+            files: Each of its files by its path in the folder.
+            monitored: The monitored figure at this step, where it was validated.
+
+        Raises:
+            ResourceError: The disk is full or the folder is not writable. Earlier checkpoints are intact.
+        """
+        manifest = Manifest(
+            step=step, identity=self.identity, topology=self.topology, monitored=monitored, files=dict(files)
+        )
+        destination = self.folder / _name(step)
+        try:
+            write_synced(writing / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
+            for folder in (writing, *(path for path in writing.rglob("*") if path.is_dir())):
+                _sync_folder(folder)
+            self._put_in_place(writing, destination)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
+        self._prune()
+        return Checkpoint(destination, manifest)
+
+    def _put_in_place(self, writing: Path, destination: Path) -> None:
+        """Rename. A complete checkpoint of the same step is of the same run and stays; a torn one is in the way."""
+        if _is_complete(destination):
+            shutil.rmtree(writing)
+            return
+        if destination.exists():
+            self._delete(destination)
+        writing.rename(destination)
+
+    def discard(self, writing: Path) -> None:
+        """Delete what `begin` made; nothing is told if it is not there any more."""
+        shutil.rmtree(writing, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Delete what attempts that were killed had been writing or deleting. Call it before the first `begin`."""
+        for prefix in (_WRITING_PREFIX, _DELETING_PREFIX):
+            for folder in self.folder.glob(f"{prefix}*"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest complete checkpoint, all its digests verified; None where there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: Checkpoints are there but none is complete, or the newest complete one is of another run.
+        """
+        faults = []
+        for folder in self._folders():
+            try:
+                manifest = verify(folder)
+            except IncompleteError as error:
+                faults.append(f"{folder.name}: {error}")
+                logger.warning("Passing over checkpoint %s", faults[-1])
+                continue
+            self._refuse_another(folder, manifest)
+            return Checkpoint(folder, manifest)
+        if faults:
+            raise CheckpointError(
+                f"No checkpoint in {self.folder} is complete",
+                received="; ".join(faults),
+                expected="one whose files have the sizes and digests of its manifest",
+                what_to_do="Delete the folder to train from the start, or restore it.",
+            )
+        return None
+
+    def best(self) -> Checkpoint | None:
+        """The complete checkpoint with the best monitored value, the earliest of equals; None where none has one.
+
+        Its digests are not looked at; verify it before it is read.
+        """
+        sign = 1.0 if self.higher_is_better else -1.0
+        validated = [each for each in self._complete() if each.manifest.monitored is not None]
+        return max(validated, key=lambda each: (sign * (each.manifest.monitored or 0.0), -each.step), default=None)
+
+    def _folders(self) -> list[Path]:
+        """The folders that are named as checkpoints, the newest first."""
+        found = [path for path in self.folder.iterdir() if _FOLDER.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+    def _complete(self) -> Iterator[Checkpoint]:
+        """Those with a manifest and files of its sizes, the newest first."""
+        for folder in self._folders():
+            try:
+                yield Checkpoint(folder, read_manifest(folder))
+            except IncompleteError:
+                continue
+
+    def _refuse_another(self, folder: Path, manifest: Manifest) -> None:
+        different = [
+            f"{key}: checkpoint {manifest.identity.get(key, 'none')}, now {self.identity.get(key, 'none')}"
+            for key in sorted({*manifest.identity, *self.identity})
+            if manifest.identity.get(key) != self.identity.get(key)
+        ]
+        if different:
+            raise CheckpointError(
+                f"The checkpoint {folder} was written by another configuration",
+                received="; ".join(different),
+                expected="the same model, settings, data and seed",
+                what_to_do="Train with the settings of the checkpoint, or give another checkpoint folder.",
+            )
+
+    def _prune(self) -> None:
+        """Delete all but the newest and the best. Those that are not complete neither count nor stay."""
+        complete = list(self._complete())
+        best = self.best()
+        kept = {each.folder for each in complete[: self.keep]} | ({best.folder} if best else set())
+        newest = complete[0].step if complete else 0
+        for folder in self._folders():
+            # A torn one that is newer than what was just written is left for people to look at.
+            if folder not in kept and int(folder.name.removeprefix("step-")) <= newest:
+                self._delete(folder)
+
+    def _delete(self, folder: Path) -> None:
+        """Rename first: a process killed while it deletes leaves no folder that is half a checkpoint."""
+        aside = self.folder / f"{_DELETING_PREFIX}{folder.name}-{uuid.uuid4().hex[:8]}"
+        try:
+            folder.rename(aside)
+            shutil.rmtree(aside)
+        except OSError as error:
+            logger.warning("Cannot delete the old checkpoint %s: %s", folder, error)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a new file, and have the disk take it before this returns."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def not_writable(folder: Path, error: BaseException) -> ResourceError:
+    """The error of a checkpoint that cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ResourceError(
+        f"Cannot write a checkpoint to {folder}",
+        received=f"{type(error).__name__}: {reason}",
+        expected="a writable folder with free space",
+        what_to_do="Free space on the checkpoint claim or correct its permissions, and run again: training resumes.",
+    )
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except IncompleteError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
