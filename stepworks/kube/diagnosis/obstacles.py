@@ -39,10 +39,10 @@ def judge_image(facts: Facts) -> Finding | None:
             )  # fmt: skip
         if container.reason not in _PULLING:
             continue
-        pulls = [
-            each.message for each in facts.events_with("Failed") if "ull" in each.message and pod.name in each.about
-        ]
-        told = next((each for each in reversed(pulls) if "rror: " in each or "not found" in each), container.message)
+        failed = [each.message for each in facts.events_with("Failed") if each.about == f"Pod {pod.name}"]
+        # A kubelet writes why, and then, as events of the same reason, that there was an error and that it waits.
+        pulls = [message for message in failed if message.startswith("Failed to pull image")]
+        told = pulls[-1] if pulls else container.message
         if _NETWORK.search(told):
             return Finding(
                 "registry-unreachable", f"the image of {what} cannot be pulled: {told}",

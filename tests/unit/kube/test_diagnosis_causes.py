@@ -126,12 +126,28 @@ NO_NODE = (
     "available: 2 Preemption is not helpful for scheduling."
 )
 PULL = 'Failed to pull image "x": rpc error: code = NotFound desc = failed to pull: registry.example.com/x: not found'
+NO_WAY = 'Failed to pull image "x": rpc error: code = Unknown desc = dial tcp 192.0.2.1:443: i/o timeout'
+
+
+def pulling(told: str) -> Facts:
+    """A pod with the three events that a kubelet writes for each attempt to pull an image, in their order."""
+    messages = (told, "Error: ErrImagePull", "Error: ImagePullBackOff")
+    events = tuple(EventFacts("Pod train-a", "Failed", message) for message in messages)
+    return stuck(waiting("ImagePullBackOff", 'Back-off pulling image "x"'), events=events)
+
+
 OBSTACLES = [
     (
         stuck(waiting("ImagePullBackOff", 'Back-off pulling image "x"')),
         ("image-missing", True, f'the image of {C} cannot be pulled: Back-off pulling image "x"'),
         "soon",
     ),
+    (
+        pulling(NO_WAY),
+        ("registry-unreachable", False, f"the image of {C} cannot be pulled: {NO_WAY}"),
+        "room",
+    ),
+    (pulling(PULL), ("image-missing", True, f"the image of {C} cannot be pulled: {PULL}"), "soon"),
     (
         stuck(waiting("ImagePullBackOff", "Back-off"), events=(EventFacts("Pod train-a", "Failed", PULL),)),
         ("image-missing", True, f"the image of {C} cannot be pulled: {PULL}"),
