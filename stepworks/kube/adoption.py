@@ -8,7 +8,7 @@ from stepworks.errors import AlreadyExistsError, ObjectFailedError, WorkloadFail
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Rule, Succeeded
 from stepworks.kube.objects import create, delete, find
-from stepworks.kube.references import Manifest, locate, reference_to
+from stepworks.kube.references import Manifest, reference_to
 from stepworks.kube.retry_marker import refuse_if_marked
 from stepworks.kube.rules import GONE
 from stepworks.kube.runs import SPEC_ANNOTATION, refuse_unless_of_run, run_of
@@ -24,7 +24,7 @@ class Adoption:
 
     Args:
         cluster: Where.
-        manifest: The object, with the labels and annotations of its run.
+        manifest: The object, as `belonging_to` makes it.
         until: What success is, and what failure.
         timeout: How long to wait for one that is being deleted, in seconds.
         explain: Diagnoses an object that failed before this attempt began.
@@ -44,7 +44,6 @@ class Adoption:
         self._cluster = cluster
         self._manifest = manifest
         self._reference = reference_to(manifest)
-        self._namespace = locate(cluster, self._reference).namespace
         self._until = until
         self._timeout = timeout
         self._explain = explain
@@ -64,7 +63,7 @@ class Adoption:
         """
         present = find(self._cluster, self._reference)
         if present is not None:
-            refuse_unless_of_run(present, run_of(self._manifest), namespace=self._namespace)
+            refuse_unless_of_run(present, run_of(self._manifest))
             if not present["metadata"].get("deletionTimestamp"):
                 return self._adopt(present)
             self._say(f"Waiting for the {self._reference} of an earlier attempt to be deleted.")
@@ -78,13 +77,13 @@ class Adoption:
             present = find(self._cluster, self._reference)
             if present is None:
                 raise
-            refuse_unless_of_run(present, run_of(self._manifest), namespace=self._namespace)
+            refuse_unless_of_run(present, run_of(self._manifest))
             return self._adopt(present)
-        self._say(f"Made the {self._reference} in the namespace {self._namespace}.")
+        self._say(f"Made the {self._reference} in the namespace {self._reference.namespace}.")
         return made
 
     def _adopt(self, present: Manifest) -> Manifest:
-        refuse_if_marked(present, self._namespace)
+        refuse_if_marked(present)
         judgement = self._until.judge(present)
         if isinstance(judgement, Failed):
             return self._replace(present, judgement)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stepworks.errors import ConfigurationError
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.commands import kubectl
 from stepworks.kube.discovery import Resource, discover
 from stepworks.kube.names import check_name
 from stepworks.kube.refusals import Operation
@@ -33,7 +34,11 @@ class Reference:
     namespace: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}" + (f" in the namespace {self.namespace}" if self.namespace else "")
+        return f"{self.kind} {self.name}"
+
+    def kubectl(self, verb: str) -> str:
+        """A command about the object: `kubectl -n team describe job train`."""
+        return kubectl(verb, self.kind.lower(), self.name, namespace=self.namespace)
 
 
 @dataclass(frozen=True)
@@ -129,3 +134,14 @@ def locate(cluster: Cluster, named: Reference | Selection) -> Address:
     name = check_name(named.kind, named.name) if isinstance(named, Reference) else ""
     resource = discover(cluster, named.api_version, named.kind)
     return Address(resource, namespace if resource.namespaced else "", name)
+
+
+def located(cluster: Cluster, reference: Reference) -> Reference:
+    """A reference with the namespace that its object is in; without one, if the kind has none.
+
+    Raises:
+        ConfigurationError: A name is illegal or too long.
+        NotFoundError: The cluster does not serve the kind.
+        ClusterError: The API server does not answer.
+    """
+    return replace(reference, namespace=locate(cluster, reference).namespace)

@@ -17,6 +17,7 @@ from stepworks.errors import (
     NotFoundError,
     StepworksError,
 )
+from stepworks.kube.commands import kubectl
 
 _CANNOT = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) (?P<what>resource|path) "(?P<resource>[^"]*)"')
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
@@ -209,7 +210,7 @@ def _not_found(told: str, answer: Answer, operation: Operation) -> NotFoundError
             received=told,
             expected=f"the namespace {operation.namespace} in this cluster",
             what_to_do="Correct the namespace's name or the context, or create it: "
-            f"kubectl create namespace {operation.namespace}",
+            f"{kubectl('create', 'namespace', operation.namespace)}",
         )
     return NotFoundError(
         f"There is no {operation.kind} {operation.name}"
@@ -221,13 +222,12 @@ def _not_found(told: str, answer: Answer, operation: Operation) -> NotFoundError
 
 def _conflict(told: str, answer: Answer, operation: Operation) -> ConflictError:
     if answer.get("reason") == "AlreadyExists":
-        in_namespace = f"-n {operation.namespace} " if operation.namespace else ""
+        get = kubectl("get", operation.kind.lower(), operation.name, namespace=operation.namespace)
         return AlreadyExistsError(
             f"The {operation.kind} {operation.name} is there already",
             received=told,
             expected=f"no {operation.kind} of that name",
-            what_to_do=f"See whose it is with: kubectl {in_namespace}get {operation.kind.lower()} {operation.name} "
-            "-o yaml --show-managed-fields",
+            what_to_do=f"See whose it is with: {get} -o yaml --show-managed-fields",
         )
     causes = (answer.get("details") or {}).get("causes") or []
     held = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]

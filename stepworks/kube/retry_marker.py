@@ -9,7 +9,7 @@ needs none, since another attempt is refused just as soon.
 from __future__ import annotations
 
 from stepworks.errors import WorkloadFailedError
-from stepworks.kube.references import Manifest
+from stepworks.kube.references import Manifest, reference_to
 
 NO_RETRY_ANNOTATION = "stepworks.dev/no-retry"
 """Says in one line why another attempt would fail as well."""
@@ -32,7 +32,7 @@ def is_marked(manifest: Manifest) -> bool:
     return NO_RETRY_ANNOTATION in (manifest["metadata"].get("annotations") or {})
 
 
-def refuse_if_marked(manifest: Manifest, namespace: str) -> None:
+def refuse_if_marked(manifest: Manifest) -> None:
     """Raise once more the failure that an object is marked with.
 
     Raises:
@@ -41,18 +41,15 @@ def refuse_if_marked(manifest: Manifest, namespace: str) -> None:
     if not is_marked(manifest):
         return
     marks = manifest["metadata"]["annotations"]
-    kind, name = manifest["kind"], manifest["metadata"]["name"]
-    again = (
-        "Mend what the page above says; then let the step make the object anew: "
-        f"kubectl -n {namespace} delete {kind.lower()} {name}"
-    )
+    reference = reference_to(manifest)
+    again = f"Mend what the page above says; then let the step make the object anew: {reference.kubectl('delete')}"
     page = marks.get(PAGE_ANNOTATION) or marks[NO_RETRY_ANNOTATION]
     raise WorkloadFailedError(
         marks[NO_RETRY_ANNOTATION],
         page=f"An earlier attempt of this step failed, and another one would fail the same way.\n\n{page}\n\n{again}",
         cause=marks.get(_CAUSE_ANNOTATION) or "unknown",
         permanent=True,
-        kind=kind,
-        name=name,
+        kind=reference.kind,
+        name=reference.name,
         what_to_do=again,
     )

@@ -17,7 +17,7 @@ from stepworks.errors import AccessDeniedError, AlreadyExistsError, Configuratio
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.discovery import discover
 from stepworks.kube.objects import list_objects
-from stepworks.kube.references import Manifest, Selection
+from stepworks.kube.references import Manifest, Selection, located, reference_to
 from stepworks.kube.refusals import Operation
 from stepworks.kube.requests import Request, send
 from stepworks.placement.names import check_label_value
@@ -64,7 +64,7 @@ def check_run(run: str) -> str:
 
 
 def belonging_to(cluster: Cluster, manifest: Manifest, run: str) -> Manifest:
-    """A manifest with the run's label, the hash of what it was made from, and the run's Workflow as its owner.
+    """A manifest with its namespace, the run's label, the hash of what it was made from, and the Workflow as its owner.
 
     Without the permission to list Workflows, and where there is none of the run, it has no owner; the exit step still
     finds it by its label.
@@ -75,12 +75,15 @@ def belonging_to(cluster: Cluster, manifest: Manifest, run: str) -> Manifest:
         run: The run's id.
 
     Raises:
-        ConfigurationError: The id of the run cannot be a label's value.
+        ConfigurationError: The id of the run cannot be a label's value, or a name is not valid.
+        NotFoundError: The cluster does not serve the kind.
         ClusterError: The API server fails or does not answer.
     """
     made = copy.deepcopy(manifest)
     metadata = made["metadata"]
     metadata["labels"] = {**(metadata.get("labels") or {}), RUN_LABEL: check_run(run)}
+    if namespace := located(cluster, reference_to(manifest)).namespace:
+        metadata["namespace"] = namespace
     metadata["annotations"] = {**(metadata.get("annotations") or {}), SPEC_ANNOTATION: spec_hash(manifest)}
     owner = _workflow(cluster, run)
     if owner and not metadata.get("ownerReferences"):
@@ -98,13 +101,12 @@ def run_of(manifest: Mapping[str, Any]) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(RUN_LABEL) or "")
 
 
-def refuse_unless_of_run(present: Manifest, run: str, *, namespace: str) -> None:
+def refuse_unless_of_run(present: Manifest, run: str) -> None:
     """Refuse an object that another run, or somebody, made under the same name.
 
     Args:
         present: The object that is there.
         run: The run's id.
-        namespace: Where it is, for the message.
 
     Raises:
         AlreadyExistsError: It is not of this run.
@@ -112,12 +114,12 @@ def refuse_unless_of_run(present: Manifest, run: str, *, namespace: str) -> None
     owner = run_of(present)
     if owner == run:
         return
-    kind, name = present["kind"], present["metadata"]["name"]
+    reference = reference_to(present)
     raise AlreadyExistsError(
-        f"The {kind} {name} is there already",
+        f"The {reference} is there already",
         received=f"of the run {owner}" if owner else f"one without the label {RUN_LABEL}, made by somebody else",
-        expected=f"no {kind} of that name, or one with the label {RUN_LABEL}={run}",
-        what_to_do=f"Choose another name, or see whose it is: kubectl -n {namespace} describe {kind.lower()} {name}",
+        expected=f"no {reference.kind} of that name, or one with the label {RUN_LABEL}={run}",
+        what_to_do=f"Choose another name, or see whose it is: {reference.kubectl('describe')}",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from stepworks.errors import (
     NotFoundError,
@@ -16,7 +16,7 @@ from stepworks.errors import (
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
 from stepworks.kube.readers import Told
-from stepworks.kube.references import Manifest, Reference, Selection, locate
+from stepworks.kube.references import Manifest, Reference, Selection, located
 from stepworks.kube.watch import Change
 
 CHECK_SECONDS = 15.0
@@ -31,7 +31,7 @@ class Outcome:
     """How the wait for one of several objects ended.
 
     Attributes:
-        reference: Which object.
+        reference: Which object, as the caller named it.
         manifest: The object in which success was seen, or its last state; empty if it was never seen.
         error: Why it did not succeed; None if it did.
     """
@@ -46,7 +46,8 @@ class Subject:
     """An object that is waited for.
 
     Attributes:
-        reference: How the caller named it.
+        reference: Which, with its namespace.
+        named: How the caller named it.
         uid: Its uid, once it is known.
         next_check: When the hook for checks is due although nothing changed.
         manifest: Its last state; empty until it is seen.
@@ -56,6 +57,7 @@ class Subject:
     """
 
     reference: Reference
+    named: Reference
     uid: str
     next_check: float
     manifest: Manifest = field(default_factory=dict)
@@ -91,12 +93,10 @@ class Waiting:
         self._timeout = timeout
         started = self._clock.now()
         self._deadline = started + timeout
-        self.subjects = {
-            replace(each, namespace=locate(cluster, each).namespace): Subject(
-                each, uids.get(each, ""), started + CHECK_SECONDS
-            )
-            for each in references
-        }
+        self.subjects: dict[Reference, Subject] = {}
+        for each in references:
+            reference = located(cluster, each)
+            self.subjects[reference] = Subject(reference, each, uids.get(each, ""), started + CHECK_SECONDS)
 
     def hear(self, told: Told) -> Iterator[Outcome]:
         """Take in what a reader told."""
@@ -195,7 +195,7 @@ class Waiting:
 
     def _end(self, key: Reference, error: StepworksError | None = None) -> Outcome:
         subject = self.subjects.pop(key)
-        return Outcome(subject.reference, subject.manifest, error)
+        return Outcome(subject.named, subject.manifest, error)
 
     def _failed(self, subject: Subject, judgement: Failed) -> ObjectFailedError:
         return ObjectFailedError(
@@ -203,7 +203,7 @@ class Waiting:
             manifest=subject.manifest,
             received=judgement.reason,
             expected=f"a {subject.reference.kind} that comes to be {self._until.goal}",
-            what_to_do=f"Read the logs and events of its pods: {_describe(subject.reference)}",
+            what_to_do=f"Read the logs and events of its pods: {subject.reference.kubectl('describe')}",
         )
 
     def _deleted(self, subject: Subject, successor: str) -> ObjectDeletedError:
@@ -220,7 +220,8 @@ class Waiting:
     def _missing(self, subject: Subject) -> NotFoundError:
         return NotFoundError(
             f"There is no {subject.reference}",
-            received=f"no {subject.reference.kind} of that name",
+            received=f"no {subject.reference.kind} of that name"
+            + (f" in the namespace {subject.reference.namespace}" if subject.reference.namespace else ""),
             expected=f"one that comes to be {self._until.goal}",
             what_to_do="Correct the name or the namespace, or create the object before it is waited for.",
         )
@@ -232,10 +233,5 @@ class Waiting:
             manifest=subject.manifest or None,
             received=subject.pending.reason + silent,
             expected=f"a {subject.reference.kind} that is {self._until.goal}",
-            what_to_do=f"See what keeps it, or allow more time: {_describe(subject.reference)}",
+            what_to_do=f"See what keeps it, or allow more time: {subject.reference.kubectl('describe')}",
         )
-
-
-def _describe(reference: Reference) -> str:
-    namespace = f"-n {reference.namespace} " if reference.namespace else ""
-    return f"kubectl {namespace}describe {reference.kind.lower()} {reference.name}"

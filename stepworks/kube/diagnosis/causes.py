@@ -48,7 +48,8 @@ def _judge_model(facts: Facts) -> Finding | None:
     return Finding(
         "spec-invalid",
         f"KServe cannot serve what it asks for ({facts.ended})",
-        "Correct the model format, or name a runtime that is there: kubectl get clusterservingruntimes,servingruntimes",
+        "Correct the model format, or name a runtime that is there: "
+        f"{facts.kubectl('get', 'clusterservingruntimes,servingruntimes')}",
         permanent=True,
     )
 
@@ -59,7 +60,7 @@ def _judge_condition(facts: Facts) -> Finding | None:
     return Finding(
         "unknown",
         f"{facts.ended or 'it says no more'}; none of its pods says why",
-        f"See what its controller says: {facts.kubectl_describe}",
+        f"See what its controller says: {facts.reference.kubectl('describe')}",
     )
 
 
@@ -79,7 +80,7 @@ def _judge_nothing(facts: Facts) -> Finding:
     return Finding(
         "unknown",
         "there are no pods of it" if facts.chain and not facts.pods else facts.ended or "nothing says why",
-        f"See what its controller says: {facts.kubectl_describe}",
+        f"See what its controller says: {facts.reference.kubectl('describe')}",
     )
 
 

@@ -65,7 +65,7 @@ def judge_end(facts: Facts) -> Finding | None:
         return None
     if not found.what_to_do:
         named = found.container.name if found.container else ""
-        where = "the last lines of its log above" if facts.log else f"{facts.kubectl} logs {pod.name} -c {named}"
+        where = "the last lines of its log above" if facts.log else facts.kubectl("logs", pod.name, "-c", named)
         found = replace(found, what_to_do=f"Correct the program or its arguments; see {where}.")
     return replace(found, pod=pod)
 

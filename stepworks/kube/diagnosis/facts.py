@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepworks.kube.commands import kubectl
 from stepworks.kube.references import Reference
 
 
@@ -193,15 +194,9 @@ class Facts:
         """The pods that have not begun."""
         return tuple(pod for pod in self.pods if pod.phase in ("", "Pending") and not pod.disruption)
 
-    @property
-    def kubectl_describe(self) -> str:
-        """The command that shows the object."""
-        return f"{self.kubectl} describe {self.reference.kind.lower()} {self.reference.name}"
-
-    @property
-    def kubectl(self) -> str:
-        """The beginning of a command about the object's namespace."""
-        return f"kubectl -n {self.reference.namespace}" if self.reference.namespace else "kubectl"
+    def kubectl(self, *words: str) -> str:
+        """A command about the object's namespace."""
+        return kubectl(*words, namespace=self.reference.namespace)
 
     def events_with(self, *reasons: str) -> list[EventFacts]:
         """The events that have one of the reasons, the newest last."""

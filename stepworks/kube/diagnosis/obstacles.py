@@ -108,7 +108,7 @@ def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
             "quota-exceeded",
             f"{lead}: the quota {quota['name']} is exceeded (requested: {quota['more']})",
             "Ask for less, wait until others end, or have the quota raised: "
-            f"{facts.kubectl} describe resourcequota {quota['name']}",
+            f"{facts.kubectl('describe', 'resourcequota', quota['name'])}",
             hope="room",
         )
     if _CALLING.search(message):
@@ -125,7 +125,9 @@ def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
         what_to_do = f"Create the ServiceAccount {account['name']} in the namespace, or correct its name."
     elif _LIMIT.search(message):
         problem = f"a LimitRange of the namespace refuses them: {message}"
-        what_to_do = f"Ask for what the LimitRange allows, or have it changed: {facts.kubectl} describe limitrange"
+        what_to_do = (
+            f"Ask for what the LimitRange allows, or have it changed: {facts.kubectl('describe', 'limitrange')}"
+        )
     else:
         problem, what_to_do = message, _WHAT_STOPS_A_REFUSAL
     return Finding("refused", f"{lead}: {problem}", what_to_do, permanent=True, hope="none")
@@ -144,7 +146,7 @@ def judge_volume(facts: Facts) -> Finding | None:
         f"a volume of the pod {pod.name} cannot be mounted: {missing or of_stuck[-1].message}",
         "Create what is missing in the namespace, or correct its name in the step."
         if missing
-        else f"See {facts.kubectl} describe pvc; a volume that is ReadWriteOnce may still be at another node.",
+        else f"See {facts.kubectl('describe', 'pvc')}; a volume that is ReadWriteOnce may still be at another node.",
         hope="room",
         pod=pod,
     )
@@ -156,7 +158,7 @@ def judge_scheduling(facts: Facts) -> Finding | None:
         if pod.waits_because == "SchedulingGated":
             return Finding(
                 "gated", f"the pod {pod.name} waits for a scheduling gate to be opened",
-                f"See which queue or controller holds the gate: {facts.kubectl} describe pod {pod.name}",
+                f"See which queue or controller holds the gate: {facts.kubectl('describe', 'pod', pod.name)}",
                 hope="room", pod=pod,
             )  # fmt: skip
         if pod.waits_because:
@@ -164,7 +166,8 @@ def judge_scheduling(facts: Facts) -> Finding | None:
             asked = f", which asks for {pod.asks_for}" if pod.asks_for else ""
             asked += ", and one before it was preempted" if facts.events_with("Preempted") else ""
             return Finding(
-                "unschedulable", f"there is no node for the pod {pod.name}{asked}: {said}", said.what_to_do,
+                "unschedulable", f"there is no node for the pod {pod.name}{asked}: {said}",
+                said.advice(facts.kubectl()),
                 hope="room", pod=pod,
             )  # fmt: skip
     return None

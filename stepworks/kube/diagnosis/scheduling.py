@@ -22,7 +22,7 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"unbound immediate PersistentVolumeClaims"),
-        "See with `kubectl describe pvc` why the pod's claim gets no volume, and whether its StorageClass exists.",
+        "See with `{kubectl} describe pvc` why the pod's claim gets no volume, and whether its StorageClass exists.",
     ),
     (
         re.compile(r"volume node affinity conflict|didn't find available persistent volumes"),
@@ -92,17 +92,20 @@ class Unschedulable:
         ]
         return "; ".join(parts)
 
-    @property
-    def what_to_do(self) -> str:
-        """The next action of the reader."""
+    def advice(self, kubectl: str) -> str:
+        """The next action of the reader.
+
+        Args:
+            kubectl: The beginning of a command about the pod's namespace, `kubectl -n team`.
+        """
         said: list[str] = []
         left = list(self.obstacles)
         for pattern, advice in _ADVICE:
             found = [match for each in left if (match := pattern.search(each.what))]
             if found:
-                said.append(advice.format(**found[0].groupdict()))
+                said.append(advice.format(kubectl=kubectl, **found[0].groupdict()))
                 left = [each for each in left if not pattern.search(each.what)]
-        return " ".join(said[:_MOST_ADVICE]) or "See `kubectl describe pod` and `kubectl get nodes`."
+        return " ".join(said[:_MOST_ADVICE]) or f"See `{kubectl} describe pod` and `kubectl get nodes`."
 
 
 def parse_scheduler_message(message: str) -> Unschedulable:

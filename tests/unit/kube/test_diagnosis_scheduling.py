@@ -51,7 +51,8 @@ FEWER = "Ask for fewer nvidia.com/gpu in a pod than a node has, wait until other
         (
             "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
             "pod has unbound immediate PersistentVolumeClaims",
-            "See with `kubectl describe pvc` why the pod's claim gets no volume, and whether its StorageClass exists.",
+            "See with `kubectl -n team describe pvc` why the pod's claim gets no volume, and whether its StorageClass "
+            "exists.",
         ),
         ("no nodes available to schedule pods", "no nodes available to schedule pods", None),
     ],
@@ -59,4 +60,6 @@ FEWER = "Ask for fewer nvidia.com/gpu in a pod than a node has, wait until other
 def test_a_message_is_told_by_nodes_and_what_to_do(message: str, told: str, what_to_do: str | None) -> None:
     parsed = parse_scheduler_message(message)
     assert str(parsed) == told
-    assert parsed.what_to_do == (what_to_do or "See `kubectl describe pod` and `kubectl get nodes`.")
+    assert parsed.advice("kubectl -n team") == (
+        what_to_do or "See `kubectl -n team describe pod` and `kubectl get nodes`."
+    )

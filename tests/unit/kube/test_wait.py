@@ -170,8 +170,9 @@ def test_what_completed_before_it_was_deleted_has_succeeded(server: ApiServer, c
 
 
 def test_what_is_not_there_is_told(server: ApiServer, cluster: Cluster) -> None:
-    with pytest.raises(NotFoundError, match="There is no Job train"):
+    with pytest.raises(NotFoundError, match="There is no Job train") as caught:
         wait(cluster, TRAIN, until=JOB_COMPLETE, timeout=5)
+    assert caught.value.received == "no Job of that name in the namespace team"
 
 
 def test_gone_is_waited_for(server: ApiServer, cluster: Cluster) -> None:
@@ -189,6 +190,7 @@ def test_the_deadline_tells_the_last_state(server: ApiServer, cluster: Cluster, 
     assert isinstance(answer.error, WaitTimeoutError)
     assert answer.error.problem == "The Job train was not complete after 1000 seconds"
     assert answer.error.received == "no condition Complete yet"
+    assert answer.error.what_to_do.endswith("kubectl -n team describe job train")
     assert answer.error.manifest is not None
 
 
