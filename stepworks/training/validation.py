@@ -1,0 +1,117 @@
+"""The figures of a validation, over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from stepworks.errors import TrainingError
+from stepworks.training.data.samples import Samples
+from stepworks.training.parallel import Engine
+
+AREA_UNDER_CURVE = "validation_auc"
+LOSS = "validation_loss"
+
+
+def validate(engine: Engine, samples: Samples, *, batch_size: int, monitor: str) -> dict[str, float]:
+    """Run a model over all validation samples.
+
+    Args:
+        engine: The model, on all processes; each takes its share of the samples.
+        samples: What to validate on.
+        batch_size: Samples at once, a process.
+        monitor: The figure that is wanted; the area under the ROC curve is computed only for it.
+
+    Returns:
+        `validation_loss`; `validation_auc`, if it is monitored; and `validation_<name>` of what the model's
+        `figures(outputs, targets)` gives, tensors of one value a sample, their means. All processes get the same.
+
+    Raises:
+        TrainingError: The monitored figure is none of these, or the area is wanted and a class is absent.
+    """
+    processes = engine.processes
+    count = torch.zeros((), dtype=torch.float64, device=processes.device)
+    sums: dict[str, torch.Tensor] = {LOSS: torch.zeros_like(count)}
+    scores, labels = [], []
+    figures = getattr(engine.model, "figures", None)
+    with torch.no_grad():
+        for indices, counts in _batches(len(samples), batch_size, processes.rank, processes.world):
+            inputs, targets = samples.take(indices)
+            targets = targets.to(processes.device)
+            loss, outputs = engine.evaluate(tuple(tensor.to(processes.device) for tensor in inputs), targets)
+            if not counts:
+                continue
+            count += len(indices)
+            sums[LOSS] += loss.double() * len(indices)
+            for name, values in (figures(outputs, targets) if figures else {}).items():
+                key = f"validation_{name}"
+                sums[key] = sums.get(key, torch.zeros_like(count)) + values.double().sum()
+            if monitor == AREA_UNDER_CURVE:
+                scores.append(outputs.float().cpu())
+                labels.append(targets.cpu())
+    total = processes.sum(count)
+    result = {name: float(processes.sum(value) / total) for name, value in sums.items()}
+    if monitor == AREA_UNDER_CURVE:
+        result[monitor] = _area_of_all(engine, scores, labels)
+    if monitor not in result:
+        raise TrainingError(
+            "The figure to choose the best epoch by is not computed",
+            received=f"monitor {monitor!r}",
+            expected=f"one of {', '.join([*result, AREA_UNDER_CURVE])}",
+            what_to_do="Correct the parameter monitor, or have the model's method figures return it.",
+        )
+    return result
+
+
+def _batches(samples: int, size: int, rank: int, world: int) -> Iterator[tuple[torch.Tensor, bool]]:
+    """This process's batches, and whether each counts.
+
+    Every process gets as many, since sharded weights are gathered by all at once: who has none left repeats the first.
+    """
+    batches = torch.split(torch.arange(samples), size)
+    for first in range(0, len(batches), world):
+        own = first + rank
+        yield batches[own if own < len(batches) else 0], own < len(batches)
+
+
+def _area_of_all(engine: Engine, scores: list[torch.Tensor], labels: list[torch.Tensor]) -> float:
+    """The area on rank 0, told to all; its error is raised by all."""
+    processes = engine.processes
+    gathered = [processes.gather(torch.cat(part) if part else torch.zeros(0)) for part in (scores, labels)]
+    answer: float | TrainingError = 0.0
+    if gathered[0] is not None and gathered[1] is not None:
+        try:
+            answer = area_under_curve(torch.cat(gathered[0]), torch.cat(gathered[1]))
+        except TrainingError as error:
+            answer = error
+    answer = processes.from_rank_0(answer)
+    if isinstance(answer, TrainingError):
+        raise answer
+    return answer
+
+
+def area_under_curve(scores: torch.Tensor, labels: torch.Tensor) -> float:
+    """The area under the ROC curve as the Mann-Whitney U statistic over its greatest value; ties count one half.
+
+    Args:
+        scores: float of shape [rows]; higher means more likely positive.
+        labels: 0 and 1, of shape [rows].
+
+    Raises:
+        TrainingError: A class is absent.
+    """
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        raise TrainingError(
+            "The validation rows have one class only",
+            received=f"{positives} positive and {negatives} negative rows",
+            expected="both classes",
+            what_to_do="Choose the validation rows so that both classes are in them.",
+        )
+    _, inverse, counts = torch.unique(scores.double(), return_inverse=True, return_counts=True)
+    last_rank = counts.cumsum(0).double()
+    mean_rank = last_rank - (counts.double() - 1) / 2
+    rank_sum = float(mean_rank[inverse][labels.bool()].sum())
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
