@@ -10,8 +10,8 @@ import torch
 from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import DataError
-from stepworks.training.data import Rows
+from stepworks.errors import DataError, EvaluationError
+from stepworks.training.data.samples import Samples
 from stepworks.training.model_directory import load_model, read_model_file
 from stepworks.training.reference import build
 
@@ -32,11 +32,12 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
         NotFoundError: There is no model or no table.
         ConfigurationError: A builder does not import.
         DataError: The table does not fit the model.
+        EvaluationError: The model does not give one logit a row.
     """
     module = load_model(model_directory)
     data = read_model_file(model_directory).data
     row_ids = read_table(features, [ROW_ID])[ROW_ID]
-    rows: Rows = build(data, features, TransformParameters.read(model_directory), role="data")
+    rows: Samples = build(data, features, TransformParameters.read(model_directory), role="data")
     if len(rows) != len(row_ids):
         raise DataError(
             "The data builder does not give the rows of the table",
@@ -48,7 +49,10 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
     with torch.inference_mode():
         for indices in torch.split(torch.arange(len(rows)), ROWS_AT_ONCE):
             inputs, target = rows.take(indices)
-            logits.append(module(*inputs))
+            outputs = module(*inputs)
+            if outputs.shape != indices.shape or target.shape != indices.shape:
+                raise _not_one_logit(model_directory, outputs, target, len(indices))
+            logits.append(outputs)
             targets.append(target)
     return pl.DataFrame(
         {
@@ -56,4 +60,13 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
             "target": torch.cat(targets).to(torch.int8).numpy(),
             "probability": torch.sigmoid(torch.cat(logits).double()).numpy(),
         }
+    )
+
+
+def _not_one_logit(model_directory: Path, outputs: torch.Tensor, targets: torch.Tensor, rows: int) -> EvaluationError:
+    return EvaluationError(
+        f"The model {model_directory} is not one that decides between two classes",
+        received=f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} for {rows} rows",
+        expected=f"one logit and one target a row, each of shape ({rows},)",
+        what_to_do="Predict with the model's own code; this is for tables with a target of 0 and 1.",
     )

@@ -13,7 +13,7 @@ from torch import nn
 
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, TrainingError
-from stepworks.training.data import Inputs
+from stepworks.training.data.samples import Inputs
 
 
 class TabularNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""Trying a model on two rows, so that builders that do not fit each other are told before the first epoch."""
+"""Trying a model on two samples, so that builders that do not fit each other are told before the first epoch."""
 
 from __future__ import annotations
 
@@ -7,62 +7,91 @@ from typing import Any
 
 import torch
 
-from stepworks.errors import ConfigurationError
-from stepworks.training.data import Inputs, Rows
+from stepworks.errors import ConfigurationError, StepworksError
+from stepworks.training.data.samples import Inputs, Samples
 
-_ROWS = 2
+_SAMPLES = 2
 
 
-def try_model(module: torch.nn.Module, rows: Rows, device: torch.device, *, model: str, data: str) -> None:
-    """Ask a model for two rows and for the loss of its answer, and leave the random generators as they were.
+def try_model(module: torch.nn.Module, samples: Samples, device: torch.device, *, model: str, data: str) -> None:
+    """Ask a model for two samples and for the loss of its answer, and leave the random generators as they were.
 
     Args:
         module: The model; it is moved to the device.
-        rows: The rows that it is to train on.
+        samples: The samples that it is to train on.
         device: Where it is to train.
         model: The reference of the model builder, for messages.
         data: The reference of the data builder, for messages.
 
     Raises:
-        ConfigurationError: The data builder's rows cannot be taken, or the model does not fit them; the message
+        ConfigurationError: The data builder's samples cannot be taken, or the model does not fit them; the message
             says what `forward` or `loss` received, and what it said or gave.
+        DataError: The samples are at fault, and say so themselves.
     """
-    inputs, targets = _take(rows, data)
+    inputs, targets = _take(samples, data)
     inputs = tuple(tensor.to(device) for tensor in inputs)
     targets = targets.to(device)
     module.to(device).eval()
-    # No inference mode: what a lazy layer makes of its first rows has to be trainable.
+    # No inference mode: what a lazy layer makes of its first samples has to be trainable.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
         outputs = _call(module, inputs, "forward", model)
-        if not (isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and outputs.shape == targets.shape):
+        expected = _expected_outputs(targets)
+        if not (isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and _fit(outputs, targets)):
+            raise _misfit(model, f"forward, given {_described(inputs)}, returned {_described([outputs])}", expected)
+        loss = _call(module.loss, (outputs, targets), "loss", model)  # type: ignore[arg-type]  # not a submodule
+        if not (isinstance(loss, torch.Tensor) and loss.is_floating_point() and loss.ndim == 0):
             raise _misfit(
                 model,
-                f"forward, given {_described(inputs)}, returned {_described([outputs])}",
-                f"one logit a row, a float tensor of shape {tuple(targets.shape)}",
+                f"loss, given {_described([outputs, targets])}, returned {_described([loss])}",
+                "one number, a float tensor without dimensions: reduce it with mean()",
             )
-        _call(module.loss, (outputs, targets), "loss", model)  # type: ignore[arg-type]  # a method, not a submodule
 
 
-def _take(rows: Rows, data: str) -> tuple[Inputs, torch.Tensor]:
+def _fit(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
+    """Whether outputs can be judged by targets.
+
+    Targets that are numbers are compared one by one. A loss would broadcast [2, 1] against [2] to [2, 2] in silence,
+    and train on what belongs to other samples.
+    """
+    return outputs.shape == targets.shape if targets.is_floating_point() else outputs.shape[:1] == targets.shape[:1]
+
+
+def _expected_outputs(targets: torch.Tensor) -> str:
+    if not targets.is_floating_point():
+        return f"logits, a float tensor whose first dimension is {len(targets)}, one for each sample"
+    if targets.ndim == 1:
+        return f"one logit a sample, a float tensor of shape {tuple(targets.shape)}"
+    return f"a float tensor of the targets' shape {tuple(targets.shape)}"
+
+
+def _take(samples: Samples, data: str) -> tuple[Inputs, torch.Tensor]:
     try:
-        indices = torch.arange(min(_ROWS, len(rows)))
-        inputs, targets = rows.take(indices)
+        indices = torch.arange(min(_SAMPLES, len(samples)))
+        taken = samples.take(indices)
+    except StepworksError:
+        raise
     except Exception as error:
-        raise _no_rows(data, f"{type(error).__name__}: {error}") from error
+        raise _no_samples(data, f"{type(error).__name__}: {error}") from error
+    if not (isinstance(taken, tuple) and len(taken) == 2):
+        raise _no_samples(data, f"take returned {_described([taken])}")
+    inputs, targets = taken
     if not isinstance(inputs, tuple) or not all(isinstance(each, torch.Tensor) for each in (*inputs, targets)):
-        raise _no_rows(data, f"take returned {_described([inputs, targets])}")
-    if targets.shape != indices.shape:
-        raise _no_rows(data, f"take of {len(indices)} rows returned targets {_described([targets])}")
+        raise _no_samples(data, f"take returned {_described([inputs, targets])}")
+    if any(each.shape[:1] != indices.shape for each in (*inputs, targets)):
+        raise _no_samples(
+            data,
+            f"take of {len(indices)} samples returned inputs {_described(inputs)} and targets {_described([targets])}",
+        )
     return inputs, targets
 
 
-def _no_rows(data: str, received: str) -> ConfigurationError:
+def _no_samples(data: str, received: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The data builder {data} does not return rows",
+        f"The data builder {data} does not return samples",
         received=received,
         expected="an object with len(), fingerprint() and take(indices); take returns a tuple of tensors, the "
-        "arguments of the model's forward, and a tensor of targets, one a row",
-        what_to_do="Return such rows from the data builder; stepworks.training.data.Rows describes them.",
+        "arguments of the model's forward, and a tensor of targets; the first dimension of each is the samples",
+        what_to_do="Return such samples from the data builder; stepworks.training.data.samples.Samples describes them.",
     )
 
 
@@ -79,10 +108,10 @@ def _call(function: Callable[..., Any], arguments: Inputs, name: str, model: str
 
 def _misfit(model: str, received: str, expected: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The model of {model} does not fit the rows",
+        f"The model of {model} does not fit the samples",
         received=received,
         expected=expected,
-        what_to_do="Make model builder and data builder agree: forward takes what the rows' take returns.",
+        what_to_do="Make model builder and data builder agree: forward takes what the samples' take returns.",
     )
 
 

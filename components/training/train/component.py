@@ -40,7 +40,7 @@ def train(
         model: The model builder, `package.module:name`: given the transform's parameters and `model_settings`, it
             returns a torch module with `loss(outputs, targets)`; `forward` returns one logit a row.
         data: The data builder, `package.module:name`: given a features file and the transform's parameters, it
-            returns rows as `stepworks.training.data.Rows` describes them.
+            returns samples as `stepworks.training.data.samples.Samples` describes them.
         model_settings: Keyword arguments of the model builder.
         epochs: The most passes over the training rows.
         batch_size: Rows an optimizer step.

@@ -102,6 +102,33 @@ def wide(features, transform):
     return Wide(pl.read_parquet(features))
 
 
+class Short(Rows):
+    def take(self, indices):
+        return (self.features[:1],), self.calm[indices]
+
+
+def short(features, transform):
+    return Short(pl.read_parquet(features))
+
+
+class Alone(Rows):
+    def take(self, indices):
+        return self.features[indices]
+
+
+def alone(features, transform):
+    return Alone(pl.read_parquet(features))
+
+
+class Vector(Line):
+    def loss(self, logits, targets):
+        return logits - targets
+
+
+def vector(transform):
+    return Vector(2, 1.0)
+
+
 def nothing(features, transform):
     return None
 
@@ -157,8 +184,15 @@ def test_a_model_and_rows_of_ones_own_are_trained_and_asked(features: Path, tmp_
         ("column", "read_rows", r"forward, given \(float32 \[2, 2\]\), returned \(float32 \[2, 1\]\)"),
         ("multiclass", "read_rows", r"loss, given \(float32 \[2\], float32 \[2\]\), said"),
         ("build_model", "bare", r"take returned \(float32 \[2, 2\], float32 \[2\]\)"),
-        ("build_model", "wide", r"take of 2 rows returned targets \(float32 \[2, 2\]\)"),
-        ("build_model", "nothing", "does not return rows"),
+        (
+            "build_model",
+            "wide",
+            r"forward, given \(float32 \[2, 2\]\), returned \(float32 \[2\]\)(?s:.*)shape \(2, 2\)",
+        ),
+        ("build_model", "nothing", "does not return samples"),
+        ("build_model", "short", r"take of 2 samples returned inputs \(float32 \[1, 2\]\) and targets"),
+        ("build_model", "alone", r"take returned \(float32 \[2, 2\]\)"),
+        ("vector", "read_rows", r"loss, given \(float32 \[2\], float32 \[2\]\), returned \(float32 \[2\]\)"),
         ("build_model", "without_transform", r"without_transform\(features\)"),
     ],
 )
