@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shlex
 import shutil
-import ssl
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,17 +14,17 @@ from urllib.parse import quote
 import yaml
 
 from stepworks.errors import RunError
-from testbed.certificates import Authority, Pair, write_key
+from testbed.certificates import Authority, Pair
 from testbed.controllers import Recipe, Recipes
 from testbed.daemon import Daemon
 from testbed.modules import built, program
-from testbed.ports import choose_addresses, choose_ports
+from testbed.ports import choose_addresses
+from testbed.programs import Programs
 from testbed.settings import Node, Settings
 from testbed.sweep import sweep_process_nodes
 
 SIMULATED = {"testbed.stepworks.dev/node": "simulated"}
-PROCESS = {"testbed.stepworks.dev/node": "process"}
-"""Labels by which a pod can ask for one kind of node."""
+"""The label of simulated nodes, by which a pod can ask for one."""
 
 
 class Bed:
@@ -49,7 +47,6 @@ class Bed:
         self._say = say
         self._addresses = choose_addresses()
         self._kubernetes = Path()
-        self._health_ports: dict[str, int] = {}
 
     @property
     def server(self) -> str:
@@ -76,23 +73,26 @@ class Bed:
 
     def _start(self) -> None:
         authority = Authority(self.folder / "certificates")
-        self._start_etcd()
-        self._start_api_server(authority)
-        self._start_kubernetes_controllers()
+        admin = authority.issue("admin", organization="system:masters")
+        self._write_kubeconfig(authority, admin)
+        programs = Programs(self.folder, self._addresses, self.kubeconfig, authority, admin)
+        self._add(programs.etcd())
+        self._add(programs.api_server()).wait_ready()
+        self._add(programs.controller_manager())
+        self._add(programs.scheduler())
         recipes = Recipes(self.settings, self.folder, self.kubeconfig, authority)
         prepared = [recipes.write(controller) for controller in self.settings.controllers]
         self._install(prepared)
         for recipe in prepared:
-            self._health_ports[recipe.daemon.name] = recipe.health_port
             self._add(recipe.daemon)
         if self.settings.simulation:
-            self._start_kwok()
+            self._add(programs.kwok())
         if self.settings.process_nodes:
-            self._start_process_nodes(authority)
-        for recipe in prepared:
-            self.wait_ready(recipe.daemon.name)
-            for path in recipe.defaults:
-                self.kubectl("apply", "--server-side", "--force-conflicts", "-k" if path.is_dir() else "-f", path)
+            self._add(programs.process_node(self.settings, self.claims))
+        for daemon in self.daemons.values():
+            daemon.wait_ready()
+        for path in (path for recipe in prepared for path in recipe.defaults):
+            self.kubectl("apply", "--server-side", "--force-conflicts", "-k" if path.is_dir() else "-f", path)
 
     def stop(self) -> None:
         """Stop everything and delete the folder. It can be called again."""
@@ -154,85 +154,18 @@ class Bed:
         self.kubectl("delete", "--raw", f"/api/v1/nodes?labelSelector={quote(label)}")
 
     def restart(self, name: str) -> None:
-        """Start a program again that was killed, and wait until it answers.
+        """Start a program again that was killed, and wait until it is ready.
 
         Raises:
             RunError: It did not start.
         """
         self.daemons[name].start()
-        self.wait_ready(name)
+        self.daemons[name].wait_ready()
 
-    def wait_ready(self, name: str) -> None:
-        """Wait until a program answers that it is ready.
-
-        Raises:
-            RunError: It ended, or was not ready in time.
-        """
-        port = self._health_ports.get(name, 0)
-        if name == "kube-apiserver":
-            self.daemons[name].wait_ready(self._api_server_is_ready)
-        elif port:
-            self.daemons[name].wait_ready(lambda: _answers(http.client.HTTPConnection("127.0.0.1", port, timeout=5)))
-
-    def _add(self, daemon: Daemon) -> None:
+    def _add(self, daemon: Daemon) -> Daemon:
         self.daemons[daemon.name] = daemon
         daemon.start()
-
-    def _log(self, name: str) -> Path:
-        return self.folder / "logs" / f"{name}.log"
-
-    def _start_etcd(self) -> None:
-        client, peer = choose_ports(2)
-        self._etcd = f"http://127.0.0.1:{client}"
-        self._health_ports["etcd"] = client
-        own = f"http://127.0.0.1:{peer}"
-        arguments = [f"--data-dir={self.folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"]
-        arguments += [f"--listen-client-urls={self._etcd}", f"--advertise-client-urls={self._etcd}"]
-        arguments += [f"--listen-peer-urls={own}", f"--initial-advertise-peer-urls={own}"]
-        arguments += [f"--initial-cluster=default={own}"]
-        self._add(Daemon("etcd", [program("etcd"), *arguments], self._log("etcd")))
-
-    def _start_api_server(self, authority: Authority) -> None:
-        addresses = self._addresses
-        server = authority.issue(
-            "kube-apiserver",
-            addresses=[
-                "127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-                "kubernetes.default.svc.cluster.local", addresses.api_service_address,
-            ],
-        )  # fmt: skip
-        kubelet_client = authority.issue("kubelet-client", organization="system:masters")
-        admin = authority.issue("admin", organization="system:masters")
-        self._account_key = write_key(self.folder / "certificates" / "service-accounts.key")
-        command: list[str | Path] = [
-            self._kubernetes, "kube-apiserver",
-            f"--etcd-servers={self._etcd}",
-            "--bind-address=127.0.0.1", f"--secure-port={addresses.api_port}",
-            f"--service-cluster-ip-range={addresses.service_cidr}",
-            f"--tls-cert-file={server.certificate}", f"--tls-private-key-file={server.key}",
-            f"--client-ca-file={authority.certificate}",
-            f"--kubelet-client-certificate={kubelet_client.certificate}", f"--kubelet-client-key={kubelet_client.key}",
-            f"--kubelet-certificate-authority={authority.certificate}",
-            "--kubelet-preferred-address-types=InternalIP",
-            f"--service-account-key-file={self._account_key}",
-            f"--service-account-signing-key-file={self._account_key}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--authorization-mode=RBAC", "--allow-privileged=true", "--profiling=false",
-        ]  # fmt: skip
-        self._write_kubeconfig(authority, admin)
-        self._add(Daemon("kube-apiserver", command, self._log("kube-apiserver")))
-        self.wait_ready("kube-apiserver")
-
-    def _start_kubernetes_controllers(self) -> None:
-        secure, scheduler = choose_ports(2)
-        access = [f"--{use}kubeconfig={self.kubeconfig}" for use in ("", "authentication-", "authorization-")]
-        common = [*access, "--leader-elect=false", "--bind-address=127.0.0.1", "--profiling=false"]
-        authority = self.folder / "certificates" / "ca.crt"
-        command: list[str | Path] = [self._kubernetes, "kube-controller-manager", *common, f"--secure-port={secure}"]
-        command += [f"--service-account-private-key-file={self._account_key}", f"--root-ca-file={authority}"]
-        self._add(Daemon("kube-controller-manager", command, self._log("kube-controller-manager")))
-        command = [self._kubernetes, "kube-scheduler", *common, f"--secure-port={scheduler}"]
-        self._add(Daemon("kube-scheduler", command, self._log("kube-scheduler")))
+        return daemon
 
     def _install(self, recipes: Sequence[Recipe]) -> None:
         self.apply(_storage_class())
@@ -244,43 +177,6 @@ class Bed:
         if any(recipe.files for recipe in recipes):
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
 
-    def _start_kwok(self) -> None:
-        (port,) = choose_ports(1)
-        self._health_ports["kwok"] = port
-        command: list[str | Path] = [
-            program("kwok"), "--kubeconfig", self.kubeconfig, "--config", Path(__file__).parent / "stages.yaml",
-            "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-lease-duration-seconds=40", "-v=WARN", f"--server-address=127.0.0.1:{port}",
-        ]  # fmt: skip
-        self._add(Daemon("kwok", command, self._log("kwok"), {"HOME": str(self.folder)}))
-        self.wait_ready("kwok")
-
-    def _start_process_nodes(self, authority: Authority) -> None:
-        state = self.folder / "process-node"
-        state.mkdir()
-        serving = authority.issue("process-node", addresses=["127.0.0.1"])
-        configuration = {
-            "nodes": [_process_node(node) for node in self.settings.process_nodes],
-            "images": [image.to_object() for image in self.settings.images],
-            "pod_cidr": self._addresses.pod_cidr,
-            "service_cidr": self._addresses.service_cidr,
-            "cluster_domain": "cluster.local",
-            "isolation": self.settings.isolation,
-            "api_server": {"host": "127.0.0.1", "port": self._addresses.api_port},
-            "tls": {
-                "certificate": str(serving.certificate),
-                "key": str(serving.key),
-                "client_ca": str(authority.certificate),
-            },
-            "claims": str(self.claims),
-        }
-        path, ready = state / "config.json", state / "ready"
-        path.write_text(json.dumps(configuration, indent=2))
-        command: list[str | Path] = [program("process-node"), "--kubeconfig", self.kubeconfig, "--config", path]
-        command += ["--state", state, "--ready-file", ready]
-        self._add(Daemon("process-node", command, self._log("process-node")))
-        self.daemons["process-node"].wait_ready(ready.exists)
-
     def _write_kubeconfig(self, authority: Authority, admin: Pair) -> None:
         named = {
             "clusters": {"cluster": {"server": self.server, "certificate-authority": str(authority.certificate)}},
@@ -291,26 +187,6 @@ class Bed:
         lists = {section: [{"name": "testbed", **entry}] for section, entry in named.items()}
         self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(yaml.safe_dump(configuration | lists))
-
-    def _api_server_is_ready(self) -> bool:
-        certificates = self.folder / "certificates"
-        try:
-            context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
-            context.load_cert_chain(certificates / "admin.crt", certificates / "admin.key")
-        except OSError:  # somebody stops the bed, and the folder is gone
-            return False
-        port = self._addresses.api_port
-        return _answers(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5))
-
-
-def _answers(connection: http.client.HTTPConnection) -> bool:
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _simulated_node(node: Node) -> dict[str, Any]:
@@ -325,15 +201,6 @@ def _simulated_node(node: Node) -> dict[str, Any]:
         },
         "spec": {"taints": node.taint_objects()},
         "status": {"capacity": capacity, "allocatable": capacity},
-    }
-
-
-def _process_node(node: Node) -> dict[str, Any]:
-    return {
-        "name": node.name,
-        "labels": {"kubernetes.io/hostname": node.name, **PROCESS, **node.labels},
-        "taints": node.taint_objects(),
-        "capacity": node.full_capacity(),
     }
 
 

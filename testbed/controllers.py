@@ -20,6 +20,7 @@ from testbed.certificates import Authority
 from testbed.daemon import Daemon
 from testbed.modules import built
 from testbed.ports import choose_ports
+from testbed.probes import Probe, answers
 from testbed.settings import GENERATIONS, Controller, Settings
 
 
@@ -29,14 +30,12 @@ class Recipe:
 
     Attributes:
         daemon: The program.
-        health_port: Where it answers /readyz; 0 for one that has no such port.
         files: Folders and files of manifests that must be applied before.
         objects: Objects that must be applied before.
         defaults: Files and kustomize folders of what a platform has beside it, applied when it runs.
     """
 
     daemon: Daemon
-    health_port: int
     files: tuple[Path, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     defaults: tuple[Path, ...] = ()
@@ -84,8 +83,7 @@ class Recipes:
         }
         arguments: list[str | Path] = ["--config", self._write("jobset.yaml", configuration)]
         return Recipe(
-            self._daemon("jobset", module / "bin" / "jobset", arguments),
-            health,
+            self._daemon("jobset", module / "bin" / "jobset", arguments, answers(health)),
             files=(manifests / "crd" / "bases",),
             objects=tuple(self._webhooks("jobset", manifests / "webhook" / "manifests.yaml", webhook)),
         )
@@ -108,8 +106,7 @@ class Recipes:
         self._serving_certificate("trainer")
         arguments: list[str | Path] = ["--config", self._write("trainer.yaml", configuration)]
         return Recipe(
-            self._daemon("trainer", module / "bin" / "trainer", arguments),
-            health,
+            self._daemon("trainer", module / "bin" / "trainer", arguments, answers(health)),
             files=(base / "crds",),
             objects=tuple(self._webhooks("trainer", base / "webhook" / "manifests.yaml", webhook)),
             defaults=(base / "runtimes" / "torch_distributed.yaml",),
@@ -122,8 +119,7 @@ class Recipes:
         kinds = ("pytorchjobs", "tfjobs")
         arguments = ["--health-probe-bind-address", f"127.0.0.1:{health}"]
         return Recipe(
-            self._daemon("training-operator", module / "bin" / "training-operator", arguments),
-            health,
+            self._daemon("training-operator", module / "bin" / "training-operator", arguments, answers(health)),
             files=tuple(crds / f"kubeflow.org_{kind}.yaml" for kind in kinds),
         )
 
@@ -147,8 +143,7 @@ class Recipes:
             f"127.0.0.1:{health}",
         ]
         return Recipe(
-            self._daemon("kserve", module / "bin" / "kserve", arguments, {"POD_NAMESPACE": "kserve"}),
-            health,
+            self._daemon("kserve", module / "bin" / "kserve", arguments, answers(health), {"POD_NAMESPACE": "kserve"}),
             files=(
                 manifests / "config/crd/full",
                 manifests / "config/crd/full/clusterstoragecontainer",
@@ -168,17 +163,21 @@ class Recipes:
             "data": {"executor": json.dumps({"image": "stepworks.dev/argoexec"})},
         }
         arguments = ["--namespace", "argo", "--executor-image", "stepworks.dev/argoexec"]
-        daemon = self._daemon(
-            "argo", module / "bin" / "workflow-controller", arguments, {"LEADER_ELECTION_DISABLE": "true"}
-        )
-        return Recipe(daemon, 0, files=(manifests,), objects=(_namespace("argo"), configuration))
+        variables = {"LEADER_ELECTION_DISABLE": "true"}
+        daemon = self._daemon("argo", module / "bin" / "workflow-controller", arguments, _runs, variables)
+        return Recipe(daemon, files=(manifests,), objects=(_namespace("argo"), configuration))
 
     def _daemon(
-        self, name: str, program: Path, arguments: Iterable[str | Path], variables: Mapping[str, str] | None = None
+        self,
+        name: str,
+        program: Path,
+        arguments: Iterable[str | Path],
+        is_ready: Probe,
+        variables: Mapping[str, str] | None = None,
     ) -> Daemon:
         environment = {"TMPDIR": str(self._scratch(name)), "KUBECONFIG": str(self._kubeconfig), **(variables or {})}
         log = self._folder / "logs" / f"{name}.log"
-        return Daemon(name, [program, "--kubeconfig", self._kubeconfig, *arguments], log, environment)
+        return Daemon(name, [program, "--kubeconfig", self._kubeconfig, *arguments], log, is_ready, environment)
 
     def _scratch(self, name: str) -> Path:
         folder = self._folder / "controllers" / name
@@ -208,6 +207,11 @@ class Recipes:
                 path = webhook["clientConfig"]["service"]["path"]
                 webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": bundle}
             yield configuration | {"metadata": {"name": controller}}
+
+
+def _runs() -> bool:
+    """Argo's controller serves its health on one fixed port, which two beds cannot both have: it is not asked."""
+    return True
 
 
 def _namespace(name: str) -> dict[str, Any]:

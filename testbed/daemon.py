@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepworks.errors import RunError
+from testbed.probes import Probe
 
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
@@ -27,15 +28,22 @@ class Daemon:
         name: What messages and the log file call it.
         command: The program and its arguments.
         log: The file that gets its output; it is added to.
+        is_ready: Whether it answers; must not raise for a program that does not listen yet.
         environment: Variables on top of this process's own.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        is_ready: Probe,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.command = [str(part) for part in command]
         self.log = log
+        self.is_ready = is_ready
         self.environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,18 +65,17 @@ class Daemon:
                 preexec_fn=_die_with_parent if _PRCTL else None,  # noqa: PLW1509 - the one call it makes takes no lock
             )
 
-    def wait_ready(self, is_ready: Callable[[], bool], timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         """Wait until it is ready.
 
         Args:
-            is_ready: Whether it answers; must not raise for a server that does not listen yet.
             timeout: Seconds.
 
         Raises:
             RunError: It ended, or was not ready in time; the error has the end of its log.
         """
         deadline = time.monotonic() + timeout
-        while not is_ready():
+        while not self.is_ready():
             ended = self._process.poll() if self._process else None
             if ended is not None or time.monotonic() > deadline:
                 raise RunError(

@@ -47,7 +47,7 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _OPERATOR = "github.com/kubeflow/training-operator"
 _JOBSET = "sigs.k8s.io/jobset"
 _ARGO = "github.com/argoproj/argo-workflows/v3"
-_KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager", "kserve-router": f"{_KSERVE}/cmd/router"}
+_KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager"}
 _KSERVE_MANIFESTS = {
     _KSERVE: (
         "config/crd/full/serving.kserve.io_*.yaml",
@@ -57,7 +57,6 @@ _KSERVE_MANIFESTS = {
         "test/crds/knative_service.yaml",
         "config/configmap/inferenceservice.yaml",
         "config/runtimes/*.yaml",
-        "config/storagecontainers/default.yaml",
     )
 }
 _TRAINER_PROGRAMS = {"trainer": f"{_TRAINER}/cmd/trainer-controller-manager", "jobset": _JOBSET}
@@ -138,15 +137,14 @@ def built(name: str, say: Callable[[str], None] = lambda _: None) -> Path:
     return folder
 
 
-def program(name: str, say: Callable[[str], None] = lambda _: None) -> Path:
-    """The path of a program of a module with the same name, or written `module/program`.
+def program(module: str) -> Path:
+    """The path of the program that has its module's name.
 
     Raises:
         ConfigurationError: It must be built, and Go is missing.
         RunError: The build failed.
     """
-    module, _, wanted = name.partition("/")
-    return built(module, say) / "bin" / (wanted or module)
+    return built(module) / "bin" / module
 
 
 def _digest(module: Module) -> str:

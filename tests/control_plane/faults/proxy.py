@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +18,16 @@ import yaml
 
 from testbed.bed import Bed
 
+LOST = 0
+"""The fault of an answer that is lost on its way."""
+
 
 class Proxy(ThreadingHTTPServer):
     """Passes requests on, but for the faults that it was told.
 
     Attributes:
-        failures: What the next requests are answered instead: status codes.
+        failures: By method, what the next requests are answered instead: a status code, or LOST for one that reaches
+            the API server and whose answer is lost.
         passed: The requests that reached the API server, as method and path.
         watches_begun: How many watches there have been.
     """
@@ -32,7 +36,7 @@ class Proxy(ThreadingHTTPServer):
 
     def __init__(self, bed: Bed) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.failures: deque[int] = deque()
+        self.failures: defaultdict[str, deque[int]] = defaultdict(deque)
         self.passed: list[tuple[str, str]] = []
         self.watches_begun = 0
         self._bed = bed
@@ -72,6 +76,10 @@ class Proxy(ThreadingHTTPServer):
             with self._lock:
                 self._streams.discard(connection)
 
+    def faults_left(self) -> int:
+        """How many faults have met no request yet."""
+        return sum(map(len, self.failures.values()))
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client or a server that is gone is what this is for."""
 
@@ -85,8 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.failures:
-            self._fail(self.server.failures.popleft())
+        failures = self.server.failures[self.command]
+        fault = failures.popleft() if failures else None
+        if fault:
+            self._fail(fault)
             return
         self.server.passed.append((self.command, self.path))
         connection = self.server.connect()
@@ -94,7 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, self.path, body or None, headers)
             response = connection.getresponse()
-            if "watch=" in self.path:
+            if fault == LOST:
+                response.read()
+                self.close_connection = True
+            elif "watch=" in self.path:
                 with self.server.streaming(connection):
                     self._stream(response)
             else:

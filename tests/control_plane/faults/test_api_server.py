@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.objects import list_objects
+from stepworks.kube.references import Selection
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import job_of_run, run
-from tests.control_plane.faults.proxy import proxy_before
+from tests.control_plane.faults.proxy import LOST, proxy_before
+from tests.control_plane.jobs import job_of_run, run
 from tests.control_plane.pods import holding, let_succeed, running
 from tests.waiting import wait_for
 
@@ -33,11 +35,11 @@ def test_a_job_that_ends_while_the_api_server_is_away_for_its_step(bed: Bed, clu
         ended = pool.submit(run, through, job_of_run("train", outcome="running"))
         pod = running(cluster)[0]
         wait_for("the step watches", proxy.count_watches)
-        proxy.failures.extend([503] * 3)
+        proxy.failures["GET"].extend([503] * 3)
         assert proxy.cut_watches() == 1
         let_succeed(cluster, pod)
         assert ended.result(60)["status"]["succeeded"] == 1
-        assert not proxy.failures
+        assert not proxy.faults_left()
 
 
 def test_watches_that_are_cut_again_and_again(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
@@ -55,12 +57,14 @@ def test_watches_that_are_cut_again_and_again(bed: Bed, cluster: Cluster, tmp_pa
 
 
 def test_an_overloaded_api_server(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
-    """Each kind of request is refused at first, with 500, 503 and 429."""
+    """Reading and making are refused at first, and the answer that the Job was made is lost."""
     with proxy_before(bed, tmp_path) as (proxy, kubeconfig):
         through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
-        proxy.failures.extend([429, 500, 503, 429])
+        proxy.failures["GET"].extend([429, 500, 503, 429])
+        proxy.failures["POST"].extend([429, 503, LOST])
         assert run(through, job_of_run("train"))["status"]["succeeded"] == 1
-        assert not proxy.failures
-        created = [path for method, path in proxy.passed if method == "POST"]
-        assert len(created) == 1
+        assert not proxy.faults_left()
+        made = [path for method, path in proxy.passed if method == "POST" and path.partition("?")[0].endswith("/jobs")]
+        assert len(made) == 2  # the one whose answer was lost, and the one that found it there
     assert not holding(cluster)
+    assert len(list_objects(cluster, Selection("batch/v1", "Job"))) == 1

@@ -16,7 +16,7 @@ from stepworks.kube.pods import evict
 from stepworks.kube.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Node
-from tests.control_plane.faults.jobs import job_of_run, run
+from tests.control_plane.jobs import job_of_run, run
 from tests.control_plane.pods import holding, let_succeed, running
 from tests.waiting import wait_for
 
@@ -54,7 +54,7 @@ def test_a_missing_image(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hopeless, "GRACE_SECONDS", 1.0)  # two minutes otherwise
     error = failure(cluster, outcome="image-missing")
     assert (error.cause, error.permanent) == ("image-missing", True)
-    assert "registry.example.com/team/cpu:1" in str(error)
+    assert "registry.example.com/tools:1" in str(error)
     wait_for("its pod is gone", lambda: not holding(cluster))
 
 
@@ -93,8 +93,9 @@ def test_a_pod_that_is_evicted_does_not_count(cluster: Cluster) -> None:
         first = running(cluster)[0]
         evict(cluster, first)
         let_succeed(cluster, *running(cluster, besides=(first,)))
-        status = ended.result()["status"]
-    assert status["succeeded"] == 1
+        job = ended.result()
+    assert job["spec"]["backoffLimit"] == 0
+    assert (job["status"]["succeeded"], job["status"].get("failed", 0)) == (1, 0)
 
 
 def test_a_pod_that_is_preempted_comes_back(bed: Bed, cluster: Cluster) -> None:
@@ -120,9 +121,10 @@ def test_a_pod_that_is_preempted_comes_back(bed: Bed, cluster: Cluster) -> None:
             second = wait_for("a pod waits", lambda: next(iter(set(holding(cluster)) - {first, "server"}), ""))
             assert get(cluster, Reference("v1", "Pod", second))["status"]["phase"] == "Pending"
             delete(cluster, Reference("v1", "Pod", "server"))
-            assert running(cluster) == [second]
+            assert running(cluster, besides=("server",)) == [second]
             let_succeed(cluster, second)
-            assert ended.result()["status"]["succeeded"] == 1
+            status = ended.result()["status"]
+        assert (status["succeeded"], status.get("failed", 0)) == (1, 0)
     finally:
         bed.remove_nodes("one=gpu")
 

@@ -14,7 +14,7 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.objects import find, get
 from stepworks.kube.references import Reference
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import job_of_run, run
+from tests.control_plane.jobs import job_of_run, run
 from tests.control_plane.pods import holding, let_succeed, running
 from tests.waiting import wait_for
 
@@ -23,7 +23,7 @@ CODE = """
 import sys
 from pathlib import Path
 from stepworks.kube.cluster import connect
-from tests.control_plane.faults.jobs import job_of_run, run
+from tests.control_plane.jobs import job_of_run, run
 print("started", flush=True)
 run(connect(kubeconfig=Path(sys.argv[1]), namespace=sys.argv[2]), job_of_run("train", "running"))
 """

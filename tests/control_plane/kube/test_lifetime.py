@@ -21,7 +21,7 @@ from stepworks.kube.rules import (
 from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
 from stepworks.operations.clean_up import clean_up
 from testbed.bed import Bed
-from tests.control_plane.faults.jobs import LABEL, RUN
+from tests.control_plane.jobs import LABEL, RUN
 from tests.control_plane.kube.workloads import (
     OUTCOME,
     allow,

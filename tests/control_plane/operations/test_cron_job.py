@@ -13,7 +13,7 @@ from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.kube.wait import wait
 from stepworks.kubeflow.pipeline import load_pipeline
 from testbed.bed import Bed
-from tests.control_plane.operations.jobs import ROOT, SECONDS
+from tests.control_plane.jobs import ROOT, SECONDS
 from tests.control_plane.pods import pods
 from tests.waiting import wait_for
 

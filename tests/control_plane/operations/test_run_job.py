@@ -2,9 +2,6 @@
 
 import json
 import re
-import secrets
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,35 +10,34 @@ import yaml
 from stepworks.errors import AlreadyExistsError, ClusterError, ConfigurationError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.job import build_job
-from stepworks.kube.objects import create, delete, get, list_objects
-from stepworks.kube.pods import evict
-from stepworks.kube.references import Reference, Selection, reference_to
+from stepworks.kube.objects import create, get, list_objects
+from stepworks.kube.references import Selection, reference_to
+from tests.control_plane.jobs import ROOT, played, run_step
 from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
-from tests.control_plane.operations.jobs import ROOT, played, run
-from tests.control_plane.pods import let_succeed, pods, running
+from tests.control_plane.pods import pods
 
 pytestmark = pytest.mark.usefixtures("bed")  # the nodes are simulated ones
 
 
 def test_a_job_runs_to_its_end_and_a_retried_step_takes_it_up(cluster: Cluster, tmp_path: Path) -> None:
-    made = run(cluster, played("succeeded"), tmp_path / "first")
+    made = run_step(cluster, played("succeeded"), tmp_path / "first")
     job = json.loads((tmp_path / "first" / "job.json").read_text())
     assert job["status"]["succeeded"] == 1
     assert made == {"job": "convert-r-1", "namespace": cluster.namespace, "uid": job["metadata"]["uid"]}
-    assert run(cluster, played("succeeded"), tmp_path / "second") == made
+    assert run_step(cluster, played("succeeded"), tmp_path / "second") == made
     assert len(pods(cluster)) == 1
 
 
 def test_a_placement_decides_on_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
-    run(cluster, played("succeeded", role="training"), tmp_path / "gpu", name="gpu")
-    run(cluster, played("succeeded", role="small"), tmp_path / "cpu", name="cpu")
+    run_step(cluster, played("succeeded", role="training"), tmp_path / "gpu", name="gpu")
+    run_step(cluster, played("succeeded", role="small"), tmp_path / "cpu", name="cpu")
     nodes = {each["metadata"]["name"].partition("-")[0]: each["spec"]["nodeName"] for each in pods(cluster)}
     assert nodes == {"gpu": "simulated-gpu", "cpu": "simulated-cpu"}
 
 
 def test_many_pods_with_a_long_name_each_have_their_index(cluster: Cluster, tmp_path: Path) -> None:
     spec = played("succeeded", completions=12, parallelism=12)
-    made = run(cluster, spec, tmp_path, name="n" * 63)
+    made = run_step(cluster, spec, tmp_path, name="n" * 63)
     assert len(made["job"]) == 60
     indices = {each["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] for each in pods(cluster)}
     assert indices == {str(number) for number in range(12)}
@@ -51,67 +47,16 @@ def test_a_permanent_exit_code_ends_it_at_once_and_for_good(cluster: Cluster, tm
     spec = played("failed", exit_code=64, retries=5, permanent_exit_codes=[64])
     for _ in range(2):  # the step, and its retry, which makes no pod
         with pytest.raises(ClusterError, match="64"):
-            run(cluster, spec, tmp_path / "output")
+            run_step(cluster, spec, tmp_path / "output")
         assert len(pods(cluster)) == 1
     assert not (tmp_path / "output").exists()
 
 
 def test_another_exit_code_is_tried_again_and_then_a_failure(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="Job convert-r-1"):
-        run(cluster, played("failed", retries=1, permanent_exit_codes=[64]), tmp_path / "output")
+        run_step(cluster, played("failed", retries=1, permanent_exit_codes=[64]), tmp_path / "output")
     assert len(pods(cluster, "Failed")) == 2
     assert not (tmp_path / "output").exists()
-
-
-def test_an_evicted_pod_is_replaced_without_being_counted(cluster: Cluster, tmp_path: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        step = pool.submit(run, cluster, played("running"), tmp_path)
-        (first,) = running(cluster)
-        evict(cluster, first)
-        let_succeed(cluster, *running(cluster, besides=(first,)))
-        made = step.result()
-    job = get(cluster, Reference("batch/v1", "Job", made["job"]))
-    assert job["spec"]["backoffLimit"] == 0
-    assert not job["status"].get("failed")
-
-
-@pytest.fixture
-def priorities(cluster: Cluster) -> Iterator[tuple[str, str]]:
-    names = {name: f"{name}-{secrets.token_hex(4)}" for name in ("low", "high")}
-    classes = [
-        {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": each},
-            "value": 1000 if name == "high" else 10,
-        }
-        for name, each in names.items()
-    ]
-    for each in classes:
-        create(cluster, each)
-    yield names["low"], names["high"]
-    for each in classes:
-        delete(cluster, reference_to(each))
-
-
-def test_a_preempted_pod_is_replaced_without_being_counted(
-    cluster: Cluster, priorities: tuple[str, str], tmp_path: Path
-) -> None:
-    low, high = priorities
-    # Two of its pods fill the memory of the node with GPUs.
-    spec = played("running", role="training", completions=2, parallelism=2, priority_class=low)
-    with ThreadPoolExecutor() as pool:
-        step = pool.submit(run, cluster, spec, tmp_path / "low", name="low")
-        first = running(cluster, count=2)
-        run(cluster, played("succeeded", role="training", priority_class=high), tmp_path / "high", name="high")
-        running(cluster, besides=tuple(first))
-        let_succeed(cluster, *running(cluster, count=2))
-        made = step.result()
-    job = get(cluster, Reference("batch/v1", "Job", made["job"]))
-    assert job["status"]["succeeded"] == 2
-    assert not job["status"].get("failed")
-    told = list_objects(cluster, Selection("v1", "Event", fields="reason=Preempted"))
-    assert [each["involvedObject"]["name"].startswith("low-") for each in told] == [True]
 
 
 def test_a_job_of_somebody_else_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
@@ -119,7 +64,7 @@ def test_a_job_of_somebody_else_is_left_alone(cluster: Cluster, tmp_path: Path) 
     del other["metadata"]["labels"], other["spec"]["template"]["metadata"]["labels"]  # a Job takes those of its pods
     before = create(cluster, other)
     with pytest.raises(AlreadyExistsError, match="The Job convert-r-1 is there already"):
-        run(cluster, played("succeeded"), tmp_path)
+        run_step(cluster, played("succeeded"), tmp_path)
     after = get(cluster, reference_to(other))
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert (after["spec"].get("suspend"), after["metadata"].get("labels")) == (False, before["metadata"].get("labels"))
@@ -130,9 +75,9 @@ def test_the_permissions_of_the_page_are_enough(cluster: Cluster, tmp_path: Path
     account = connect_as(cluster, "runner", tmp_path)
     allow(cluster, "runner", yaml.safe_load(text)["rules"])
     once_allowed(lambda: list_objects(account, Selection("batch/v1", "Job")))
-    assert run(account, played("succeeded"), tmp_path / "good", name="good")["job"] == "good-r-1"
+    assert run_step(account, played("succeeded"), tmp_path / "good", name="good")["job"] == "good-r-1"
     with pytest.raises(ClusterError) as raised:
-        run(account, played("failed", exit_code=64, permanent_exit_codes=[64]), tmp_path / "bad", name="bad")
+        run_step(account, played("failed", exit_code=64, permanent_exit_codes=[64]), tmp_path / "bad", name="bad")
     assert "forbidden" not in str(raised.value).lower()
     assert "permission" not in str(raised.value)
 

@@ -25,8 +25,8 @@ from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.placement.target import Target
+from tests.control_plane.jobs import ROOT, SECONDS, TARGET, run_step
 from tests.control_plane.kube.workloads import allow, connect_as
-from tests.control_plane.operations.jobs import ROOT, SECONDS, TARGET, run
 from tests.control_plane.pods import pods
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
@@ -145,7 +145,7 @@ def test_a_job_on_the_gpu_node_that_fails_says_why(process_cluster: Cluster, tmp
     placement = TARGET.placement("training")
     spec = job_spec(image=TARGET.image("cpu"), command=program, placement=placement, permanent_exit_codes=[64])
     with pytest.raises(ClusterError, match="exit code 64") as raised:
-        run(process_cluster, spec, tmp_path / "output")
+        run_step(process_cluster, spec, tmp_path / "output")
     assert "the disk is on fire" in str(raised.value)
     assert [each["spec"]["nodeName"] for each in pods(process_cluster)] == ["process-gpu"]
     assert not (tmp_path / "output").exists()

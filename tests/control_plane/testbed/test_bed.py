@@ -67,10 +67,18 @@ def test_a_program_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> N
         daemon.command.append("--no-such-option")
         daemon.start()
         with pytest.raises(Exception, match="kube-scheduler of the test bed ended") as caught:
-            daemon.wait_ready(lambda: False)
+            daemon.wait_ready()
         assert "unknown flag: --no-such-option" in str(caught.value)
     finally:
         bed.stop()
+
+
+@pytest.mark.parametrize("name", ["kube-scheduler", "kube-controller-manager", "kwok", "etcd"])
+def test_a_program_is_ready_when_it_was_started_again(bed: Bed, name: str) -> None:
+    bed.daemons[name].kill()
+    assert not bed.daemons[name].is_ready()
+    bed.restart(name)
+    assert bed.daemons[name].is_ready()
 
 
 def test_a_thousand_simulated_gpu_nodes(bed: Bed) -> None:
