@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from stepworks.errors import AlreadyExistsError, ObjectFailedError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.judgement import Failed, Rule, Succeeded
+from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
 from stepworks.kube.objects import create, delete, find
 from stepworks.kube.references import Manifest, reference_to
 from stepworks.kube.retry_marker import refuse_if_marked
@@ -19,16 +20,29 @@ Explain = Callable[[Manifest, str], WorkloadFailedError]
 """Diagnoses an object that failed, given what it said."""
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How an object comes to an end.
+
+    Attributes:
+        until: What success is, and what failure.
+        explain: Diagnoses one that failed.
+    """
+
+    until: Rule
+    explain: Explain
+
+
 class Adoption:
     """Makes or adopts one object.
 
     Args:
         cluster: Where.
         manifest: The object, as `belonging_to` makes it.
-        until: What success is, and what failure.
         timeout: How long to wait for one that is being deleted, in seconds.
-        explain: Diagnoses an object that failed before this attempt began.
         say: Is told what becomes of it.
+        ending: How it ends, which it may have done before this attempt began; None for one that does not end by
+            itself, such as a claim.
     """
 
     def __init__(
@@ -36,18 +50,16 @@ class Adoption:
         cluster: Cluster,
         manifest: Manifest,
         *,
-        until: Rule,
         timeout: float,
-        explain: Explain,
         say: Callable[[str], None],
+        ending: Ending | None = None,
     ) -> None:
         self._cluster = cluster
         self._manifest = manifest
         self._reference = reference_to(manifest)
-        self._until = until
         self._timeout = timeout
-        self._explain = explain
         self._say = say
+        self._ending = ending
 
     def make_or_adopt(self) -> Manifest:
         """Make the object, or adopt the one that is there.
@@ -62,12 +74,14 @@ class Adoption:
             ClusterError: The API server refuses, fails or does not answer.
         """
         present = find(self._cluster, self._reference)
-        if present is not None:
-            refuse_unless_of_run(present, run_of(self._manifest))
-            if not present["metadata"].get("deletionTimestamp"):
-                return self._adopt(present)
-            self._say(f"Waiting for the {self._reference} of an earlier attempt to be deleted.")
-            self._wait_until_gone(present)
+        return self._make() if present is None else self._take_over(present)
+
+    def _take_over(self, present: Manifest) -> Manifest:
+        refuse_unless_of_run(present, run_of(self._manifest))
+        if not present["metadata"].get("deletionTimestamp"):
+            return self._adopt(present)
+        self._say(f"Waiting for the {self._reference} of an earlier attempt to be deleted.")
+        self._wait_until_gone(present)
         return self._make()
 
     def _make(self) -> Manifest:
@@ -75,18 +89,17 @@ class Adoption:
             made = create(self._cluster, self._manifest)
         except AlreadyExistsError:
             present = find(self._cluster, self._reference)
-            if present is None:
-                raise
-            refuse_unless_of_run(present, run_of(self._manifest))
-            return self._adopt(present)
+            if present is not None:
+                return self._take_over(present)
+            made = create(self._cluster, self._manifest)  # the one that was there went in the meantime
         self._say(f"Made the {self._reference} in the namespace {self._reference.namespace}.")
         return made
 
     def _adopt(self, present: Manifest) -> Manifest:
         refuse_if_marked(present)
-        judgement = self._until.judge(present)
-        if isinstance(judgement, Failed):
-            return self._replace(present, judgement)
+        judgement = self._ending.until.judge(present) if self._ending else Pending("it does not end")
+        if self._ending and isinstance(judgement, Failed):
+            return self._replace(present, self._ending.explain(present, judgement.reason))
         self._say(f"Adopted the {self._reference} that an earlier attempt made.")
         if _made_from(present) != _made_from(self._manifest):
             self._say(
@@ -97,9 +110,8 @@ class Adoption:
         self._say(f"The {self._reference} was suspended when an earlier attempt ended; it goes on.")
         return resume(self._cluster, present)
 
-    def _replace(self, present: Manifest, judgement: Failed) -> Manifest:
+    def _replace(self, present: Manifest, error: WorkloadFailedError) -> Manifest:
         """Make anew what failed while nobody was there to see it, unless that is of no use."""
-        error = self._explain(present, judgement.reason)
         if error.permanent:
             raise error from ObjectFailedError(f"The {self._reference} failed", manifest=present)
         self._say(f"In an earlier attempt: {error.problem}. This may pass, so it is made anew.")

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.names import check_name
 from stepworks.kube.pod_template import owner_settings, placed_pod_template
 from stepworks.kube.references import Manifest
 from stepworks.kube.runs import RUN_LABEL, check_run
-from stepworks.placement.names import Image
+from stepworks.placement.names import LONGEST_NAME, Image, run_object_name
 from stepworks.placement.placement import SIDECAR_ANNOTATION, Placement
 from stepworks.placement.storage import ConfigMapSource, Mount, MountPath, SecretSource
 from stepworks.settings_file import Setting, told
 
 CONTAINER = "main"
 """The name of a Job's only container."""
-
-_LONGEST_NAME = 63
-_DIGEST_LENGTH = 8
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 ExitCode = Annotated[int, Field(ge=1, le=255)]
@@ -126,44 +121,14 @@ def build_job(spec: JobSpec, *, name: str, run: str) -> Manifest:
         run: The run's id.
 
     Raises:
-        ConfigurationError: The name or the run's id is none, or the placement cannot be applied.
+        ConfigurationError: The name or the run's id is not valid, or the placement cannot be applied.
     """
     # A pod of an indexed Job has the name, a dash and its index as its host name.
     index = len(f"-{spec.completions - 1}") if spec.completions > 1 else 0
     template = job_template(spec, {RUN_LABEL: check_run(run)})
-    full_name = run_object_name("Job", name, run, longest=_LONGEST_NAME - index)
+    full_name = run_object_name("Job", name, run, longest=LONGEST_NAME - index)
     template["metadata"] = {"name": full_name, **template.get("metadata", {})}
     return {"apiVersion": "batch/v1", "kind": "Job", **template}
-
-
-def run_object_name(kind: str, name: str, run: str, *, longest: int = _LONGEST_NAME) -> str:
-    """The name of an object of a run: `<name>-<run>`, the same for each attempt of the step.
-
-    Where that is too long, the name is cut, and a digest of it is put in between, so that two long names that begin
-    alike stay two.
-
-    Args:
-        kind: The kind of the object, by which the name is checked.
-        name: What the object is called in the pipeline: lower-case letters, digits and dashes.
-        run: The run's id.
-        longest: The most characters.
-
-    Raises:
-        ConfigurationError: The kind has no such names, or the run's id leaves no room for the name.
-    """
-    full_name = f"{name}-{run}"
-    if len(full_name) > longest and name:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
-        room = longest - len(f"-{digest}-{run}")
-        full_name = f"{name[: max(room, 0)].rstrip('-')}-{digest}-{run}"
-    if not name or not run or "." in full_name or len(full_name) > longest or full_name.startswith("-"):
-        raise ConfigurationError(
-            f"A {kind} of the run cannot be named",
-            received=f"the name {name!r} ({len(name)} characters), the run {run!r} ({len(run)} characters)",
-            expected=f"both of lower-case letters, digits and dashes, and room for them in {longest} characters",
-            what_to_do="Correct the name, or give the run a shorter id.",
-        )
-    return check_name(kind, full_name)
 
 
 def job_template(spec: JobSpec, labels: Mapping[str, str]) -> Manifest:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailedError
-from stepworks.kube.adoption import Adoption
+from stepworks.kube.adoption import Adoption, Ending
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.hopeless import HopelessCheck
@@ -77,7 +77,7 @@ def run_to_end(
 
     with cleaning_up_at_signals(hold.let_go):
         try:
-            adoption = Adoption(cluster, made, until=until, timeout=timeout, explain=explain, say=say)
+            adoption = Adoption(cluster, made, timeout=timeout, say=say, ending=Ending(until, explain))
             hold.uid = str(adoption.make_or_adopt()["metadata"]["uid"])
             check = HopelessCheck(cluster, reference, scheduling_timeout, say)
             return wait(cluster, reference, until=until, timeout=timeout, uid=hold.uid, while_waiting=check)

@@ -7,11 +7,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stepworks.errors import ParameterError
-from stepworks.kube.claims import build_claim, ensure_claim
+from stepworks.kube.adoption import Adoption
+from stepworks.kube.claims import build_claim
 from stepworks.kube.cluster import connect
+from stepworks.kube.runs import belonging_to
 from stepworks.placement.storage import AccessMode, Size
 from stepworks.settings_file import faults
 from stepworks.supervisor.client import SupervisorClient
+
+_DELETION_SECONDS = 600.0
+"""How long a claim of the run that is being deleted may take: it goes when the last pod that mounts it has gone."""
 
 
 def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_class: str) -> str:
@@ -30,10 +35,11 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
         The claim's name.
 
     Raises:
-        ParameterError: The size or the access mode is none.
-        AlreadyExistsError: A claim of that name is another's, or is being deleted.
+        ParameterError: The size or the access mode is not valid.
+        AlreadyExistsError: A claim of that name is another's.
+        WaitTimeoutError: A claim of this run is being deleted, and does not go.
         ClusterError: The API server refuses.
-        ConfigurationError: There is no cluster.
+        ConfigurationError: There is no cluster, or the name or the run's id is not valid.
     """
     claim = build_claim(
         name,
@@ -42,14 +48,14 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
         access_mode=_checked("access_mode", access_mode, AccessMode),
         storage_class=storage_class or None,
     )
-    made = str(claim["metadata"]["name"])
+    full_name = str(claim["metadata"]["name"])
     if SupervisorClient.from_environment():
-        print(f"A folder stands for the claim {made} on this machine.")  # noqa: T201
-        return made
-    cluster = connect()
-    word = "Made" if ensure_claim(cluster, claim) else "Adopted"
-    print(f"{word} the claim {made}, {size} {access_mode}, in the namespace {cluster.namespace}.")  # noqa: T201
-    return made
+        print(f"A folder stands for the claim {full_name} on this machine.")  # noqa: T201
+    else:
+        cluster = connect()
+        made = belonging_to(cluster, claim, run)
+        Adoption(cluster, made, timeout=_DELETION_SECONDS, say=print).make_or_adopt()
+    return full_name
 
 
 def _checked(name: str, value: str, kind: Any) -> Any:

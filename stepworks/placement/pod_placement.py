@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from stepworks.errors import ParameterError
+from stepworks.placement.names import run_object_name
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.settings_file import Setting, told
@@ -36,8 +37,13 @@ class PodPlacement(Setting):
     run_mounts: tuple[Mount, ...] = ()
 
     def mounts_of(self, run: str) -> tuple[Mount, ...]:
-        """All mounts of the pods of a run; a claim that is made for the run is named `<claim>-<run>`."""
-        made = (Mount.model_validate({**dict(each), "claim": f"{each.claim}-{run}"}) for each in self.run_mounts)
+        """All mounts of the pods of a run; for the name of a claim that is made for the run see `run_object_name`.
+
+        Raises:
+            ConfigurationError: The run's id cannot be a part of a claim's name.
+        """
+        names = (run_object_name("PersistentVolumeClaim", each.claim, run) for each in self.run_mounts)
+        made = (each.model_copy(update={"claim": name}) for each, name in zip(self.run_mounts, names, strict=True))
         return (*self.mounts, *made)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Claims of a run against an API server that keeps state, through the official client."""
 
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from stepworks.errors import (
     ResourceError,
     RunError,
 )
-from stepworks.kube.claims import build_claim, ensure_claim
+from stepworks.kube.adoption import Adoption
+from stepworks.kube.claims import build_claim
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.runs import RUN_LABEL
+from stepworks.kube.references import Manifest
+from stepworks.kube.runs import RUN_LABEL, belonging_to
 from stepworks.operations.clean_up import clean_up
 from stepworks.operations.make_claim import make_run_claim
 from stepworks.supervisor.supervisor import Supervisor
@@ -26,6 +29,12 @@ from tests.unit.kube.api_server import ApiServer, Fault
 
 RUN = "0f8d5a52-3b0e-4c41-9f0d-0a4bb6d2a111"
 CLAIMS, PVC = "persistentvolumeclaims", "PersistentVolumeClaim"
+
+
+def make(cluster: Cluster, wanted: Manifest) -> Manifest:
+    """Make a claim as the step does, or adopt it."""
+    made = belonging_to(cluster, wanted, wanted["metadata"]["labels"][RUN_LABEL])
+    return Adoption(cluster, made, timeout=1000, say=print).make_or_adopt()
 
 
 def claim(run: str = RUN, **changed: Any) -> dict[str, Any]:
@@ -51,30 +60,63 @@ def test_the_default_class_is_left_out(storage_class: str | None) -> None:
 
 
 def test_a_claim_is_made_once_and_adopted_by_a_retry(server: ApiServer, cluster: Cluster) -> None:
-    assert ensure_claim(cluster, claim())
+    made = make(cluster, claim())
     assert server.objects[CLAIMS, f"scratch-{RUN}"]["spec"] == claim()["spec"]
-    assert not ensure_claim(cluster, claim())
-    assert server.calls == [f"create {CLAIMS}", f"create {CLAIMS}", f"get {CLAIMS} scratch-{RUN}"]
+    assert make(cluster, claim()) == made
+    get = f"get {CLAIMS} scratch-{RUN}"
+    assert [call for call in server.calls if CLAIMS in call] == [get, f"create {CLAIMS}", get]
+
+
+def test_the_workflow_of_the_run_owns_a_claim(server: ApiServer, cluster: Cluster) -> None:
+    server.put({"metadata": {"name": "flow", "labels": {"pipeline/runid": RUN}}}, "workflows")
+    owner = make(cluster, claim())["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["name"]) == ("Workflow", "flow")
+
+
+def test_a_claim_of_another_size_is_told_and_adopted(
+    server: ApiServer, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(cluster, claim())
+    make(cluster, claim(size="20Gi"))
+    assert "was made from another manifest than this step has now" in capsys.readouterr().out
+
+
+def test_a_name_that_is_too_long_is_cut() -> None:
+    assert len(build_claim("n" * 40, RUN, size="1Gi", access_mode="ReadWriteOnce")["metadata"]["name"]) == 63
+
+
+@pytest.mark.parametrize("run", ["", "a/b"])
+def test_a_run_that_no_claim_can_be_named_by_is_refused(run: str) -> None:
+    with pytest.raises(ConfigurationError, match="of the run"):
+        claim(run)
 
 
 @pytest.mark.parametrize("labels", [{RUN_LABEL: "another"}, {}, None])
 def test_a_claim_of_somebody_else_is_refused(server: ApiServer, cluster: Cluster, labels: Any) -> None:
-    server.put({"metadata": {"name": f"scratch-{RUN}", "labels": labels}}, CLAIMS)
+    metadata = {"name": f"scratch-{RUN}", "namespace": "team", "labels": labels}
+    server.put({"apiVersion": "v1", "kind": PVC, "metadata": metadata}, CLAIMS)
     with pytest.raises(AlreadyExistsError, match="there already") as caught:
-        ensure_claim(cluster, claim())
+        make(cluster, claim())
     assert "kubectl -n team describe pvc" in str(caught.value)
 
 
-def test_a_claim_that_is_being_deleted_is_not_adopted(server: ApiServer, cluster: Cluster) -> None:
-    ensure_claim(cluster, claim())
+def test_a_claim_that_is_being_deleted_is_waited_for_and_made_anew(server: ApiServer, cluster: Cluster) -> None:
+    old = make(cluster, claim())["metadata"]["uid"]
     server.objects[CLAIMS, f"scratch-{RUN}"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    with pytest.raises(AlreadyExistsError, match="being deleted"):
-        ensure_claim(cluster, claim())
+
+    def remove() -> None:
+        server.wait_for_watches(1)
+        server.remove(CLAIMS, f"scratch-{RUN}")
+
+    thread = threading.Thread(target=remove, daemon=True)
+    thread.start()
+    assert make(cluster, claim())["metadata"]["uid"] != old
+    thread.join()
 
 
 def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ApiServer, cluster: Cluster) -> None:
     for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
-        ensure_claim(cluster, each)
+        make(cluster, each)
     clean_up(RUN, [], claims=True)
     assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
     clean_up(RUN, [], claims=True)
@@ -84,7 +126,8 @@ def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: Ap
 def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(
     server: ApiServer, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ensure_claim(cluster, claim())
+    make(cluster, claim())
+    capsys.readouterr()
     server.fail("delete", Fault(404))
     clean_up(RUN, [], claims=True)
     assert capsys.readouterr().out == "There was nothing to delete.\n"
@@ -92,7 +135,7 @@ def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(
 
 def test_a_claim_that_vanishes_while_it_is_looked_at_is_made(server: ApiServer, cluster: Cluster) -> None:
     server.fail("create", Fault(409))
-    assert ensure_claim(cluster, claim())
+    make(cluster, claim())
     assert (CLAIMS, f"scratch-{RUN}") in server.objects
 
 
@@ -100,7 +143,8 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(
     server: ApiServer, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b", "c"):
-        ensure_claim(cluster, build_claim(name, RUN, size="1Gi", access_mode="ReadWriteOnce"))
+        make(cluster, build_claim(name, RUN, size="1Gi", access_mode="ReadWriteOnce"))
+    capsys.readouterr()
     server.forbid("delete", CLAIMS)
     stubborn, plain = tmp_path / "one" / RUN, tmp_path / "two" / RUN
     stubborn.parent.mkdir()
@@ -134,9 +178,9 @@ def test_without_a_run_nothing_is_selected(server: ApiServer, cluster: Cluster) 
 @pytest.mark.parametrize("verb", ["create", "get", "delete"])
 def test_a_missing_permission_is_told_by_verb_and_resource(server: ApiServer, cluster: Cluster, verb: str) -> None:
     if verb in ("get", "delete"):
-        ensure_claim(cluster, claim())
+        make(cluster, claim())
     makes = verb in ("create", "get")
-    ask = partial(ensure_claim, cluster, claim()) if makes else partial(clean_up, RUN, [], claims=True)
+    ask = partial(make, cluster, claim()) if makes else partial(clean_up, RUN, [], claims=True)
     server.forbid(verb, CLAIMS)
     with pytest.raises(AccessDeniedError, match=f"refused to {verb} .*PersistentVolumeClaim") as caught:
         ask()
@@ -153,8 +197,8 @@ def test_the_steps_make_adopt_and_delete(server: ApiServer, tmp_path: Path, caps
     clean_up_run.python_func(run=RUN, claims=True, folders=[])
     assert server.objects == {}
     assert capsys.readouterr().out.splitlines() == [
-        f"Made the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
-        f"Adopted the claim scratch-{RUN}, 10Gi ReadWriteOnce, in the namespace team.",
+        f"Made the {PVC} scratch-{RUN} in the namespace team.",
+        f"Adopted the {PVC} scratch-{RUN} that an earlier attempt made.",
         f"Deleted the {PVC} scratch-{RUN}.",
         "There was nothing to delete.",
     ]

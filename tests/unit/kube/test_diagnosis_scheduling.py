@@ -51,8 +51,10 @@ FEWER = "Ask for fewer nvidia.com/gpu in a pod than a node has, wait until other
         (
             "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
             "pod has unbound immediate PersistentVolumeClaims",
-            "See with `kubectl -n team describe pvc` why the pod's claim gets no volume, and whether its StorageClass "
-            "exists.",
+            (
+                "See with `kubectl -n team describe pvc` why the pod's claim gets no volume, and whether its "
+                "StorageClass exists."
+            ),
         ),
         ("no nodes available to schedule pods", "no nodes available to schedule pods", None),
     ],

@@ -4,11 +4,9 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stepworks.errors import ConfigurationError, StepworksError
-from stepworks.kube.job import JobSpec, build_job, job_spec, run_object_name
+from stepworks.errors import ConfigurationError
+from stepworks.kube.job import JobSpec, build_job, job_spec
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 CPU: dict[str, Any] = {"cpu": {"request": "1", "limit": "2"}, "memory": {"request": "1Gi", "limit": "2Gi"}}
@@ -176,47 +174,6 @@ def test_a_placement_for_vertex_is_refused() -> None:
         build_job(spec({**CPU, "vertex": machine}), name="a", run=RUN)
 
 
-def test_a_name_that_fits_is_left_as_it_is() -> None:
-    longest = "n" * (63 - len(RUN) - 1)
-    assert run_object_name("Job", longest, RUN) == f"{longest}-{RUN}"
-
-
-def test_a_long_name_is_cut_the_same_way_each_time_and_stays_apart_from_others() -> None:
-    one, other = (run_object_name("Job", "n" * 40 + end, RUN) for end in "ab")
-    assert one == f"{'n' * 17}-9ec785a4-{RUN}"
-    assert (len(one), one == other) == (63, False)
-
-
 def test_room_is_left_for_the_index_in_the_host_names_of_pods() -> None:
     job = build_job(spec(completions=1000, parallelism=10), name="n" * 40, run=RUN)
     assert len(f"{job['metadata']['name']}-999") == 63
-
-
-@pytest.mark.parametrize(
-    ("name", "run", "told"),
-    [
-        ("", RUN, "the name ''"),
-        ("Convert", RUN, "'Convert-6f1d2c3b"),
-        ("a_b", RUN, "'a_b-6f1d2c3b"),
-        ("a.b", RUN, "the name 'a.b'"),
-        ("-a", RUN, "the name '-a'"),
-        ("convert", "Run", "'convert-Run'"),
-        ("convert", "r" * 60, "the run 'rrrr"),
-    ],
-)
-def test_an_illegal_name_is_told(name: str, run: str, told: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        build_job(spec(), name=name, run=run)
-    assert told in raised.value.received
-
-
-@given(st.text(min_size=0, max_size=80), st.text(min_size=0, max_size=70))
-def test_a_name_is_legal_or_refused(name: str, run: str) -> None:
-    try:
-        made = run_object_name("Job", name, run)
-    except StepworksError:
-        return
-    assert len(made) <= 63
-    assert made.endswith(f"-{run}")
-    assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert made[0] != "-" != made[-1]
