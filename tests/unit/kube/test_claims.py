@@ -97,7 +97,7 @@ def test_a_claim_of_somebody_else_is_refused(server: ApiServer, cluster: Cluster
     server.put({"apiVersion": "v1", "kind": PVC, "metadata": metadata}, CLAIMS)
     with pytest.raises(AlreadyExistsError, match="there already") as caught:
         make(cluster, claim())
-    assert "kubectl -n team describe pvc" in str(caught.value)
+    assert "kubectl -n team describe persistentvolumeclaim scratch-" in str(caught.value)
 
 
 def test_a_claim_that_is_being_deleted_is_waited_for_and_made_anew(server: ApiServer, cluster: Cluster) -> None:
