@@ -16,12 +16,12 @@ import (
 
 // GuardArgument is the first argument of this program when it guards a container's process.
 //
-// The guard leads the process group of a container, and kills the group when the command ends or when the process
-// node does: it learns of that from a pipe that closes with it, whatever the system.
+// The guard leads the process group of a container, and kills what the command left behind when the command ends, when
+// it is told to, or when the process node ends: it learns of both from a pipe that closes, whatever the system.
 const GuardArgument = "guard"
 
 const (
-	lifeline  = 3 // the guard's end of a pipe that the process node holds open while it lives
+	lifeline  = 3 // the guard's end of a pipe that the process node holds open while the container is to live
 	reporting = 4
 )
 
@@ -37,6 +37,7 @@ func RunGuard(arguments []string) {
 	reports := json.NewEncoder(os.NewFile(reporting, "report"))
 	syscall.CloseOnExec(lifeline)
 	syscall.CloseOnExec(reporting)
+	adoptOrphans()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
 		syscall.SIGUSR1, syscall.SIGUSR2)
@@ -54,16 +55,26 @@ func RunGuard(arguments []string) {
 	}()
 	go func() {
 		_, _ = os.NewFile(lifeline, "lifeline").Read(make([]byte, 1))
-		_ = syscall.Kill(0, syscall.SIGKILL)
+		end()
 	}()
 	_ = command.Wait()
-	status, _ := command.ProcessState.Sys().(syscall.WaitStatus)
-	report := guardReport{Code: status.ExitStatus()}
-	if status.Signaled() {
-		report = guardReport{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
+	report := guardReport{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL)} // killed, and waited for, by end
+	if state := command.ProcessState; state != nil {
+		status, _ := state.Sys().(syscall.WaitStatus)
+		report = guardReport{Code: status.ExitStatus()}
+		if status.Signaled() {
+			report = guardReport{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
+		}
 	}
+	killDescendants()
 	_ = reports.Encode(report)
-	_ = syscall.Kill(0, syscall.SIGKILL) // what the command left behind, and this process with it
+	end()
+}
+
+// end kills what is left of the command, and this process with it.
+func end() {
+	killDescendants()
+	_ = syscall.Kill(0, syscall.SIGKILL)
 }
 
 // place is where a container's commands run.
@@ -115,9 +126,8 @@ func (p place) start(arguments []string, stdin, stdout, stderr *os.File) (*guard
 	decoder := json.NewDecoder(bufio.NewReader(reports))
 	var first guardReport
 	if err := decoder.Decode(&first); err != nil || !first.Started {
-		_ = process.kill()
+		process.kill()
 		_ = command.Wait()
-		life.Close()
 		reports.Close()
 		return nil, errors.New(first.Error)
 	}
@@ -144,24 +154,23 @@ func (g *guarded) wait() Exit {
 
 func (g *guarded) signal(signal syscall.Signal) error {
 	if signal == syscall.SIGKILL {
-		return g.kill()
+		g.kill()
+		return nil
 	}
-	return g.send(g.command.Process.Pid, signal)
-}
-
-func (g *guarded) kill() error { return g.send(-g.command.Process.Pid, syscall.SIGKILL) }
-
-func (g *guarded) send(target int, signal syscall.Signal) error {
 	select {
 	case <-g.ended:
 		return nil // the number may be another process's by now
 	default:
 	}
-	if err := syscall.Kill(target, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("cannot send signal %d to process %d: %w", signal, target, err)
+	pid := g.command.Process.Pid
+	if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("cannot send signal %d to process %d: %w", signal, pid, err)
 	}
 	return nil
 }
+
+// kill lets the guard kill all of the container: it alone finds what left its process group. It can be called again.
+func (g *guarded) kill() { g.life.Close() }
 
 // capture is a pipe for what a command writes, as a process that outlives its container must not hold it open for ever.
 type capture struct {
@@ -235,7 +244,7 @@ func (p *sharedProcess) Exec(
 	if err != nil {
 		return 0, err
 	}
-	defer context.AfterFunc(ctx, func() { _ = running.kill() })()
+	defer context.AfterFunc(ctx, running.kill)()
 	exit := running.wait()
 	out.complete(time.Second)
 	problems.complete(time.Second)

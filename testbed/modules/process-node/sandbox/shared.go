@@ -192,4 +192,7 @@ func (p *sharedProcess) Wait() Exit { return p.ended() }
 
 func (p *sharedProcess) Signal(signal syscall.Signal) error { return p.guarded.signal(signal) }
 
-func (p *sharedProcess) Kill() error { return p.guarded.kill() }
+func (p *sharedProcess) Kill() error {
+	p.guarded.kill()
+	return nil
+}

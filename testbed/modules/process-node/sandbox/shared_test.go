@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,22 +70,35 @@ func TestSharedProcessThatCannotStart(t *testing.T) {
 
 func TestSharedProcessTakesItsChildrenWithIt(t *testing.T) {
 	place := newSharedSandbox(t, NewSharedHost("127.0.0.1", "6443"))
-	path := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
+	commands := []string{"sleep 1000"}
+	if runtime.GOOS == "linux" {
+		commands = append(commands, "setsid sleep 1000", "setsid sh -c '(setsid sleep 1000 &)'")
 	}
-	// The child holds an end of the pipe: the end of what can be read says that it is gone.
-	process, output := startShared(t, place, "exec 9>"+path+"; sleep 1000 & echo started; exit 3")
-	reader, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	if exit := process.Wait(); exit.Code != 3 || output.String() != "started\n" {
-		t.Errorf("it ended with %+v and wrote %q", exit, output)
-	}
-	if count, err := reader.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("read %d bytes: %v", count, err)
+	for _, command := range commands {
+		for ending, code := range map[string]int{"exit 3": 3, "exec sleep 1000": 137} {
+			path := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// The child holds an end of the pipe: the end of what can be read says that it is gone.
+			process, output := startShared(t, place, "exec 9>"+path+"; "+command+" & echo started; "+ending)
+			reader, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer reader.Close()
+			if code == 137 {
+				if err := process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if exit := process.Wait(); exit.Code != code || (code == 3 && output.String() != "started\n") {
+				t.Errorf("%s; %s: it ended with %+v and wrote %q", command, ending, exit, output)
+			}
+			if count, err := reader.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("%s; %s: read %d bytes: %v", command, ending, count, err)
+			}
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -46,8 +47,21 @@ func Find(state string) (*Controller, error) {
 	return &Controller{root: root}, os.MkdirAll(root, 0o755)
 }
 
+// rootName says whose groups they are: the process node that keeps its state in this folder, as this process.
 func rootName(state string) string {
-	return prefix + fmt.Sprintf("%x", sha256.Sum256([]byte(state)))[:12]
+	return fmt.Sprintf("%s%s-%s-%d", prefix, digest(state), numbering(), os.Getpid())
+}
+
+func digest(state string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(state)))[:12] }
+
+// numbering identifies the PID namespace: only there the number of a process says which one it is. Control groups are
+// often seen from several.
+func numbering() string {
+	name, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Trim(name, "pid:[]")
 }
 
 // Group is the control group of one run of a container.
@@ -106,21 +120,34 @@ func (g *Group) Remove() { remove(g.folder) }
 // Close deletes the groups of the process node.
 func (c *Controller) Close() { removeTree(c.root) }
 
-// Sweep deletes what a killed process node left. Its processes ended with it.
+// Sweep deletes what the killed process node left that kept its state in a folder, and what others left whose process is
+// gone. Their processes ended with them.
 func Sweep(state string) {
-	for _, root := range Remains(state) {
+	for _, root := range append(Remains(state), orphans()...) {
 		removeTree(root)
 	}
 }
 
-// Remains lists the folders of groups of the process node that keeps its state in a folder.
-func Remains(state string) []string {
+// Remains lists the folders of groups of the process nodes that kept their state in a folder.
+func Remains(state string) []string { return roots(digest(state) + "-*") }
+
+// orphans lists the folders of groups of process nodes of this PID namespace that do not run any more.
+func orphans() []string {
 	var found []string
-	for _, parent := range []string{mountPoint, filepath.Join(mountPoint, "memory")} {
-		root := filepath.Join(parent, rootName(state))
-		if _, err := os.Stat(root); err == nil {
+	for _, root := range roots("*-" + numbering() + "-*") {
+		pid, err := strconv.Atoi(root[strings.LastIndexByte(root, '-')+1:])
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			found = append(found, root)
 		}
+	}
+	return found
+}
+
+func roots(pattern string) []string {
+	var found []string
+	for _, parent := range []string{mountPoint, filepath.Join(mountPoint, "memory")} {
+		matches, _ := filepath.Glob(filepath.Join(parent, prefix+pattern))
+		found = append(found, matches...)
 	}
 	return found
 }
