@@ -13,7 +13,7 @@ from torch import nn
 
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, TrainingError
-from stepworks.training.data.samples import Inputs
+from stepworks.training.data.samples import Inputs, Samples
 
 
 class TabularNetwork(nn.Module):
@@ -125,7 +125,7 @@ class TabularRows:
 
 
 def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
-    """Read a table that `transform_table` encoded (a data builder of the training contract).
+    """Read a table that `transform_table` encoded into memory (a data builder of the training contract).
 
     Raises:
         DataError: The file is not readable, lacks a feature, is empty, or a feature has a missing value.
@@ -152,4 +152,23 @@ def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
         numeric=torch.from_numpy(table.select(numeric).to_numpy().astype("float32")).reshape(table.height, -1),
         categorical=torch.from_numpy(table.select(categorical).to_numpy().astype("int64")).reshape(table.height, -1),
         target=torch.from_numpy(table[transform.target].to_numpy().astype("float32")),
+    )
+
+
+def stream_rows(features: Path, transform: TransformParameters) -> Samples:
+    """As `read_rows`, of a table that is larger than the memory: a few row groups are in memory at a time.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: The file is not Parquet, lacks a feature or is empty. A missing value is told when it is read.
+    """
+    from stepworks.training.data.parquet import Columns, ParquetSamples
+
+    return ParquetSamples(
+        features,
+        inputs=[
+            Columns([feature.name for feature in transform.numeric], torch.float32),
+            Columns([feature.name for feature in transform.categorical], torch.int64),
+        ],
+        targets=Columns(transform.target, torch.float32),
     )
