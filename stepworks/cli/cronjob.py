@@ -14,7 +14,7 @@ from stepworks.errors import ParameterError
 
 if TYPE_CHECKING:
     from stepworks.kube.job import JobSpec
-    from stepworks.kube.references import Manifest
+    from stepworks.kube.manifests import Manifest
     from stepworks.placement.target import Target
 
 cronjob = typer.Typer(rich_markup_mode=None, no_args_is_help=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from stepworks.errors import AlreadyExistsError, ObjectFailedError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
+from stepworks.kube.manifests import Manifest, annotations_of
 from stepworks.kube.objects import create, delete, find
-from stepworks.kube.references import Manifest, reference_to
+from stepworks.kube.references import reference_to
 from stepworks.kube.retry_marker import refuse_if_marked
 from stepworks.kube.rules import GONE
 from stepworks.kube.runs import SPEC_ANNOTATION, refuse_unless_of_run, run_of
@@ -125,4 +126,4 @@ class Adoption:
 
 
 def _made_from(manifest: Manifest) -> str:
-    return str((manifest["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION) or "")
+    return annotations_of(manifest).get(SPEC_ANNOTATION) or ""

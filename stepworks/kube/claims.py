@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.runs import RUN_LABEL, check_run
 from stepworks.placement.names import run_object_name
 from stepworks.placement.storage import AccessMode

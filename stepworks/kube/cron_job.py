@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from stepworks.errors import ConfigurationError
 from stepworks.kube.job import JobSpec, job_template
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.names import check_name
-from stepworks.kube.references import Manifest
 from stepworks.settings_file import Setting, told
 
 _NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")

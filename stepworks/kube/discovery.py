@@ -9,20 +9,10 @@ from typing import Any
 
 from stepworks.errors import NotFoundError
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.kinds import PROVIDERS
+from stepworks.kube.manifests import group_of
 from stepworks.kube.refusals import Operation
 from stepworks.kube.requests import Request, send
-
-_PROVIDERS = {
-    "trainer.kubeflow.org": "Kubeflow Trainer",
-    "jobset.x-k8s.io": "JobSet",
-    "serving.kserve.io": "KServe",
-    "keda.sh": "KEDA",
-    "kueue.x-k8s.io": "Kueue",
-    "monitoring.coreos.com": "the Prometheus Operator",
-    "serving.knative.dev": "Knative Serving",
-    "argoproj.io": "Argo Workflows",
-    "kubeflow.org": "the training operator (PyTorchJob, TFJob) or Katib (Experiment)",
-}
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,7 @@ class Resource:
     @property
     def group(self) -> str:
         """The API group; empty for the core's."""
-        return self.api_version.rpartition("/")[0]
+        return group_of(self.api_version)
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """The path of an object, or of all of them."""
@@ -84,15 +74,15 @@ def discover(cluster: Cluster, api_version: str, kind: str) -> Resource:
 
 def _unknown(cluster: Cluster, api_version: str, kind: str) -> NotFoundError:
     served = sorted(set(_served(cluster)))
-    group = api_version.rpartition("/")[0]
+    group = group_of(api_version)
     elsewhere = [f"{kind} of {version}" for version, each in served if each == kind]
     here = [each for version, each in served if version == api_version]
     near = difflib.get_close_matches(kind, here or [each for _, each in served], n=1, cutoff=0.6 if here else 0.9)
     near_told = [f"{each} of {version}" for version, each in served if each in near]
     if elsewhere or (near and here):
         what_to_do = "Use what the cluster serves."
-    elif group in _PROVIDERS:
-        what_to_do = f"Have {_PROVIDERS[group]} installed in the cluster: its CRDs, and its controller."
+    elif group in PROVIDERS:
+        what_to_do = f"Have {PROVIDERS[group]} installed in the cluster: its CRDs, and its controller."
     else:
         what_to_do = "Correct the apiVersion and the kind, or have the CRD and its controller installed."
     return NotFoundError(

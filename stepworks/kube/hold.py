@@ -8,8 +8,9 @@ from typing import Literal
 
 from stepworks.errors import StepworksError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import find
-from stepworks.kube.references import Manifest, reference_to
+from stepworks.kube.references import reference_to
 from stepworks.kube.retry_marker import is_marked, no_retry_annotations
 from stepworks.kube.runs import run_of
 from stepworks.kube.suspension import can_suspend, let_go

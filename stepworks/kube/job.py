@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.pod_template import owner_settings, placed_pod_template
-from stepworks.kube.references import Manifest
 from stepworks.kube.runs import RUN_LABEL, check_run
 from stepworks.placement.names import LONGEST_NAME, Image, run_object_name
 from stepworks.placement.placement import SIDECAR_ANNOTATION, Placement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from stepworks.kube.diagnosis.hopeless import HopelessCheck
 from stepworks.kube.hold import Hold
 from stepworks.kube.interrupts import cleaning_up_at_signals
 from stepworks.kube.judgement import Rule
-from stepworks.kube.references import Manifest, reference_to
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import reference_to
 from stepworks.kube.runs import belonging_to
 from stepworks.kube.wait import wait
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from stepworks.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.references import Manifest, Reference, Selection, locate, reference_to
+from stepworks.kube.manifests import Manifest, annotations_of
+from stepworks.kube.references import Reference, Selection, locate, reference_to
 from stepworks.kube.requests import Attempts, Request, send
 
 FIELD_MANAGER = "stepworks"
@@ -136,7 +137,7 @@ def create(cluster: Cluster, manifest: Manifest, *, dry_run: bool = False) -> Ma
     request_id = str(uuid.uuid4())
     marked = copy.deepcopy(manifest)
     marked["metadata"]["annotations"] = {
-        **(marked["metadata"].get("annotations") or {}),
+        **annotations_of(manifest),
         REQUEST_ANNOTATION: request_id,
     }
     collection = locate(cluster, Selection(reference.api_version, reference.kind, namespace=reference.namespace)).path()
@@ -147,7 +148,7 @@ def create(cluster: Cluster, manifest: Manifest, *, dry_run: bool = False) -> Ma
         created: Manifest = send(cluster, request, attempts)
     except AlreadyExistsError:
         present = find(cluster, reference) if attempts.maybe_carried_out else None
-        if present is None or _annotation(present) != request_id:
+        if present is None or annotations_of(present).get(REQUEST_ANNOTATION) != request_id:
             raise
         return present
     return created
@@ -208,8 +209,3 @@ def delete(
 
 def _dry(dry_run: bool) -> list[tuple[str, str]]:
     return [("dryRun", "All")] if dry_run else []
-
-
-def _annotation(manifest: Manifest) -> str | None:
-    annotation: str | None = (manifest["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION)
-    return annotation

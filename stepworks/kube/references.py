@@ -13,9 +13,6 @@ from stepworks.kube.discovery import Resource, discover
 from stepworks.kube.names import check_name
 from stepworks.kube.refusals import Operation
 
-Manifest = dict[str, Any]
-"""A Kubernetes object as its JSON."""
-
 
 @dataclass(frozen=True)
 class Reference:

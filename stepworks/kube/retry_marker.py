@@ -9,7 +9,8 @@ needs none, since another attempt is refused just as soon.
 from __future__ import annotations
 
 from stepworks.errors import WorkloadFailedError
-from stepworks.kube.references import Manifest, reference_to
+from stepworks.kube.manifests import Manifest, annotations_of
+from stepworks.kube.references import reference_to
 
 NO_RETRY_ANNOTATION = "stepworks.dev/no-retry"
 """Says in one line why another attempt would fail as well."""
@@ -29,7 +30,7 @@ def no_retry_annotations(error: WorkloadFailedError) -> dict[str, str]:
 
 def is_marked(manifest: Manifest) -> bool:
     """Whether another attempt with this object would fail as well."""
-    return NO_RETRY_ANNOTATION in (manifest["metadata"].get("annotations") or {})
+    return NO_RETRY_ANNOTATION in annotations_of(manifest)
 
 
 def refuse_if_marked(manifest: Manifest) -> None:
@@ -40,7 +41,7 @@ def refuse_if_marked(manifest: Manifest) -> None:
     """
     if not is_marked(manifest):
         return
-    marks = manifest["metadata"]["annotations"]
+    marks = annotations_of(manifest)
     reference = reference_to(manifest)
     again = f"Mend what the page above says; then let the step make the object anew: {reference.kubectl('delete')}"
     page = marks.get(PAGE_ANNOTATION) or marks[NO_RETRY_ANNOTATION]

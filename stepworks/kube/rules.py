@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepworks.kube.judgement import Failed, Judgement, Pending, Succeeded
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest, condition_line, conditions_of, status_of
 
 
 @dataclass(frozen=True)
@@ -203,27 +203,8 @@ INFERENCE_SERVICE_READY = InferenceServiceReady()
 GONE = Gone()
 
 
-def status_of(manifest: Manifest) -> dict[str, Any]:
-    """The object's status; empty while it has none."""
-    return manifest.get("status") or {}
-
-
-def conditions_of(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """The conditions of the object's status by their types."""
-    return {each["type"]: each for each in status_of(manifest).get("conditions") or []}
-
-
 def _is(conditions: Mapping[str, Mapping[str, Any]], name: str, status: str) -> bool:
     return conditions.get(name, {}).get("status") == status
-
-
-def condition_line(condition: Mapping[str, Any]) -> str:
-    """A condition in one line: `Failed (BackoffLimitExceeded): Job has reached the specified backoff limit`."""
-    name = (
-        condition["type"] if condition.get("status") == "True" else f"{condition['type']} is {condition.get('status')}"
-    )
-    reason, message = condition.get("reason"), condition.get("message")
-    return name + (f" ({reason})" if reason else "") + (f": {message}" if message else "")
 
 
 def _generation(manifest: Manifest) -> Any:

@@ -16,8 +16,9 @@ from typing import Any
 from stepworks.errors import AccessDeniedError, AlreadyExistsError, ConfigurationError, NotFoundError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.discovery import discover
+from stepworks.kube.manifests import Manifest, annotations_of, labels_of
 from stepworks.kube.objects import list_objects
-from stepworks.kube.references import Manifest, Selection, located, reference_to
+from stepworks.kube.references import Selection, located, reference_to
 from stepworks.kube.refusals import Operation
 from stepworks.kube.requests import Request, send
 from stepworks.placement.names import check_label_value
@@ -30,17 +31,6 @@ SPEC_ANNOTATION = "stepworks.dev/spec-hash"
 """Tells whether an object was made from the same manifest."""
 _WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
 _WORKFLOW_LABEL = "pipeline/runid"  # set by the API server of Kubeflow Pipelines
-
-MADE_BY_RUNS = (
-    ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
-    ("kubeflow.org/v1", "PyTorchJob"),
-    ("batch/v1", "Job"),
-    ("serving.kserve.io/v1beta1", "InferenceService"),
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
-    ("v1", "PersistentVolumeClaim"),
-)
-"""Every kind that steps make, in the order in which they are deleted: what uses a claim goes before the claim."""
 
 
 def check_run(run: str) -> str:
@@ -81,10 +71,10 @@ def belonging_to(cluster: Cluster, manifest: Manifest, run: str) -> Manifest:
     """
     made = copy.deepcopy(manifest)
     metadata = made["metadata"]
-    metadata["labels"] = {**(metadata.get("labels") or {}), RUN_LABEL: check_run(run)}
+    metadata["labels"] = {**labels_of(manifest), RUN_LABEL: check_run(run)}
     if namespace := located(cluster, reference_to(manifest)).namespace:
         metadata["namespace"] = namespace
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), SPEC_ANNOTATION: spec_hash(manifest)}
+    metadata["annotations"] = {**annotations_of(manifest), SPEC_ANNOTATION: spec_hash(manifest)}
     owner = _workflow(cluster, run)
     if owner and not metadata.get("ownerReferences"):
         metadata["ownerReferences"] = [owner]
@@ -98,7 +88,7 @@ def spec_hash(manifest: Mapping[str, Any]) -> str:
 
 def run_of(manifest: Mapping[str, Any]) -> str:
     """The id of the run that made an object; empty if none did."""
-    return str((manifest["metadata"].get("labels") or {}).get(RUN_LABEL) or "")
+    return labels_of(manifest).get(RUN_LABEL) or ""
 
 
 def refuse_unless_of_run(present: Manifest, run: str) -> None:
@@ -137,7 +127,7 @@ def find_of_run(cluster: Cluster, api_version: str, kind: str, run: str) -> list
     if not is_served(cluster, api_version, kind):
         return []
     found = list_objects(cluster, Selection(api_version, kind, labels=label))
-    going = [each for each in found if (each["metadata"].get("labels") or {}).get(KEEP_LABEL) != "true"]
+    going = [each for each in found if labels_of(each).get(KEEP_LABEL) != "true"]
     return sorted(going, key=lambda each: str(each["metadata"]["name"]))
 
 

@@ -11,34 +11,24 @@ from typing import Any, Literal
 
 from stepworks.errors import ConflictError, NotFoundError
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.kinds import Suspension, kind_of
+from stepworks.kube.manifests import Manifest, annotations_of, labels_of
 from stepworks.kube.objects import delete, patch
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.references import reference_to
+from stepworks.placement.placement import QUEUE_LABEL
 
 SUSPENDED_ANNOTATION = "stepworks.dev/suspended"
 """Marks an object that we suspended; one that a queue or a person suspended is not ours to resume."""
-_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-_SPEC = {"spec": {"suspend": True}}, {"spec": {"suspend": False}}
-_RUN_POLICY = (
-    # A job that has failed keeps the pods that still run, and their GPUs, unless this policy says otherwise.
-    {"spec": {"runPolicy": {"suspend": True, "cleanPodPolicy": "Running"}}},
-    {"spec": {"runPolicy": {"suspend": False}}},
-)
-_STOP = "serving.kserve.io/stop"
-_STOPPED = {"metadata": {"annotations": {_STOP: "true"}}}, {"metadata": {"annotations": {_STOP: None}}}
-_PATCHES: dict[tuple[str, str], tuple[Manifest, Manifest]] = {
-    ("batch", "Job"): _SPEC,
-    ("jobset.x-k8s.io", "JobSet"): _SPEC,
-    ("trainer.kubeflow.org", "TrainJob"): _SPEC,
-    ("kubeflow.org", "PyTorchJob"): _RUN_POLICY,
-    ("kubeflow.org", "TFJob"): _RUN_POLICY,
-    ("serving.kserve.io", "InferenceService"): _STOPPED,
-}
 
 
 def can_suspend(manifest: Manifest) -> bool:
     """Whether an object can be suspended. One in a Kueue queue cannot: Kueue would resume it."""
-    queued = (manifest["metadata"].get("labels") or {}).get(_QUEUE_LABEL)
-    return _key(manifest) in _PATCHES and not queued
+    return _suspension(manifest) is not None and not labels_of(manifest).get(QUEUE_LABEL)
+
+
+def _suspension(manifest: Manifest) -> Suspension | None:
+    known = kind_of(manifest)
+    return known.suspension if known else None
 
 
 def let_go(
@@ -66,13 +56,13 @@ def let_go(
     Raises:
         ClusterError: The API server refuses, fails or does not answer.
     """
-    reference = _reference(manifest)
-    if how == "delete" or not can_suspend(manifest):
+    reference = reference_to(manifest)
+    suspension = _suspension(manifest)
+    if how == "delete" or suspension is None or not can_suspend(manifest):
         return "deleted" if delete(cluster, reference, uid=uid) else "found gone"
-    suspending = _PATCHES[_key(manifest)][0]
     marks = {SUSPENDED_ANNOTATION: "true", **(annotations or {})}
     try:
-        patch(cluster, reference, _merged(suspending, uid, marks))
+        patch(cluster, reference, _merged(suspension.suspend, uid, marks))
     except (NotFoundError, ConflictError):
         return "found gone"
     return "suspended"
@@ -80,7 +70,7 @@ def let_go(
 
 def is_suspended_by_us(manifest: Manifest) -> bool:
     """Whether `let_go` suspended an object."""
-    return SUSPENDED_ANNOTATION in (manifest["metadata"].get("annotations") or {})
+    return SUSPENDED_ANNOTATION in annotations_of(manifest)
 
 
 def resume(cluster: Cluster, manifest: Manifest) -> Manifest:
@@ -91,28 +81,20 @@ def resume(cluster: Cluster, manifest: Manifest) -> Manifest:
         ConflictError: Another has its name.
         ClusterError: The API server refuses, fails or does not answer.
     """
-    resuming = _PATCHES[_key(manifest)][1]
+    suspension = _suspension(manifest)
+    assert suspension is not None, "only what can be suspended is marked as suspended by us"
     uid = str(manifest["metadata"]["uid"])
-    return patch(cluster, _reference(manifest), _merged(resuming, uid, {SUSPENDED_ANNOTATION: None}))
+    return patch(cluster, reference_to(manifest), _merged(suspension.resume, uid, {SUSPENDED_ANNOTATION: None}))
 
 
 def annotate(cluster: Cluster, manifest: Manifest, annotations: Mapping[str, str]) -> None:
     """Note something at an object, if it is still there."""
     with suppress(NotFoundError, ConflictError):
         uid = str(manifest["metadata"]["uid"])
-        patch(cluster, _reference(manifest), _merged({}, uid, annotations))
+        patch(cluster, reference_to(manifest), _merged({}, uid, annotations))
 
 
 def _merged(change: Manifest, uid: str, annotations: Mapping[str, Any]) -> Manifest:
     # The API server refuses a patch whose uid is not the object's.
-    mine = (change.get("metadata") or {}).get("annotations") or {}
+    mine = annotations_of(change)
     return {**change, "metadata": {"uid": uid, "annotations": {**mine, **annotations}}}
-
-
-def _key(manifest: Manifest) -> tuple[str, str]:
-    return manifest["apiVersion"].rpartition("/")[0], manifest["kind"]
-
-
-def _reference(manifest: Manifest) -> Reference:
-    metadata = manifest["metadata"]
-    return Reference(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace") or "")

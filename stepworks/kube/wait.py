@@ -12,8 +12,9 @@ from typing import Protocol
 
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Rule
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.readers import Readers
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.references import Reference
 from stepworks.kube.waiting import Hook, Outcome, Waiting
 
 _TICK_SECONDS = 0.2

@@ -15,8 +15,9 @@ from stepworks.errors import (
 )
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.readers import Told
-from stepworks.kube.references import Manifest, Reference, Selection, located
+from stepworks.kube.references import Reference, Selection, located
 from stepworks.kube.watch import Change
 
 CHECK_SECONDS = 15.0

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import list_with_version
-from stepworks.kube.references import Manifest, Selection, locate
+from stepworks.kube.references import Selection, locate
 from stepworks.kube.requests import RETRY_SECONDS, Attempts, Request, open_response
 
 WATCH_SECONDS = 30

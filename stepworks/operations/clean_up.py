@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from stepworks.errors import RunError, StepworksError
 from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.kinds import KINDS
 from stepworks.kube.objects import delete
 from stepworks.kube.references import reference_to
-from stepworks.kube.runs import MADE_BY_RUNS, check_run, find_of_run
+from stepworks.kube.runs import check_run, find_of_run
 from stepworks.operations.run_folders import delete_folder, run_folder
 from stepworks.supervisor.client import SupervisorClient
 
@@ -47,13 +48,13 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
 
 
 def _delete_objects(cluster: Cluster, run: str, deleted: list[str], failures: list[StepworksError]) -> None:
-    for api_version, kind in MADE_BY_RUNS:
+    for each in (known for known in KINDS if known.made_by_runs):
         with _noted(failures):
-            for manifest in find_of_run(cluster, api_version, kind, run):
+            for manifest in find_of_run(cluster, each.api_version, each.kind, run):
                 reference = reference_to(manifest)
                 with _noted(failures):
                     if delete(cluster, reference, uid=str(manifest["metadata"]["uid"])):
-                        deleted.append(f"the {kind} {reference.name}")
+                        deleted.append(f"the {reference}")
 
 
 @contextmanager

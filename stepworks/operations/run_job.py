@@ -14,7 +14,7 @@ from stepworks.files import write_atomically
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.job import JobSpec, build_job
 from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.operations.run_folders import make_folder
 from stepworks.placement.storage import SINGLE_NODE_MODES, Mount

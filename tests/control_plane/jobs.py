@@ -8,7 +8,7 @@ from typing import Any
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.job import JobSpec, build_job, job_spec
 from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.operations.run_job import run_job
 from stepworks.placement.target import Target

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import list_objects, patch
-from stepworks.kube.references import Manifest, Reference, Selection
+from stepworks.kube.references import Reference, Selection
 from tests.waiting import wait_for
 
 

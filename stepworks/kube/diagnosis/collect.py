@@ -14,9 +14,10 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.chain import made_by
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.read import hide, merge_events, read_event, read_object, read_pod, says_failed
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import find, list_objects
 from stepworks.kube.pods import read_log
-from stepworks.kube.references import Manifest, Reference, Selection
+from stepworks.kube.references import Reference, Selection
 from stepworks.kube.refusals import read_status
 from stepworks.kube.runs import is_served
 

@@ -11,7 +11,8 @@ from stepworks.kube.diagnosis.collect import PATIENCE_SECONDS, Collector
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.finding import Finding
 from stepworks.kube.diagnosis.page import event_lines, render
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import Reference
 
 
 @dataclass(frozen=True)

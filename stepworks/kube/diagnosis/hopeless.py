@@ -11,7 +11,8 @@ from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.finding import Hope
 from stepworks.kube.judgement import Pending
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import Reference
 
 GRACE_SECONDS = 120.0
 """How long an image or a Secret may be missing: another step may be just making it."""

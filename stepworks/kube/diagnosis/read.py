@@ -9,8 +9,7 @@ from typing import Any
 
 from stepworks.kube.diagnosis.chain import lacks_pods, rank_of
 from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, ObjectFacts, PodFacts
-from stepworks.kube.references import Manifest
-from stepworks.kube.rules import condition_line, conditions_of, status_of
+from stepworks.kube.manifests import Manifest, condition_line, conditions_of, status_of
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|credential|api_?key|access_?key|private_?key")
 _COMBINED = "(combined from similar events): "

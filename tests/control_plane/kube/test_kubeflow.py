@@ -8,8 +8,9 @@ import pytest
 from stepworks.errors import ObjectFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Rule, Succeeded
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import apply, get
-from stepworks.kube.references import Manifest, Reference, reference_to
+from stepworks.kube.references import Reference, reference_to
 from stepworks.kube.rules import (
     INFERENCE_SERVICE_READY,
     TRAIN_JOB_COMPLETE,

@@ -9,15 +9,11 @@ import pytest
 from stepworks.errors import AccessDeniedError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
+from stepworks.kube.kinds import kind_of
 from stepworks.kube.lifetime import run_to_end
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import apply, find, get, list_objects, patch
-from stepworks.kube.references import Manifest, Reference, Selection
-from stepworks.kube.rules import (
-    INFERENCE_SERVICE_READY,
-    JOB_COMPLETE,
-    TRAIN_JOB_COMPLETE,
-    TRAINING_OPERATOR_JOB_SUCCEEDED,
-)
+from stepworks.kube.references import Reference, Selection
 from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
 from stepworks.operations.clean_up import clean_up
 from testbed.bed import Bed
@@ -34,17 +30,12 @@ from tests.control_plane.kube.workloads import (
 from tests.control_plane.pods import holding, let_succeed
 from tests.waiting import wait_for
 
-RULES = {
-    "Job": JOB_COMPLETE,
-    "TrainJob": TRAIN_JOB_COMPLETE,
-    "PyTorchJob": TRAINING_OPERATOR_JOB_SUCCEEDED,
-    "InferenceService": INFERENCE_SERVICE_READY,
-}
-
 
 def run(cluster: Cluster, manifest: Manifest, timeout: float = 60) -> Manifest:
-    rule = RULES[manifest["kind"]]
-    return run_to_end(cluster, manifest, run=RUN, until=rule, timeout=timeout, on_failure="suspend")
+    known = kind_of(manifest)
+    assert known is not None
+    assert known.until is not None
+    return run_to_end(cluster, manifest, run=RUN, until=known.until, timeout=timeout, on_failure="suspend")
 
 
 def failure(cluster: Cluster, manifest: Manifest, timeout: float = 60) -> WorkloadFailedError:

@@ -18,9 +18,10 @@ from stepworks.errors import (
 )
 from stepworks.kube.cluster import Cluster, connect
 from stepworks.kube.judgement import Judgement, Pending, Succeeded
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import apply, create, delete, find, get, list_objects, patch
 from stepworks.kube.pods import evict
-from stepworks.kube.references import Manifest, Reference, Selection, reference_to
+from stepworks.kube.references import Reference, Selection, reference_to
 from stepworks.kube.rules import GONE, status_of
 from stepworks.kube.schema import read_schema
 from stepworks.kube.wait import wait

@@ -13,8 +13,8 @@ from kubernetes import client
 
 from stepworks.errors import AccessDeniedError
 from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import apply
-from stepworks.kube.references import Manifest
 
 OUTCOME = "testbed.stepworks.dev/outcome"
 AFTER = "testbed.stepworks.dev/after"

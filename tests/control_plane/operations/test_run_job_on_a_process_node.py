@@ -15,9 +15,10 @@ from stepworks.components.operations.run_job.component import run_job
 from stepworks.errors import ClusterError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.job import job_spec
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import create, get
 from stepworks.kube.pods import read_log
-from stepworks.kube.references import Manifest, Reference, reference_to
+from stepworks.kube.references import Reference, reference_to
 from stepworks.kube.rules import POD_SUCCEEDED
 from stepworks.kube.wait import wait
 from stepworks.kubeflow.compile import compile_pipeline

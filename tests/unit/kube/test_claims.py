@@ -20,7 +20,7 @@ from stepworks.errors import (
 from stepworks.kube.adoption import Adoption
 from stepworks.kube.claims import build_claim
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.runs import RUN_LABEL, belonging_to
 from stepworks.operations.clean_up import clean_up
 from stepworks.operations.make_claim import make_run_claim

@@ -9,7 +9,8 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.hopeless import GRACE_SECONDS, HopelessCheck
 from stepworks.kube.judgement import Pending
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import Reference
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

@@ -12,7 +12,7 @@ import pytest
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectDeletedError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.retry_marker import NO_RETRY_ANNOTATION
 from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.kube.runs import RUN_LABEL

@@ -16,9 +16,10 @@ from stepworks.errors import (
     StepworksError,
 )
 from stepworks.kube.cluster import Cluster
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import REQUEST_ANNOTATION, apply, create, delete, find, get, list_objects, patch
 from stepworks.kube.pods import evict, read_log
-from stepworks.kube.references import Manifest, Reference, Selection, reference_to
+from stepworks.kube.references import Reference, Selection, reference_to
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

@@ -6,7 +6,7 @@ import pytest
 
 from stepworks.kube import rules
 from stepworks.kube.judgement import Failed, Judgement, Pending, Rule, Succeeded
-from stepworks.kube.references import Manifest
+from stepworks.kube.manifests import Manifest
 from stepworks.kube.rules import InferenceServiceReady, RolledOut
 
 

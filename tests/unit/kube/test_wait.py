@@ -22,7 +22,8 @@ from stepworks.errors import (
 )
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Pending
-from stepworks.kube.references import Manifest, Reference
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import Reference
 from stepworks.kube.rules import GONE, JOB_COMPLETE
 from stepworks.kube.wait import wait, wait_all
 from tests.unit.kube.api_handler import Fault

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.references import Manifest, Selection
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.references import Selection
 from stepworks.kube.watch import Watch
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer, api_server
