@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Cluster:
         renew: Reads the credentials again; called once when the API server no longer takes them. Without it they
             stay what they are.
         clock: The time that retries and waits go by.
+        give_up_at: The moment of that clock after which nothing is tried again, whatever a request allows.
         discovered: What discovery found so far: each resource by API version and kind.
     """
 
@@ -34,6 +36,7 @@ class Cluster:
     namespace: str
     renew: Callable[[], None] | None = None
     clock: Clock = field(default_factory=SystemClock)
+    give_up_at: float = math.inf
     discovered: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
 

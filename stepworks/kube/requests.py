@@ -19,6 +19,8 @@ READ_SECONDS = 35.0
 """Longer than the 30 seconds that the API server gives a webhook."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_LONGEST_ASKED_PAUSE = 30.0
+"""The longest pause that a server may ask for; a proxy in between may ask for an hour."""
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _COMING_UP_SECONDS = 15.0
 """How long an API server that was away may go without its roles, ServiceAccounts and CRDs: it answers before it has
@@ -75,8 +77,8 @@ class Attempts:
         """Begin anew: the server answered."""
         self.last_failure: Exception | None = None
         self._pause = _FIRST_PAUSE
-        self._renewed = False
         self._deadline: float | None = None
+        self._refused_until: float | None = None
         self._away_until: float | None = None
 
     def failed(self, error: Exception, *, again: bool = False) -> None:
@@ -92,22 +94,44 @@ class Attempts:
         clock = self._cluster.clock
         self.last_failure = error
         if self._deadline is None:
-            self._deadline = clock.now() + self._seconds
-        if getattr(error, "status", None) == 401 and self._cluster.renew and not self._renewed:
-            self._renewed = True
-            self._cluster.renew()
-            return
+            self._deadline = min(clock.now() + self._seconds, self._cluster.give_up_at)
+        if getattr(error, "status", None) == 401:
+            if self._cluster.renew:
+                self._cluster.renew()
+            if self._refused_until is None:
+                self._refused_until = clock.now() + RETRY_SECONDS
+                if self._cluster.renew:
+                    return
+            # A server that took them before may refuse them for a moment, while it cannot ask whoever knows them.
+            again |= self._has_answered() and clock.now() < self._refused_until
         if _is_away(error):
             self._away_until = clock.now() + _COMING_UP_SECONDS
         again |= self._away_until is not None and clock.now() < self._away_until and _is_of_coming_up(error)
-        pause = max(self._pause * random.uniform(0.5, 1.0), _asked_for(error))
-        if not (again or _worth_retrying(error)) or clock.now() + pause > self._deadline:
+        pause = max(self._pause * random.uniform(0.5, 1.0), _retry_after(error))
+        left = self._deadline - clock.now()
+        if not (again or self._worth_retrying(error)) or left <= 0:
             raise explain(error, self._operation) from error
         self.maybe_carried_out |= _may_have_arrived(error)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-        clock.sleep(pause, self._wake)
+        clock.sleep(min(pause, left), self._wake)
         if self._wake and self._wake.is_set():
             raise explain(error, self._operation) from error
+
+    def _worth_retrying(self, error: Exception) -> bool:
+        from urllib3.exceptions import LocationValueError, NameResolutionError
+
+        status = getattr(error, "status", None)
+        if status is None:
+            if isinstance(error, NameResolutionError):  # of a server that is known, or of a name that is wrong
+                return self._has_answered()
+            return not isinstance(error, LocationValueError)
+        if status == 0:  # TLS failed: a server that goes down does that too, a certificate stays what it is
+            return "CERTIFICATE" not in str(error).upper()
+        return status in _RETRIED and not is_schema_fault(read_status(error))
+
+    def _has_answered(self) -> bool:
+        """Whether the server has answered before: it is asked for its kinds before it is asked for anything else."""
+        return bool(self._cluster.discovered)
 
 
 def send(cluster: Cluster, request: Request, attempts: Attempts | None = None) -> Any:
@@ -155,17 +179,6 @@ def open_response(cluster: Cluster, request: Request, *, read_seconds: float = R
     )
 
 
-def _worth_retrying(error: Exception) -> bool:
-    from urllib3.exceptions import LocationValueError, NameResolutionError
-
-    status = getattr(error, "status", None)
-    if status is None:
-        return not isinstance(error, LocationValueError | NameResolutionError)
-    if status == 0:  # TLS failed: a server that goes down does that too, a certificate stays what it is
-        return "CERTIFICATE" not in str(error).upper()
-    return status in _RETRIED and not is_schema_fault(read_status(error))
-
-
 def _is_away(error: Exception) -> bool:
     return (getattr(error, "status", None) or 500) in (500, 502, 503, 504)
 
@@ -186,10 +199,10 @@ def _may_have_arrived(error: Exception) -> bool:
     )
 
 
-def _asked_for(error: Exception) -> float:
+def _retry_after(error: Exception) -> float:
     """The pause that the server asks for with Retry-After, in seconds."""
     headers = getattr(error, "headers", None) or {}
     try:
-        return max(0.0, float(headers.get("Retry-After", 0)))
+        return min(max(0.0, float(headers.get("Retry-After", 0))), _LONGEST_ASKED_PAUSE)
     except ValueError:  # a date, which Kubernetes does not send
         return 0.0

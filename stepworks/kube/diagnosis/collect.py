@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from stepworks.errors import AccessDeniedError, ClusterError, StepworksError
-from stepworks.kube.clock import Clock
+from stepworks.errors import AccessDeniedError, StepworksError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.chain import made_by
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
@@ -18,7 +16,6 @@ from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import find, list_objects
 from stepworks.kube.pods import read_log
 from stepworks.kube.references import Reference, Selection
-from stepworks.kube.refusals import read_status
 from stepworks.kube.runs import is_served
 
 T = TypeVar("T")
@@ -31,37 +28,6 @@ _LONGEST_LINE = 500
 _MOST_PODS_WITH_EVENTS = 4
 
 
-class _OutOfTimeError(ClusterError):
-    """The time of a diagnosis is over."""
-
-
-class _Limited:
-    """A clock that allows no sleep beyond a moment: what would still retry then ends.
-
-    Args:
-        clock: The clock.
-        seconds: How long from now.
-    """
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._end = clock.now() + seconds
-
-    def now(self) -> float:
-        return self._clock.now()
-
-    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
-        if self.is_over(seconds):
-            raise _OutOfTimeError("there is no time for another attempt")
-        self._clock.sleep(seconds, wake)
-
-    def is_over(self, seconds: float = 0.0) -> bool:
-        return self.now() + seconds > self._end
-
-    def end(self, within: float = -1.0) -> None:
-        self._end = min(self._end, self.now() + within)
-
-
 class Collector:
     """Reads what a diagnosis is made of; what cannot be read is noted and is no error.
 
@@ -72,8 +38,7 @@ class Collector:
     """
 
     def __init__(self, cluster: Cluster, reference: Reference, patience: float = PATIENCE_SECONDS) -> None:
-        self._clock = _Limited(cluster.clock, patience)
-        self._cluster = replace(cluster, clock=self._clock)
+        self._cluster = replace(cluster, give_up_at=cluster.clock.now() + patience)
         self._reference = replace(reference, namespace=reference.namespace or cluster.namespace)
         self._unreadable: list[str] = []
 
@@ -112,7 +77,8 @@ class Collector:
         container = _container_with_log(pod) if pod else None
         if pod is None or container is None:
             return facts
-        self._clock.end(within=_LOG_SECONDS)
+        now = self._cluster.clock.now()
+        self._cluster = replace(self._cluster, give_up_at=min(self._cluster.give_up_at, now + _LOG_SECONDS))
         ask = partial(read_log, self._cluster, pod.name, tail_lines=_LOG_LINES, namespace=self._reference.namespace)
         name, previous = container
         log = self._read(f"the log of the pod {pod.name}", partial(ask, container=name, previous=previous)) or ""
@@ -145,18 +111,14 @@ class Collector:
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:
         """Read something, or note why it cannot be read; of a server that does not answer, nothing more is asked."""
-        if self._clock.is_over():
+        if self._cluster.clock.now() >= self._cluster.give_up_at:
             return None
         try:
             return read()
         except AccessDeniedError as error:
             self._unreadable.append(f"{what}: the permission is missing. {error.what_to_do}")
         except StepworksError as error:
-            status = getattr(error.__context__, "status", None)
-            told = read_status(error.__context__)["message"] if status else "the API server does not answer"
-            self._unreadable.append(f"{what}: {error.received or told}")
-            if isinstance(error, _OutOfTimeError):
-                self._clock.end()
+            self._unreadable.append(f"{what}: {error.received}")
         return None
 
 

@@ -1,7 +1,9 @@
 """Connecting: what a kubeconfig or a ServiceAccount says, and credentials that change."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from stepworks.kube.objects import find
 from stepworks.kube.references import Reference
 from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.kube.wait import wait
+from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock
 from tests.unit.kube.test_wait import job, waiting
@@ -147,3 +150,51 @@ def test_a_server_that_cannot_be_reached_is_told(
         find(away, TRAIN)
     assert bool(clock.slept) is tries_again
     assert clock.now() <= 60
+
+
+def test_a_name_that_is_not_found_for_a_moment_is_looked_up_again(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, failures = socket.getaddrinfo, [socket.gaierror(socket.EAI_AGAIN, "Temporary failure")] * 2
+
+    def look_up_after_a_while(*arguments: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return look_up(*arguments, **named)
+
+    server.put(job(), "jobs")
+    find(cluster, TRAIN)
+    server.fail("get", Fault())  # the connection is gone, and the name is looked up for a new one
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_after_a_while)
+    assert find(cluster, TRAIN)
+    assert not failures
+    assert len(clock.slept) == 3
+
+
+def test_credentials_that_are_refused_for_a_moment_are_tried_again(server: ApiServer, cluster: Cluster) -> None:
+    server.put(job(), "jobs")
+    with waiting(server, cluster) as answer:
+        server.fail("watch", *[Fault(401)] * 5)
+        server.end_watches(cleanly=True)
+        wait_for("it watches again", lambda: server.calls.count("watch jobs") == 7)
+        server.put(job(condition="Complete"), "jobs")
+    assert answer.error is None
+
+
+def test_credentials_that_are_refused_from_now_on_end_a_wait(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock
+) -> None:
+    server.put(job(), "jobs")
+    with waiting(server, cluster) as answer:
+        server.tokens = set()
+        server.end_watches(cleanly=True)
+    assert isinstance(answer.error, ClusterError)
+    assert "Log in to the cluster again" in answer.error.what_to_do
+    assert 50 < sum(clock.slept) < 70
+
+
+def test_no_pause_is_as_long_as_a_proxy_may_ask_for(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
+    server.put(job(), "jobs")
+    server.fail("get", Fault(503, headers={"Retry-After": "3600"}))
+    assert find(cluster, TRAIN)
+    assert max(clock.slept) == 30

@@ -143,7 +143,7 @@ def test_an_api_server_that_is_away_ends_the_diagnosis_in_time(
     server.fail("get", *[Fault(503)] * 1000)
     diagnosis = diagnose(cluster, TRAIN, FAILED, manifest=job)
     assert clock.now() <= 10
-    assert "Could not read:\n  objects of the kind Pod: failed on purpose" in str(diagnosis)
+    assert "Could not read:\n  objects of the kind Pod: 503 Service Unavailable: failed on purpose" in str(diagnosis)
     assert diagnosis.finding.cause == "unknown"
 
 
@@ -155,7 +155,7 @@ def test_a_log_that_its_node_withholds_does_not_keep_the_page(
     server.fail("get", *[Fault(500, message="dial tcp: connection refused")] * 100)
     page = str(diagnose(cluster, TRAIN, FAILED, manifest=job))
     assert clock.now() <= 2
-    assert "the log of the pod train-0-x: dial tcp: connection refused" in page
+    assert "the log of the pod train-0-x: 500 Internal Server Error: dial tcp: connection refused" in page
 
 
 def test_events_that_say_the_same_are_one(server: ApiServer, cluster: Cluster) -> None:
