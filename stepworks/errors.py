@@ -25,8 +25,7 @@ The tree::
         │   └── WaitError              what was waited for did not come about
         │       ├── ObjectFailedError      the object ended badly
         │       ├── ObjectDeletedError     somebody deleted the object, or put another in its place
-        │       ├── WaitTimeoutError       the time is over; carries the last state seen
-        │       └── WaitStoppedError       the wait was told to stop
+        │       └── WaitTimeoutError       the time is over; carries the last state seen
         └── ResourceError          the machine refuses: port in use, disk full, no permission
 """
 
@@ -231,10 +230,6 @@ class ObjectDeletedError(WaitError):
 
 class WaitTimeoutError(WaitError):
     """The time to wait is over."""
-
-
-class WaitStoppedError(WaitError):
-    """The wait was told to stop before its end."""
 
 
 class ResourceError(RunError):

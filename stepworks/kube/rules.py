@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from stepworks.kube.judgement import Failed, Judgement, Pending, Succeeded
 from stepworks.kube.manifests import Manifest, condition_line, conditions_of, status_of
@@ -21,13 +21,12 @@ class Conditions:
         goal: What is waited for.
         success: The type of the condition that means success when it is true.
         failure: The type of the condition that means failure when it is true; empty if there is none.
-        absence_succeeds: False: the object has to be there.
     """
 
     goal: str
     success: str
     failure: str = ""
-    absence_succeeds: bool = False
+    absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the conditions; of both the failure counts."""
@@ -48,13 +47,12 @@ class Phase:
         goal: What is waited for.
         success: The phase that means success.
         failure: The phase that means failure.
-        absence_succeeds: False: the object has to be there.
     """
 
     goal: str
     success: str
     failure: str
-    absence_succeeds: bool = False
+    absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the phase."""
@@ -70,8 +68,8 @@ class Phase:
 class PodReady:
     """A pod serves: its condition Ready is true, and it has not ended."""
 
-    goal: str = "ready"
-    absence_succeeds: bool = False
+    goal: ClassVar[str] = "ready"
+    absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the phase and the condition Ready."""
@@ -96,13 +94,11 @@ class RolledOut:
     Attributes:
         annotations: Annotations that the pod template has to have. Whoever changes an InferenceService gives its
             pods a new annotation, and waits for it here: the InferenceService itself says Ready from before.
-        goal: What is waited for.
-        absence_succeeds: False: the object has to be there.
     """
 
     annotations: Mapping[str, str] = field(default_factory=dict)
-    goal: str = "rolled out"
-    absence_succeeds: bool = False
+    goal: ClassVar[str] = "rolled out"
+    absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the template, the generation and the counts of replicas."""
@@ -135,13 +131,11 @@ class InferenceServiceReady:
 
     Attributes:
         before: The InferenceService as it was before the change; None if it is new.
-        goal: What is waited for.
-        absence_succeeds: False: the object has to be there.
     """
 
     before: Manifest | None = None
-    goal: str = "ready"
-    absence_succeeds: bool = False
+    goal: ClassVar[str] = "ready"
+    absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the model's status, the revisions and the condition Ready."""
@@ -177,8 +171,8 @@ class InferenceServiceReady:
 class Gone:
     """The object is no longer there."""
 
-    goal: str = "gone"
-    absence_succeeds: bool = True
+    goal: ClassVar[str] = "gone"
+    absence_succeeds: ClassVar[bool] = True
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Say what keeps it."""

@@ -1,32 +1,23 @@
 """Waiting for objects: the only loop that does.
 
 A wait watches; it does not poll. It ends by what the object says, by the object's end, by an error that another
-attempt will not mend, by its deadline, or by being told to stop.
+attempt will not mend, or by its deadline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from typing import Protocol
 
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Rule
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.readers import Readers
 from stepworks.kube.references import Reference
-from stepworks.kube.waiting import Hook, Outcome, Waiting
+from stepworks.kube.waiting import Held, Hook, Outcome, Waiting
 
 _TICK_SECONDS = 0.2
-"""How soon a deadline or a stop is noticed; changes are noticed at once."""
-
-
-class Stop(Protocol):
-    """What tells a wait to stop: a `threading.Event`, or the like."""
-
-    def is_set(self) -> bool:
-        """Whether to stop."""
-        ...
+"""How soon a deadline is noticed; changes are noticed at once."""
 
 
 def wait(
@@ -36,9 +27,8 @@ def wait(
     until: Rule,
     timeout: float,
     uid: str = "",
-    on_change: Hook | None = None,
     while_waiting: Hook | None = None,
-    stop: Stop | None = None,
+    held: Held | None = None,
 ) -> Manifest:
     """Wait until an object succeeds.
 
@@ -48,9 +38,9 @@ def wait(
         until: What success is, and what failure.
         timeout: How long at most, in seconds.
         uid: The uid of the object that is meant; without it, that of the first object of that name that is seen.
-        on_change: Called when what is waited for changes, for lines of progress.
         while_waiting: Called when the object changes and every 15 seconds, to find out whether the wait is hopeless.
-        stop: Ends the wait when it is set.
+        held: Tells of an object whether it is held back, as by a queue. While it is, its time does not count; the whole
+            time begins when it is let go. Whoever gives this sees to it that nothing is held for ever.
 
     Returns:
         The object in which success was seen; of one that was waited for to be gone, its last state.
@@ -60,7 +50,6 @@ def wait(
         ObjectDeletedError: The object was deleted, or there is another of its name.
         NotFoundError: There is no such object, kind or namespace.
         WaitTimeoutError: The time is over.
-        WaitStoppedError: `stop` was set.
         AccessDeniedError: Listing or watching is not permitted.
         ClusterError: The API server takes no credentials, or refuses the watch. One that is away is waited for.
         Exception: What a hook raised.
@@ -71,9 +60,8 @@ def wait(
         until=until,
         timeout=timeout,
         uids={reference: uid},
-        on_change=on_change,
         while_waiting=while_waiting,
-        stop=stop,
+        held=held,
     )
     with closing(outcomes):
         outcome = next(outcomes)
@@ -89,9 +77,8 @@ def wait_all(
     until: Rule,
     timeout: float,
     uids: Mapping[Reference, str] | None = None,
-    on_change: Hook | None = None,
     while_waiting: Hook | None = None,
-    stop: Stop | None = None,
+    held: Held | None = None,
 ) -> Generator[Outcome, None, None]:
     """Wait until each of several objects succeeds or fails, with one watch for all of a kind in a namespace.
 
@@ -102,16 +89,14 @@ def wait_all(
         error of Stepworks' own that a hook raises for it.
 
     Raises:
-        WaitStoppedError: `stop` was set.
         NotFoundError: The cluster does not know a kind.
         Exception: What a hook raised and is no error of Stepworks'.
     """
-    waiting = Waiting(cluster, references, until, timeout, uids or {})
+    waiting = Waiting(cluster, references, until, timeout, uids or {}, held)
     with Readers(cluster, waiting.subjects) as readers:
         while waiting.subjects:
-            if stop and stop.is_set():
-                raise waiting.stopped()
             for told in readers.take(_TICK_SECONDS):
                 yield from waiting.hear(told)
             yield from waiting.overdue(readers.troubles())
-            yield from waiting.call(on_change, while_waiting)
+            if while_waiting:
+                yield from waiting.call(while_waiting)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stepworks.errors import (
+    AccessDeniedError,
     NotFoundError,
     ObjectDeletedError,
     ObjectFailedError,
     StepworksError,
-    WaitStoppedError,
     WaitTimeoutError,
 )
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
 from stepworks.kube.manifests import Manifest
+from stepworks.kube.objects import find
 from stepworks.kube.readers import Told
 from stepworks.kube.references import Reference, Selection, located
 from stepworks.kube.watch import Change
@@ -25,6 +26,12 @@ CHECK_SECONDS = 15.0
 
 Hook = Callable[[Manifest, Pending], None]
 """Called with the object as it is and why it is still waited for; what it raises ends the wait for that object."""
+
+Held = Callable[[Manifest], object]
+"""Says whether an object is held back, so that its time does not count."""
+
+_LAST_LOOK_SECONDS = 5.0
+"""How long to try, all requests together, to read the objects whose time is over once more."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +57,21 @@ class Subject:
         reference: Which, with its namespace.
         named: How the caller named it.
         uid: Its uid, once it is known.
+        deadline: When its time is over.
         next_check: When the hook for checks is due although nothing changed.
         manifest: Its last state; empty until it is seen.
         pending: Why it is still waited for.
-        changed: Whether it changed since the hooks were called.
-        progressed: Whether the reason changed since then.
+        changed: Whether it changed since the hook was called.
     """
 
     reference: Reference
     named: Reference
     uid: str
+    deadline: float
     next_check: float
     manifest: Manifest = field(default_factory=dict)
     pending: Pending = field(default_factory=lambda: Pending("it has not been seen yet"))
     changed: bool = False
-    progressed: bool = False
 
 
 class Waiting:
@@ -76,6 +83,7 @@ class Waiting:
         until: What success is, and what failure.
         timeout: How long at most, in seconds.
         uids: The uids of objects, where the caller knows them.
+        held: Tells of an object whether it is held back; its time begins anew when it is let go.
 
     Attributes:
         subjects: Each object by its reference, with its namespace filled in.
@@ -88,16 +96,18 @@ class Waiting:
         until: Rule,
         timeout: float,
         uids: Mapping[Reference, str],
+        held: Held | None = None,
     ) -> None:
+        self._cluster = cluster
         self._clock = cluster.clock
         self._until = until
         self._timeout = timeout
-        started = self._clock.now()
-        self._deadline = started + timeout
+        self._held = held
+        now = self._clock.now()
         self.subjects: dict[Reference, Subject] = {}
         for each in references:
             reference = located(cluster, each)
-            self.subjects[reference] = Subject(reference, each, uids.get(each, ""), started + CHECK_SECONDS)
+            self.subjects[reference] = Subject(reference, each, uids.get(each, ""), now + timeout, now + CHECK_SECONDS)
 
     def hear(self, told: Told) -> Iterator[Outcome]:
         """Take in what a reader told."""
@@ -117,46 +127,47 @@ class Waiting:
             if key in self.subjects:
                 yield from self._changed(key, change)
 
-    def call(self, on_change: Hook | None, while_waiting: Hook | None) -> Iterator[Outcome]:
-        """Call the hooks that are due."""
+    def call(self, while_waiting: Hook) -> Iterator[Outcome]:
+        """Call the hook for each object that changed, and for the others when it is due."""
         now = self._clock.now()
         for key, subject in list(self.subjects.items()):
             if not subject.manifest or not (subject.changed or now >= subject.next_check):
                 continue
-            hooks = [on_change] if subject.progressed else []
-            hooks.append(while_waiting)
-            subject.changed = subject.progressed = False
+            subject.changed = False
             subject.next_check = now + CHECK_SECONDS
             try:
-                for hook in hooks:
-                    if hook:
-                        hook(subject.manifest, subject.pending)
+                while_waiting(subject.manifest, subject.pending)
             except StepworksError as error:
                 yield self._end(key, error)
 
     def overdue(self, troubles: Iterable[tuple[Selection, Exception | None]]) -> Iterator[Outcome]:
-        """End what is waited for still, if the time is over.
+        """End what is waited for still and whose time is over, unless a last look shows that it has ended.
 
         Args:
             troubles: Each selection that is watched, and why the API server says nothing of it at present.
         """
-        if self._clock.now() < self._deadline:
-            return
+        now = self._clock.now()
+        cluster = replace(self._cluster, give_up_at=now + _LAST_LOOK_SECONDS)
         for selection, trouble in troubles:
             for key in self._of(selection):
-                yield self._end(key, self._timed_out(self.subjects[key], trouble))
+                subject = self.subjects[key]
+                if self._held and subject.manifest and self._held(subject.manifest):
+                    subject.deadline = now + self._timeout
+                if now >= subject.deadline:
+                    yield from self._look_once_more(cluster, key, trouble)
 
-    def stopped(self) -> WaitStoppedError:
-        """The error of a wait that was told to stop."""
-        first = next(iter(self.subjects.values()))
-        more = f" and {len(self.subjects) - 1} others" if len(self.subjects) > 1 else ""
-        return WaitStoppedError(
-            f"The wait for the {first.reference}{more} to be {self._until.goal} was stopped",
-            manifest=first.manifest or None,
-            received=first.pending.reason,
-            expected="time until it ends",
-            what_to_do="Start the step again; it takes up what it finds.",
-        )
+    def _look_once_more(self, cluster: Cluster, key: Reference, trouble: Exception | None) -> Iterator[Outcome]:
+        try:
+            present = find(cluster, key)
+        except AccessDeniedError:
+            pass
+        except StepworksError as error:
+            trouble = trouble or error
+        else:
+            trouble = None
+            yield from self._absent(key) if present is None else self._changed(key, Change("present", present))
+        if key in self.subjects:
+            yield self._end(key, self._timed_out(self.subjects[key], trouble))
 
     def _of(self, selection: Selection) -> list[Reference]:
         group = (selection.api_version, selection.kind, selection.namespace)
@@ -182,7 +193,6 @@ class Waiting:
         elif manifest["metadata"].get("deletionTimestamp") and not self._until.absence_succeeds:
             yield from self._absent(key)
         else:
-            subject.progressed |= judgement != subject.pending
             subject.pending = judgement
 
     def _absent(self, key: Reference, successor: str = "") -> Iterator[Outcome]:
@@ -228,11 +238,12 @@ class Waiting:
         )
 
     def _timed_out(self, subject: Subject, trouble: Exception | None) -> WaitTimeoutError:
-        silent = f"; the API server did not answer at the end ({type(trouble).__name__})" if trouble else ""
+        cause = trouble and (trouble.__cause__ or trouble)
+        silent = f"; the API server did not answer at the end ({type(cause).__name__})" if cause else ""
         return WaitTimeoutError(
-            f"The {subject.reference} was not {self._until.goal} after {self._timeout:g} seconds",
+            f"The {subject.reference} was not {self._until.goal} after {self._timeout:g} seconds{silent}",
             manifest=subject.manifest or None,
-            received=subject.pending.reason + silent,
+            received=subject.pending.reason,
             expected=f"a {subject.reference.kind} that is {self._until.goal}",
             what_to_do=f"See what keeps it, or allow more time: {subject.reference.kubectl('describe')}",
         )

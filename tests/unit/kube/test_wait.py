@@ -17,12 +17,11 @@ from stepworks.errors import (
     NotFoundError,
     ObjectDeletedError,
     ObjectFailedError,
-    WaitStoppedError,
     WaitTimeoutError,
 )
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Pending
-from stepworks.kube.manifests import Manifest
+from stepworks.kube.manifests import Manifest, labels_of
 from stepworks.kube.references import Reference
 from stepworks.kube.rules import GONE, JOB_COMPLETE
 from stepworks.kube.wait import wait, wait_all
@@ -211,9 +210,51 @@ def test_an_api_server_that_stays_away_ends_the_wait(server: ApiServer, cluster:
     server.put(job(), "jobs")
     with waiting(server, cluster) as answer:
         server.fail("watch", *[Fault(503)] * 1000)
+        server.fail("get", *[Fault(503)] * 1000)
         server.end_watches(cleanly=False)
     assert isinstance(answer.error, WaitTimeoutError)
-    assert "the API server did not answer at the end" in answer.error.received
+    assert "1000 seconds; the API server did not answer at the end (ApiException)" in answer.error.problem
+
+
+def test_what_completed_unseen_has_succeeded(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
+    server.put(job(), "jobs")
+    with waiting(server, cluster) as answer:
+        server.silence_watches()
+        done = server.put(job(condition="Complete"), "jobs")
+        clock.time += 1001
+    assert answer.error is None
+    assert answer.manifest == done
+
+
+def test_what_was_deleted_unseen_is_told(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
+    server.put(job(), "jobs")
+    with waiting(server, cluster) as answer:
+        server.silence_watches()
+        server.remove("jobs", "train")
+        clock.time += 1001
+    assert isinstance(answer.error, ObjectDeletedError)
+
+
+def test_the_time_begins_when_an_object_is_no_longer_held(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock
+) -> None:
+    server.put(job(labels={"held": "yes"}), "jobs")
+    checks: list[Manifest] = []
+
+    def check(manifest: Manifest, pending: Pending) -> None:
+        checks.append(manifest)
+
+    with waiting(server, cluster, held=lambda each: labels_of(each).get("held"), while_waiting=check) as answer:
+        wait_for("a check", lambda: len(checks) == 1)
+        clock.time += 5000
+        wait_for("another check", lambda: len(checks) == 2)
+        server.put(job(), "jobs")
+        wait_for("it is seen to be let go", lambda: len(checks) == 3)
+        clock.time += 999
+        wait_for("its time is not over", lambda: len(checks) == 4)
+        clock.time += 2
+    assert isinstance(answer.error, WaitTimeoutError)
+    assert clock.now() >= 6001
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
@@ -224,14 +265,6 @@ def test_a_missing_permission_ends_the_wait_at_once(server: ApiServer, cluster: 
         wait(cluster, TRAIN, until=JOB_COMPLETE, timeout=1000)
     assert 'verbs: ["get", "list", "watch"]' in caught.value.what_to_do
     assert len(server.calls) == {"list": 1, "watch": 2}[verb]
-
-
-def test_a_stop_ends_the_wait(server: ApiServer, cluster: Cluster) -> None:
-    server.put(job(), "jobs")
-    stop = threading.Event()
-    with waiting(server, cluster, stop=stop) as answer:
-        stop.set()
-    assert isinstance(answer.error, WaitStoppedError)
 
 
 def test_what_a_signals_handler_raises_ends_the_wait(server: ApiServer, cluster: Cluster) -> None:
@@ -259,17 +292,14 @@ def test_what_a_signals_handler_raises_ends_the_wait(server: ApiServer, cluster:
     server.wait_for_watches(0)
 
 
-def test_the_hooks_are_called(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
+def test_the_hook_is_called(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
     server.put(job(), "jobs")
-    lines: list[str] = []
-    checks: list[float] = []
+    checks: list[str] = []
 
     def check(manifest: Manifest, pending: Pending) -> None:
-        checks.append(clock.now())
+        checks.append(pending.reason)
 
-    with waiting(
-        server, cluster, on_change=lambda _, pending: lines.append(pending.reason), while_waiting=check
-    ) as answer:
+    with waiting(server, cluster, while_waiting=check) as answer:
         wait_for("a check", lambda: len(checks) == 1)
         clock.time += 16
         wait_for("another check", lambda: len(checks) == 2)
@@ -277,7 +307,7 @@ def test_the_hooks_are_called(server: ApiServer, cluster: Cluster, clock: Jumpin
         wait_for("a third check", lambda: len(checks) == 3)
         server.put(job(condition="Complete"), "jobs")
     assert answer.error is None
-    assert lines == ["no condition Complete yet", "Suspended (Because)"]
+    assert checks == ["no condition Complete yet", "no condition Complete yet", "Suspended (Because)"]
 
 
 @pytest.mark.parametrize("error", [DataError("hopeless"), ZeroDivisionError(), KeyboardInterrupt()])
