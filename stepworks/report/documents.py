@@ -155,12 +155,16 @@ class SplitDocument(_Document):
 
 
 class Epoch(Fragment):
-    """One pass over the training data. `seconds` is wall time, validation included."""
+    """One pass over the training data. `seconds` is wall time, validation included.
+
+    What a validation did not compute is missing; `figures` are the model's own, by their names.
+    """
 
     epoch: int
     train_loss: float
-    validation_loss: float
-    validation_auc: float
+    validation_loss: float | None = None
+    validation_auc: float | None = None
+    figures: dict[str, float] = Field(default_factory=dict)
     learning_rate: float
     seconds: float
     samples_per_second: float

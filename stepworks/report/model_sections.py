@@ -48,14 +48,10 @@ def training_section(training: TrainingDocument, name: str) -> Section:
         )
     ]
     if training.epochs:
-        content.append(
-            plots(
-                [
-                    figure(loss_plot(training, f"{name}-loss"), "Loss", "dashed: the best epoch"),
-                    figure(auc_plot(training, f"{name}-auc"), "Validation AUC", "dashed: the best epoch"),
-                ]
-            )
-        )
+        drawn = [figure(loss_plot(training, f"{name}-loss"), "Loss", "dashed: the best epoch")]
+        if any(epoch.validation_auc is not None for epoch in training.epochs):
+            drawn.append(figure(auc_plot(training, f"{name}-auc"), "Validation AUC", "dashed: the best epoch"))
+        content.append(plots(drawn))
     if training.settings:
         settings = facts({key: element("code", value) for key, value in training.settings.items()})
         content.append(element("details", element("summary", "Settings"), settings))
@@ -63,7 +59,13 @@ def training_section(training: TrainingDocument, name: str) -> Section:
 
 
 def _epoch(epoch: Epoch) -> str:
-    return f"{epoch.epoch}, validation AUC {number(epoch.validation_auc, 4)}, loss {number(epoch.validation_loss, 4)}"
+    figures = {
+        "validation AUC": epoch.validation_auc,
+        "loss": epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss,
+        **{name.removeprefix("validation_").replace("_", " "): value for name, value in epoch.figures.items()},
+    }
+    told = [f"{name} {number(value, 4)}" for name, value in figures.items() if value is not None]
+    return ", ".join([str(epoch.epoch), *told])
 
 
 def evaluation_section(evaluation: EvaluationDocument, name: str) -> Section:

@@ -7,7 +7,7 @@ on dark paper. The same document gives the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
@@ -100,7 +100,7 @@ def loss_plot(training: TrainingDocument, name: str) -> Markup:
     epochs = [epoch.epoch for epoch in training.epochs]
     with _drawing(name, "Loss by epoch", _HALF) as (axes, finish):
         _line(axes, epochs, [epoch.train_loss for epoch in training.epochs], _SECOND, "training")
-        _line(axes, epochs, [epoch.validation_loss for epoch in training.epochs], _ACCENT, "validation")
+        _validated(axes, {epoch.epoch: epoch.validation_loss for epoch in training.epochs})
         _best_epoch(axes, training)
         axes.set(xlabel="Epoch", ylabel="Loss")
         axes.legend(loc="upper right")
@@ -109,10 +109,8 @@ def loss_plot(training: TrainingDocument, name: str) -> Markup:
 
 def auc_plot(training: TrainingDocument, name: str) -> Markup:
     """Validation AUC by epoch, the best epoch marked."""
-    epochs = [epoch.epoch for epoch in training.epochs]
-    values = [epoch.validation_auc for epoch in training.epochs]
     with _drawing(name, "Validation AUC by epoch", _HALF) as (axes, finish):
-        _line(axes, epochs, values, _ACCENT, "validation")
+        _validated(axes, {epoch.epoch: epoch.validation_auc for epoch in training.epochs})
         _best_epoch(axes, training)
         axes.set(xlabel="Epoch", ylabel="Validation AUC")
     return finish()
@@ -141,6 +139,12 @@ def _unit_square(axes: Axes) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.005), xticks=ticks, yticks=ticks)
     axes.set_xticklabels(["0", "", "0.5", "", "1"])
     axes.set_yticklabels(["0", "", "0.5", "", "1"])
+
+
+def _validated(axes: Axes, values: Mapping[int, float | None]) -> None:
+    """The line of a figure of the validation, over the epochs that have it."""
+    found = {epoch: value for epoch, value in values.items() if value is not None}
+    _line(axes, list(found), list(found.values()), _ACCENT, "validation")
 
 
 def _line(axes: Axes, x: list[int], y: list[float], color: str, label: str) -> None:

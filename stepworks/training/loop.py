@@ -1,289 +1,286 @@
-"""Our training loop: epochs over rows, early stop on the validation AUC, a checkpoint after each epoch."""
+"""The training loop: one for every model of ours, on any number of processes.
+
+What a checkpoint keeps is taken between two optimizer steps, and everything that follows is a function of it: so a run
+that was killed and resumed takes the same steps as one that was not.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeVar
 
 import torch
-from torch import nn
 
-from stepworks.errors import ConfigurationError, TrainingError
+from stepworks.errors import StepworksError
 from stepworks.report.documents import Epoch
-from stepworks.training.checkpoint import CheckpointStore
-from stepworks.training.data import Inputs, Rows, epoch_order
+from stepworks.training.checkpoint.saver import Saver, Snapshot
+from stepworks.training.checkpoint.state import (
+    load_tensors,
+    load_weights,
+    random_state,
+    read_state,
+    restore_random_state,
+    tensors_of,
+)
+from stepworks.training.data.loader import Batch, Loader
+from stepworks.training.data.order import Order
+from stepworks.training.data.samples import Samples
+from stepworks.training.interruption import Interruption, Reason
+from stepworks.training.metrics import Meter, MetricsFile
+from stepworks.training.parallel import Engine
+from stepworks.training.process_group import Agreement
+from stepworks.training.progress import Course, Signals, monitored
+from stepworks.training.spec import LoopSettings, TrainingSpec
+from stepworks.training.validation import LOSS, validate
+from stepworks.training.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_ROWS_AT_ONCE = 16_384
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How to train.
-
-    Attributes:
-        epochs: The most passes over the training rows.
-        batch_size: Rows an optimizer step; the last, smaller batch of an epoch is left out.
-        learning_rate: The peak of a one-cycle schedule.
-        weight_decay: AdamW's decoupled weight decay.
-        patience: Epochs without a better validation AUC before training stops.
-        seed: The seed of the weights, the dropout and the order of the rows.
-        device: `cpu`, `cuda`, or `auto` for a GPU when there is one.
-    """
-
-    epochs: int = 20
-    batch_size: int = 2048
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    patience: int = 4
-    seed: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(
-                    f"The training setting {name} is out of range",
-                    received=str(getattr(self, name)),
-                    expected="a number above zero",
-                    what_to_do=f"Correct the parameter {name}.",
-                )
-
-    def torch_device(self) -> torch.device:
-        """The device to train on.
-
-        Raises:
-            ConfigurationError: `cuda` is asked for and there is none, or the name is unknown.
-        """
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        if name == "cuda" and not torch.cuda.is_available():
-            raise ConfigurationError(
-                "Training is to run on CUDA, and there is no CUDA device",
-                received="device: cuda",
-                expected="a GPU in the step's pod",
-                what_to_do="Give the step a GPU placement, or set device to cpu or auto.",
-            )
-        if name not in ("cpu", "cuda"):
-            raise ConfigurationError(
-                "The training setting device is unknown", received=repr(self.device), expected="auto, cpu or cuda"
-            )
-        return torch.device(name)
-
-
-@dataclass
-class _Progress:
-    """What a checkpoint keeps beside model, optimizer and schedule."""
-
-    epochs: list[Epoch]
-    best_auc: float
-    best_epoch: int
-    best_weights: dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class LoopResult:
-    """The course of training. The module holds the weights of `best_epoch` when the loop returns."""
-
-    epochs: list[Epoch]
-    best_epoch: int
-    stopped_by: str
-    resumed_from_epoch: int | None
-
-
-def seed_everything(seed: int) -> None:
-    """Seed python's and torch's generators, before the model is built."""
-    random.seed(seed)
-    torch.manual_seed(seed)
+End = Literal["completed", "preempted", "stopped"]
+_Answer = TypeVar("_Answer")
 
 
 class TrainingLoop:
-    """One training run: resumes from the newest checkpoint, and commits one after each epoch.
+    """One training run: resumes from the newest checkpoint, trains, validates, and commits checkpoints.
 
     Args:
-        module: The model; its `loss(outputs, targets)` gives a scalar.
-        train: The rows to train on.
-        validation: The rows to choose the best epoch by.
-        settings: How to train.
-        checkpoints: Where the run's state is kept.
+        engine: The model on all processes.
+        train: The samples to train on.
+        validation: The samples to choose the best epoch by; None to end with the last weights.
+        order: The order of the samples to train on.
+        spec: What the loop does, and when the state is kept.
+        saver: Writes the checkpoints.
+        interruption: Says when to stop.
+        metrics: Takes the course of training.
     """
 
     def __init__(
-        self, module: nn.Module, train: Rows, validation: Rows, settings: LoopSettings, checkpoints: CheckpointStore
+        self,
+        engine: Engine,
+        train: Samples,
+        validation: Samples | None,
+        order: Order,
+        spec: TrainingSpec,
+        saver: Saver,
+        interruption: Interruption,
+        metrics: MetricsFile,
     ) -> None:
-        self.settings = settings
-        self.device = settings.torch_device()
-        self.module = module.to(self.device)
+        self.engine = engine
+        self.processes = engine.processes
         self.train = train
         self.validation = validation
-        self.checkpoints = checkpoints
-        self.steps_per_epoch = len(train) // settings.batch_size
-        if not self.steps_per_epoch:
-            raise ConfigurationError(
-                "The batch is larger than the training data",
-                received=f"batch_size {settings.batch_size}, {len(train)} rows",
-                expected="a batch_size of at most the number of rows",
-                what_to_do="Lower batch_size, or give more data.",
-            )
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        self.order = order
+        self.settings = spec.loop
+        self.spec = spec
+        self.saver = saver
+        self.interruption = interruption
+        self.metrics = metrics
+        self.total_steps = total_steps(spec.loop, order)
+        self.course = Course()
+        self.resumed_from_epoch: int | None = None
+        self._epoch_loss = torch.zeros((), device=self.processes.device)
+        self._epoch_started = time.monotonic()
+        self._agreement = Agreement(self.processes)
+        self._verdict = Verdict(spec.loop, scaled=engine.scaler.is_enabled(), late=self.processes.device.type == "cuda")
+        self._signals = Signals(spec.checkpoints, saver, interruption, leads=self.processes.rank == 0)
+        self._meter = Meter(
+            self.processes.world, self.processes.device, getattr(engine.model, "flops_per_sample", None)
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, settings.learning_rate, total_steps=settings.epochs * self.steps_per_epoch, pct_start=0.2
-        )
-        self.progress = _Progress([], -math.inf, 0, {})
 
-    def run(self, on_epoch: Callable[[Epoch], None] | None = None) -> LoopResult:
-        """Train to the last epoch or the early stop; leaves the best weights in the module.
+    def run(self, on_epoch: Callable[[Epoch], None] = lambda _epoch: None) -> End:
+        """Train to the last step, the early stop, or an interruption.
+
+        Args:
+            on_epoch: Called with each epoch that ended.
+
+        Returns:
+            How it ended. If `completed`, the model has the weights of the best epoch; otherwise the next run resumes.
 
         Raises:
-            TrainingError: The loss is not a finite scalar.
+            TrainingError: The loss is not finite, or above its limit; or the memory does not suffice.
             CheckpointError: The checkpoints are of another run, or none is complete.
             ResourceError: A checkpoint cannot be written.
         """
-        resumed_from = self._resume()
-        stopped_by = "early_stop" if self._out_of_patience() else "epochs"
-        while len(self.progress.epochs) < self.settings.epochs and stopped_by != "early_stop":
-            epoch = self._run_epoch(len(self.progress.epochs) + 1)
-            self.checkpoints.save(epoch.epoch * self.steps_per_epoch, self._state())
-            if on_epoch:
-                on_epoch(epoch)
-            if self._out_of_patience():
-                stopped_by = "early_stop"
-        self.module.load_state_dict(self.progress.best_weights)
-        return LoopResult(self.progress.epochs, self.progress.best_epoch, stopped_by, resumed_from)
+        self._resume()
+        end: End = "completed"
+        if not self.course.finished:
+            end = self._train(on_epoch)
+        if end == "completed":
+            self._take_best_weights()
+        return end
 
-    def _out_of_patience(self) -> bool:
-        return len(self.progress.epochs) - self.progress.best_epoch >= self.settings.patience
-
-    def _run_epoch(self, epoch: int) -> Epoch:
-        started = time.monotonic()
-        train_loss = self._train_epoch(epoch)
-        training_seconds = time.monotonic() - started
-        validation_loss, auc = self._validate()
-        if auc > self.progress.best_auc:
-            self.progress.best_auc, self.progress.best_epoch = auc, epoch
-            self.progress.best_weights = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
-        record = Epoch(
-            epoch=epoch,
-            train_loss=train_loss,
-            validation_loss=validation_loss,
-            validation_auc=auc,
-            learning_rate=self.schedule.get_last_lr()[0],
-            seconds=time.monotonic() - started,
-            samples_per_second=self.steps_per_epoch * self.settings.batch_size / training_seconds,
+    def _train(self, on_epoch: Callable[[Epoch], None]) -> End:
+        loader = Loader(
+            self.train,
+            self.order,
+            rank=self.processes.rank,
+            world=self.processes.world,
+            device=self.processes.device,
+            start=self.course.position,
         )
-        self.progress.epochs.append(record)
-        return record
+        self._meter.take()
+        with loader:
+            for batch in loader:
+                self._step(batch)
+                if batch.next.batch == 0 or self.course.step == self.total_steps:
+                    on_epoch(self._end_epoch())
+                reason = self._act_on_signals()
+                if self.course.finished:
+                    break
+                if reason is not Reason.NONE:
+                    return self._stop(reason)
+        self._agreement.result()
+        self.saver.wait()
+        return "completed"
 
-    def _train_epoch(self, epoch: int) -> float:
-        """Take the epoch's optimizer steps; return the mean loss."""
-        self.module.train()
-        order = epoch_order(len(self.train), seed=self.settings.seed, epoch=epoch)
-        total = torch.zeros((), device=self.device)
-        for step in range(self.steps_per_epoch):
-            batch = order[step * self.settings.batch_size : (step + 1) * self.settings.batch_size]
-            inputs, targets = self._on_device(*self.train.take(batch))
-            loss = self._loss(self.module(*inputs), targets)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-            self.optimizer.step()
-            self.schedule.step()
-            total += loss.detach()
-        mean = float(total) / self.steps_per_epoch
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"The training loss is not finite in epoch {epoch}",
-                received=str(mean),
-                expected="a finite loss",
-                what_to_do="Lower learning_rate, or look for extreme values in the data profile.",
-            )
-        return mean
+    def _step(self, batch: Batch) -> None:
+        """Take one optimizer step, unless the loss or the gradient is not finite."""
+        loss = self.engine.accumulate(batch.inputs, batch.targets)
+        norm = self.engine.clip()
+        self._verdict.judge(self.course.step + 1, loss, norm)
+        self.engine.update()
+        world = self.processes.world
+        samples = len(batch.targets) * world
+        tokens = batch.targets.numel() * world if batch.targets.ndim > 1 else 0
+        self.course = self.course.after_step(batch.next, samples=samples, tokens=tokens)
+        self._epoch_loss += loss
+        self._meter.add(samples=samples, tokens=tokens, waited=batch.waited)
+        if self.course.step % self.spec.log_every_steps == 0:
+            self._log_step(loss, norm)
 
-    def _validate(self) -> tuple[float, float]:
-        self.module.eval()
-        total, scores, labels = 0.0, [], []
-        with torch.inference_mode():
-            for indices in torch.split(torch.arange(len(self.validation)), VALIDATION_ROWS_AT_ONCE):
-                inputs, targets = self._on_device(*self.validation.take(indices))
-                outputs = self.module(*inputs)
-                total += float(self._loss(outputs, targets)) * len(indices)
-                scores.append(outputs.float().cpu())
-                labels.append(targets.cpu())
-        return total / len(self.validation), area_under_curve(torch.cat(scores), torch.cat(labels))
-
-    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss: torch.Tensor = self.module.loss(outputs, targets)  # type: ignore[operator]
-        if loss.ndim:
-            raise TrainingError(
-                "The model's loss is not a scalar",
-                received=f"a tensor of shape {tuple(loss.shape)}",
-                expected="one number",
-                what_to_do="Reduce the loss with mean() in the model's loss method.",
-            )
-        return loss
-
-    def _on_device(self, inputs: Inputs, targets: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
-        return tuple(tensor.to(self.device) for tensor in inputs), targets.to(self.device)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-            "epochs": [epoch.model_dump() for epoch in self.progress.epochs],
-            "best_auc": self.progress.best_auc,
-            "best_epoch": self.progress.best_epoch,
-            "best_weights": self.progress.best_weights,
-        }
-
-    def _resume(self) -> int | None:
-        """Take up the newest checkpoint; return the number of epochs that it had, or None."""
-        newest = self.checkpoints.load_newest()
-        if newest is None:
-            return None
-        _, state = newest
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["torch_rng"])
-        if state["cuda_rng"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-        epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        self.progress = _Progress(epochs, state["best_auc"], state["best_epoch"], state["best_weights"])
-        logger.info("Resumed after epoch %d", len(epochs))
-        return len(epochs)
-
-
-def area_under_curve(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    """The area under the ROC curve as the Mann-Whitney U statistic over its greatest value; ties count one half.
-
-    Args:
-        scores: float of shape [rows]; higher means more likely positive.
-        labels: 0 and 1, of shape [rows].
-
-    Raises:
-        TrainingError: A class is absent.
-    """
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        raise TrainingError(
-            "The validation rows have one class only",
-            received=f"{positives} positive and {negatives} negative rows",
-            expected="both classes",
-            what_to_do="Choose the validation rows so that both classes are in them.",
+    def _log_step(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        self._meter.stalled = self.saver.take_blocked_seconds()
+        self.metrics.write(
+            "step",
+            step=self.course.step,
+            of=self.total_steps,
+            epoch=self.course.position.epoch - (self.course.position.batch == 0),
+            loss=float(loss),
+            gradient_norm=float(norm),
+            learning_rate=self.engine.schedule.get_last_lr()[0],
+            samples=self.course.samples,
+            tokens=self.course.tokens,
+            **self._meter.take(),
         )
-    _, inverse, counts = torch.unique(scores.double(), return_inverse=True, return_counts=True)
-    last_rank = counts.cumsum(0).double()
-    mean_rank = last_rank - (counts.double() - 1) / 2
-    rank_sum = float(mean_rank[inverse][labels.bool()].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+    def _end_epoch(self) -> Epoch:
+        """Validate, write the epoch down, and keep the state."""
+        self._verdict.settle()
+        steps = self.course.steps_of_epoch(self.order.batches_per_epoch)
+        seconds = self.course.epoch_seconds + time.monotonic() - self._epoch_started
+        figures = {}
+        if self.validation is not None:
+            share = -(-self.settings.batch_size // (self.processes.world * self.settings.accumulation))
+            figures = validate(self.engine, self.validation, batch_size=share, monitor=self.settings.monitor)
+        epoch = Epoch(
+            epoch=len(self.course.epochs) + 1,
+            train_loss=float(self._epoch_loss) / steps,
+            validation_loss=figures.pop(LOSS, None),
+            validation_auc=figures.pop("validation_auc", None),
+            figures=figures,
+            learning_rate=self.engine.schedule.get_last_lr()[0],
+            seconds=self.course.epoch_seconds + time.monotonic() - self._epoch_started,
+            samples_per_second=steps * self.settings.batch_size / seconds,
+        )
+        self.course = self.course.after_epoch(epoch, self.settings, last=self.course.step == self.total_steps)
+        self._epoch_loss.zero_()
+        self._epoch_started = time.monotonic()
+        self.metrics.write("epoch", step=self.course.step, **epoch.model_dump())
+        self._save(monitored=monitored(epoch, self.settings.monitor))
+        return epoch
+
+    def _act_on_signals(self) -> Reason:
+        """Hear of all processes, one step late, whether to stop and whether to keep the state."""
+        agreed = self._signals.heard(self._agreement.exchange(self._signals.own()), step=self.course.step)
+        if agreed.failed:
+            self.saver.wait()  # raises what went wrong, in each process at this step
+        if agreed.save and agreed.reason is Reason.NONE and self.course.position.batch:
+            self._save()
+        return agreed.reason
+
+    def _stop(self, reason: Reason) -> End:
+        """Keep the state, if there is time for it; another run resumes from it, or from the last one that was kept."""
+        self._verdict.settle()
+        self._agreement.result()
+        left, needed = self._signals.agree_on_time(self._agreement)
+        try:
+            self.saver.wait(left)
+            if self.saver.committed_step != self.course.step:
+                if needed > left:
+                    logger.warning("%.0f s are left and a checkpoint takes %.0f s: none is begun", left, needed)
+                else:
+                    self._save()
+                    self.saver.wait(left)
+        except TimeoutError:
+            logger.warning("The checkpoint that is being written is not done in time")
+        return "preempted" if reason is Reason.SIGTERM else "stopped"
+
+    def _save(self, monitored: float | None = None) -> None:
+        self._verdict.settle()
+        seconds = self.course.epoch_seconds + time.monotonic() - self._epoch_started
+        self.saver.save(
+            Snapshot(
+                self.course.step,
+                tensors_of(self.engine.model, self.engine.optimizer),
+                {
+                    **self.course.to_json(epoch_loss=float(self._epoch_loss), epoch_seconds=seconds),
+                    "schedule": self.engine.schedule.state_dict(),
+                    "scaler": self.engine.scaler.state_dict(),
+                },
+                random_state(self.processes.device),
+                monitored,
+            )
+        )
+        self._signals.saved()
+
+    def _resume(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        found = self._from_store(self.saver.store.newest)
+        if found is None:
+            return
+        folder = found.folder
+        load_tensors(folder, self.engine.model, self.engine.optimizer, self.processes.checkpoints)
+        state = read_state(folder)
+        self.engine.schedule.load_state_dict(state.pop("schedule"))
+        self.engine.scaler.load_state_dict(state.pop("scaler"))
+        self.course = Course.from_json(state)
+        self._epoch_loss.fill_(self.course.epoch_loss)
+        self.saver.committed_step = self.course.step
+        self.resumed_from_epoch = len(self.course.epochs)
+        if not restore_random_state(folder, self.processes.rank, self.processes.device):
+            logger.warning("The checkpoint has no random state for process %d; it begins anew", self.processes.rank)
+        if found.manifest.topology != self.saver.store.topology:
+            logger.warning(
+                "The checkpoint was written by %s, and goes on with %s: the order of the samples is the same, the "
+                "sums may differ in their last bits",
+                found.manifest.topology,
+                self.saver.store.topology,
+            )
+        self.metrics.write("resumed", step=self.course.step)
+        logger.info("Resumed after step %d, epoch %d", self.course.step, len(self.course.epochs))
+
+    def _take_best_weights(self) -> None:
+        best = self._from_store(self.saver.store.verified_best)
+        if best is not None and best.step != self.course.step:
+            load_weights(best.folder, self.engine.model, self.processes.checkpoints)
+
+    def _from_store(self, ask: Callable[[], _Answer]) -> _Answer:
+        """What rank 0 gets of its store; an error is raised by all."""
+        answer: _Answer | StepworksError | None = None
+        if self.processes.rank == 0:
+            try:
+                answer = ask()
+            except StepworksError as error:
+                answer = error
+        answer = self.processes.from_rank_0(answer)
+        if isinstance(answer, StepworksError):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+
+def total_steps(settings: LoopSettings, order: Order) -> int:
+    """The optimizer steps of a whole run, unless it stops early."""
+    steps = settings.epochs * order.batches_per_epoch
+    return steps if settings.steps is None else min(steps, settings.steps)

@@ -7,6 +7,7 @@ code when it is read.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,8 +47,8 @@ class ModelFile(BaseModel):
 
 def save_model(
     directory: Path,
-    module: torch.nn.Module,
-    transform: TransformParameters,
+    weights: Mapping[str, torch.Tensor],
+    transform: TransformParameters | None,
     reference: str,
     settings: dict[str, Any],
     data: str = BUILT_IN_DATA,
@@ -56,17 +57,18 @@ def save_model(
 
     Args:
         directory: Where; made when missing, replaced when it holds a model.
-        module: The trained module.
-        transform: What its features went through.
+        weights: The trained weights and buffers by name, as `state_dict` gives them.
+        transform: What its features went through; None where the builders take no transform.
         reference: The model builder, `package.module:name`.
         settings: The keyword arguments of the model builder, as JSON can hold them.
         data: The data builder, `package.module:name`; as in the train step, the built-in one where none is given.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(weights, directory / WEIGHTS_FILE)
-    transform.write(directory)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    save_file(whole, directory / WEIGHTS_FILE)
+    if transform is not None:
+        transform.write(directory)
     description = ModelFile(model=reference, data=data, settings=settings)
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
 
@@ -102,7 +104,8 @@ def load_model(directory: Path) -> torch.nn.Module:
     description = read_model_file(directory)
     builder = resolve(description.model, role="model")
     try:
-        module: torch.nn.Module = builder(TransformParameters.read(directory), **description.settings)
+        transform = [TransformParameters.read(directory)] if (directory / TRANSFORM_FILE).is_file() else []
+        module: torch.nn.Module = builder(*transform, **description.settings)
         module.load_state_dict(load_file(directory / WEIGHTS_FILE))
     except (SafetensorError, OSError, RuntimeError, TypeError) as error:
         raise _cannot_be_loaded(directory, error) from error

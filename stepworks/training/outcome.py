@@ -16,6 +16,9 @@ from stepworks.training.workspace import Workspace
 TRY_AGAIN_EXIT_CODE = 75
 """`EX_TEMPFAIL`: the attempt was ended from outside, and another one resumes."""
 
+UNEXPECTED = "The training code failed"
+"""The problem of an error that is none of ours; the log has its traceback."""
+
 State = Literal["completed", "preempted", "stopped", "failed"]
 
 
@@ -67,7 +70,7 @@ def failure(
     """
     if not isinstance(error, StepworksError):
         error = TrainingError(
-            "The training code failed",
+            UNEXPECTED,
             received=f"{type(error).__name__}: {error}",
             what_to_do="Read the traceback in the log of the process; correct the code.",
         )

@@ -21,10 +21,16 @@ class _Settings(Setting):
         except ValidationError as error:
             raise ConfigurationError(
                 "A training setting is wrong",
-                received=told(error),
+                received=_with_values(error),
                 expected=f"the fields of {type(self).__name__}",
                 what_to_do="Correct the parameter of that name.",
             ) from error
+
+
+def _with_values(error: ValidationError) -> str:
+    found = error.errors(include_url=False)
+    given = [f"{'.'.join(map(str, each['loc']))} is {each['input']!r}" for each in found if each["loc"]]
+    return "; ".join([told(error), *given])
 
 
 class LoopSettings(_Settings):
@@ -145,12 +151,12 @@ class TrainingSpec(_Settings):
 
     model: str = ""
     data: str = ""
-    model_settings: dict[str, Any] = {}
-    data_settings: dict[str, Any] = {}
+    model_settings: dict[str, Any] = Field(default_factory=dict)
+    data_settings: dict[str, Any] = Field(default_factory=dict)
     entrypoint: str = ""
-    settings: dict[str, Any] = {}
-    command: list[str] = []
-    inputs: dict[str, str] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
+    command: list[str] = Field(default_factory=list)
+    inputs: dict[str, str] = Field(default_factory=dict)
     loop: LoopSettings = LoopSettings()
     parallel: ParallelSettings = ParallelSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()

@@ -2,94 +2,157 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import ConfigurationError
+from stepworks.errors import ConfigurationError, TrainingError
 from stepworks.report.documents import Epoch, TrainingDocument
-from stepworks.training.checkpoint import CheckpointStore
-from stepworks.training.loop import LoopSettings, TrainingLoop, seed_everything
+from stepworks.training.checkpoint.saver import Saver
+from stepworks.training.checkpoint.store import CheckpointStore
+from stepworks.training.data.order import Order
+from stepworks.training.data.samples import Samples
+from stepworks.training.interruption import Interruption
+from stepworks.training.loop import TrainingLoop, total_steps
+from stepworks.training.metrics import MetricsFile
 from stepworks.training.model_directory import save_model
+from stepworks.training.outcome import Outcome
+from stepworks.training.parallel import Engine
+from stepworks.training.process_group import Processes, join
 from stepworks.training.reference import build, resolve
+from stepworks.training.spec import TrainingSpec
 from stepworks.training.trial import try_model
+from stepworks.training.workspace import Workspace
+
+_OWN_INPUTS = ("train", "validation", "transform")
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainingSpec:
-    """What to train: the builder form of the training contract.
-
-    Attributes:
-        model: `package.module:name`, called with the transform and `model_settings`; returns a torch module.
-        data: `package.module:name`, called with a features file and the transform; returns rows.
-        model_settings: Keyword arguments of the model builder.
-        loop: How to train.
-    """
-
-    model: str
-    data: str
-    model_settings: dict[str, Any] = field(default_factory=dict)
-    loop: LoopSettings = field(default_factory=LoopSettings)
-
-
-def train(
-    spec: TrainingSpec, *, train: Path, validation: Path, transform: Path, checkpoints: Path, model_directory: Path
-) -> TrainingDocument:
-    """Train, or resume training, and write the best model.
+def train(spec: TrainingSpec, workspace: Workspace) -> TrainingDocument:
+    """Train in this process, or resume training, and write the best model into the workspace.
 
     Args:
-        spec: What to train.
-        train: The features file to train on.
-        validation: The features file to choose the best epoch by.
-        transform: The folder with the transform's parameters.
-        checkpoints: The run's own checkpoint folder; a later attempt that gives the same folder resumes.
-        model_directory: Where the model folder is written.
+        spec: What to train; of the builder form.
+        workspace: The run's own folder; a later attempt that gives the same folder resumes.
+
+    Returns:
+        The course of training.
 
     Raises:
-        ConfigurationError: A reference or a setting is wrong, or the model does not fit the rows; told before the
+        ConfigurationError: A reference or a setting is wrong, or the model does not fit the samples; told before the
             first epoch.
-        DataError: A features file cannot be read.
-        TrainingError: Training cannot go on.
+        DataError: An input cannot be read.
+        TrainingError: Training cannot go on, or was stopped by the STOP file.
     """
-    parameters = TransformParameters.read(transform)
-    resolve(spec.model, role="model")  # A wrong name is told before a large table is read.
-    train_rows, validation_rows = (build(spec.data, part, parameters, role="data") for part in (train, validation))
+    workspace.make()
+    interruption = Interruption(spec.grace_seconds, workspace.stop_file)
+    with join(spec.parallel.device, timeout_seconds=spec.parallel.timeout_seconds) as processes:
+        outcome = train_builders(spec, workspace, processes, interruption)
+    if outcome.state != "completed":
+        raise TrainingError(
+            f"Training was stopped after step {outcome.step}",
+            received=f"the file {workspace.stop_file}",
+            what_to_do="Delete the file and train again: training resumes.",
+        )
+    return TrainingDocument.read(workspace.document)
+
+
+def train_builders(
+    spec: TrainingSpec, workspace: Workspace, processes: Processes, interruption: Interruption
+) -> Outcome:
+    """The builder form of the contract: what each process of a run does.
+
+    Returns:
+        How it ended; on `completed`, rank 0 has written the model and the training document.
+
+    Raises:
+        StepworksError: As of `train`.
+    """
+    transform, train_samples, validation_samples = _read_inputs(spec, workspace)
     seed_everything(spec.loop.seed)
-    module = _build_model(spec, parameters)
-    try_model(module, train_rows, spec.loop.torch_device(), model=spec.model, data=spec.data)
-    identity = {
-        "model": spec.model,
-        "model_settings": json.dumps(spec.model_settings, sort_keys=True),
-        "loop": json.dumps(asdict(spec.loop), sort_keys=True),
-        "train": train_rows.fingerprint(),
-        "validation": validation_rows.fingerprint(),
-    }
-    loop = TrainingLoop(module, train_rows, validation_rows, spec.loop, CheckpointStore(checkpoints, identity))
-    logger.info("Training %s on %s: %d rows", spec.model, loop.device, len(train_rows))
-    result = loop.run(on_epoch=_log_epoch)
-    save_model(model_directory, module, parameters, spec.model, spec.model_settings, spec.data)
-    return TrainingDocument(
-        model=spec.model,
-        device=torch.cuda.get_device_name() if loop.device.type == "cuda" else "cpu",
-        parameters=sum(math.prod(parameter.shape) for parameter in module.parameters()),
-        epochs=result.epochs,
-        best_epoch=result.best_epoch,
-        stopped_by="early_stop" if result.stopped_by == "early_stop" else "epochs",
-        resumed_from_epoch=result.resumed_from_epoch,
-        settings={key: str(value) for key, value in {**asdict(spec.loop), **spec.model_settings}.items()},
+    module = _build_model(spec, workspace, transform)
+    try_model(module, train_samples, processes.device, model=spec.model, data=spec.data)
+    order = Order(len(train_samples), spec.loop.batch_size, spec.loop.seed, getattr(train_samples, "block_sizes", None))
+    with _reproducible(spec.parallel.deterministic):
+        engine = Engine(module, spec.loop, spec.parallel, processes, total_steps(spec.loop, order))
+        if processes.rank:
+            # The weights are the same everywhere; what is drawn in training, as dropout, must not be.
+            seed_everything(spec.loop.seed * 1_000_003 + processes.rank)
+        leads = processes.rank == 0
+        store = CheckpointStore(
+            workspace.checkpoints,
+            _identity(spec, train_samples, validation_samples) if leads else {},
+            topology=_topology(engine),
+            keep=spec.checkpoints.keep,
+            higher_is_better=spec.loop.maximize,
+        )
+        if leads:
+            store.clean()
+        metrics = MetricsFile(workspace.metrics if leads else None)
+        logger.info(
+            "Training %s on %d x %s, %s: %d samples",
+            spec.model,
+            processes.world,
+            _device_name(processes.device),
+            engine.strategy,
+            len(train_samples),
+        )
+        with Saver(store, processes.checkpoints, asynchronous=spec.checkpoints.asynchronous) as saver:
+            loop = TrainingLoop(engine, train_samples, validation_samples, order, spec, saver, interruption, metrics)
+            try:
+                end = loop.run(on_epoch=_log_epoch if leads else lambda _epoch: None)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise _out_of_memory(spec, processes, error) from error
+            if end == "completed":
+                _write_results(spec, workspace, transform, loop)
+    return Outcome(state=end, step=loop.course.step, committed_step=saver.committed_step, rank=processes.rank)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python's and torch's generators, before the model is built."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _read_inputs(
+    spec: TrainingSpec, workspace: Workspace
+) -> tuple[TransformParameters | None, Samples, Samples | None]:
+    resolve(spec.model, role="model")  # A wrong name is told before a large table is read.
+    if "train" not in spec.inputs:
+        raise ConfigurationError(
+            "The input to train on is missing",
+            received=f"the inputs {', '.join(spec.inputs) or '(none)'}",
+            expected="train; and validation and transform, where the model has them",
+            what_to_do="Give the input train.",
+        )
+    transform = (
+        TransformParameters.read(workspace.input(spec.inputs["transform"])) if "transform" in spec.inputs else None
     )
+    given = [] if transform is None else [transform]
+
+    def samples(name: str) -> Samples:
+        path = workspace.input(spec.inputs[name])
+        read: Samples = build(spec.data, path, *given, role="data", settings=spec.data_settings)
+        return read
+
+    return transform, samples("train"), samples("validation") if "validation" in spec.inputs else None
 
 
-def _build_model(spec: TrainingSpec, parameters: TransformParameters) -> torch.nn.Module:
-    module = build(spec.model, parameters, role="model", settings=spec.model_settings)
+def _build_model(spec: TrainingSpec, workspace: Workspace, transform: TransformParameters | None) -> torch.nn.Module:
+    given = [] if transform is None else [transform]
+    further: dict[str, Path] = {
+        name: workspace.input(path) for name, path in spec.inputs.items() if name not in _OWN_INPUTS
+    }
+    module = build(spec.model, *given, role="model", settings={**spec.model_settings, **further})
     if not isinstance(module, torch.nn.Module) or not callable(getattr(module, "loss", None)):
         raise ConfigurationError(
             f"The model builder {spec.model} did not return a model",
@@ -100,13 +163,89 @@ def _build_model(spec: TrainingSpec, parameters: TransformParameters) -> torch.n
     return module
 
 
+def _identity(spec: TrainingSpec, train_samples: Samples, validation_samples: Samples | None) -> dict[str, str]:
+    """What must be the same for a checkpoint to be resumed, each field by its name."""
+    return {
+        "model": spec.model,
+        "model_settings": json.dumps(spec.model_settings, sort_keys=True),
+        "data": spec.data,
+        "data_settings": json.dumps(spec.data_settings, sort_keys=True),
+        **{f"loop.{name}": str(value) for name, value in spec.loop.model_dump().items()},
+        "parallel.precision": spec.parallel.precision,
+        "parallel.compile": str(spec.parallel.compile),
+        "train": train_samples.fingerprint(),
+        "validation": validation_samples.fingerprint() if validation_samples is not None else "none",
+    }
+
+
+def _topology(engine: Engine) -> dict[str, str]:
+    return {
+        "processes": str(engine.processes.world),
+        "strategy": engine.strategy,
+        "device": _device_name(engine.processes.device),
+        "torch": torch.__version__,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+@contextlib.contextmanager
+def _reproducible(wanted: bool) -> Iterator[None]:
+    """Use operations with the same result each time where torch has them; it warns of those that it has not."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _write_results(
+    spec: TrainingSpec, workspace: Workspace, transform: TransformParameters | None, loop: TrainingLoop
+) -> None:
+    """Write the model and the document; the weights are gathered from all processes."""
+    weights = loop.engine.whole_weights()
+    if loop.processes.rank == 0:
+        save_model(workspace.model, weights, transform, spec.model, spec.model_settings, spec.data)
+        settings: dict[str, Any] = {**spec.loop.model_dump(), **spec.parallel.model_dump(), **spec.model_settings}
+        document = TrainingDocument(
+            model=spec.model,
+            device=_device_name(loop.processes.device),
+            parameters=sum(math.prod(parameter.shape) for parameter in loop.engine.model.parameters()),
+            epochs=list(loop.course.epochs),
+            best_epoch=loop.course.best_epoch,
+            stopped_by="early_stop" if loop.course.finished == "early_stop" else "epochs",
+            resumed_from_epoch=loop.resumed_from_epoch,
+            settings={name: str(value) for name, value in settings.items()},
+        )
+        document.write(workspace.document)
+    loop.processes.barrier()
+
+
+def _out_of_memory(spec: TrainingSpec, processes: Processes, error: BaseException) -> TrainingError:
+    share = spec.loop.batch_size // processes.world
+    advice = [f"raise accumulation above {spec.loop.accumulation}, or lower batch_size below {spec.loop.batch_size}"]
+    if spec.parallel.precision == "fp32":
+        advice.append("set precision to bf16")
+    if processes.world > 1 and spec.parallel.strategy != "fsdp":
+        advice.append("set strategy to fsdp")
+    return TrainingError(
+        "The memory of the device does not suffice for a training step",
+        received=f"{share} samples a process in {spec.loop.accumulation} parts; {str(error).splitlines()[0]}",
+        expected="a part of a batch that fits beside weights, gradients and optimizer state",
+        what_to_do=f"{'; or '.join(advice)}.".capitalize(),
+    )
+
+
 def _log_epoch(epoch: Epoch) -> None:
+    figures = {"validation loss": epoch.validation_loss, "validation AUC": epoch.validation_auc, **epoch.figures}
     logger.info(
-        "epoch %2d  train loss %.4f  validation loss %.4f  validation AUC %.4f  %.1f s  %.0f rows/s",
+        "epoch %2d  train loss %.4f  %s%.1f s  %.0f samples/s",
         epoch.epoch,
         epoch.train_loss,
-        epoch.validation_loss,
-        epoch.validation_auc,
+        "".join(f"{name} {value:.4f}  " for name, value in figures.items() if value is not None),
         epoch.seconds,
         epoch.samples_per_second,
     )

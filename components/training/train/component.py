@@ -48,21 +48,27 @@ def train(
         patience: Epochs without a better validation AUC before training stops.
         seed: The seed of weights, dropout and row order.
     """
-    from pathlib import Path
+    import shutil
 
     from stepworks.operations.run_folders import run_folder
-    from stepworks.training.loop import LoopSettings
-    from stepworks.training.train import TrainingSpec, train
+    from stepworks.report.documents import TrainingDocument
+    from stepworks.training.launch import run as launch
+    from stepworks.training.spec import LoopSettings, TrainingSpec
+    from stepworks.training.workspace import Workspace
 
-    loop = LoopSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, seed=seed)
-    document = train(
-        TrainingSpec(model=model, data=data, model_settings=model_settings, loop=loop),
-        train=Path(train_features.path),
-        validation=Path(validation_features.path),
-        transform=Path(transform.path),
-        checkpoints=run_folder(checkpoints, run),
-        model_directory=Path(trained_model.path),
+    workspace = Workspace(run_folder(checkpoints, run))
+    loop = LoopSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        seed=seed,
+        monitor="validation_auc",
     )
+    inputs = {"train": train_features.path, "validation": validation_features.path, "transform": transform.path}
+    launch(TrainingSpec(model=model, data=data, model_settings=model_settings, inputs=inputs, loop=loop), workspace)
+    shutil.copytree(workspace.model, trained_model.path, dirs_exist_ok=True)
+    document = TrainingDocument.read(workspace.document)
     document.write(training.path)
     best = document.epochs[document.best_epoch - 1]
     metrics.log_metric("validation_auc", best.validation_auc)

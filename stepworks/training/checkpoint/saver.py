@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class Snapshot:
 
 @dataclass
 class Saver:
-    """Writes the checkpoints of a run; every process of the group has one, and calls it alike.
+    """Writes the checkpoints of a run; every process of the group has one, and calls it alike. To be used as a context.
 
     Attributes:
         store: Where to; rank 0's decides.
@@ -67,9 +68,9 @@ class Saver:
     asynchronous: bool = True
     committed_step: int | None = None
     durations: list[float] = field(default_factory=list)
-    blocked_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        self._blocked_seconds = 0.0
         cuda = torch.cuda.is_available()
         self._stager = DefaultStager(
             StagingOptions(
@@ -100,15 +101,21 @@ class Saver:
         Raises:
             ResourceError: This or the one before could not be written; what was committed is intact.
         """
+        called = time.monotonic()
         self.wait()
         started = time.monotonic()
         # Staged also where it is waited for: there is one way through here, and one form of what is written.
         tensors = self._stager.stage(snapshot.tensors)
         assert isinstance(tensors, dict)
-        self.blocked_seconds += time.monotonic() - started
         self._under_way = self._thread.submit(self._write, snapshot, tensors, started)
         if not self.asynchronous:
             self.wait()
+        self._blocked_seconds += time.monotonic() - called
+
+    def take_blocked_seconds(self) -> float:
+        """How long `save` has held the caller up since this was asked last."""
+        seconds, self._blocked_seconds = self._blocked_seconds, 0.0
+        return seconds
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until nothing is being written.
@@ -122,10 +129,16 @@ class Saver:
         self.committed_step = self._under_way.result(timeout)
         self._under_way = None
 
-    def close(self) -> None:
-        """Wait for what is being written, tell no error any more, and give the memory back."""
-        self._thread.shutdown(wait=True)
-        self._stager.close()
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After an error another process may be gone, and what is being written may wait for it; this one ends as well.
+        if kind is None or self.group is None:
+            self._thread.shutdown(wait=True)
+            self._stager.close()
 
     def _write(self, snapshot: Snapshot, tensors: Tensors, started: float) -> int:
         writing: Path | None = None

@@ -115,9 +115,9 @@ class CheckpointStore:
         try:
             write_synced(writing / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
             for folder in (writing, *(path for path in writing.rglob("*") if path.is_dir())):
-                _sync_folder(folder)
+                sync_file(folder)
             self._put_in_place(writing, destination)
-            _sync_folder(self.folder)
+            sync_file(self.folder)
         except OSError as error:
             raise not_writable(self.folder, error) from error
         self._prune()
@@ -176,6 +176,26 @@ class CheckpointStore:
         validated = [each for each in self._complete() if each.manifest.monitored is not None]
         return max(validated, key=lambda each: (sign * (each.manifest.monitored or 0.0), -each.step), default=None)
 
+    def verified_best(self) -> Checkpoint | None:
+        """As `best`, with its digests verified.
+
+        Raises:
+            CheckpointError: It is not complete any more.
+        """
+        best = self.best()
+        if best is None:
+            return None
+        try:
+            verify(best.folder)
+        except IncompleteError as error:
+            raise CheckpointError(
+                "The best checkpoint is not complete any more",
+                received=f"{best.folder.name}: {error}",
+                expected="files with the sizes and digests of its manifest",
+                what_to_do=f"Restore {best.folder}; or delete it, and the next best is taken.",
+            ) from error
+        return best
+
     def _folders(self) -> list[Path]:
         """The folders that are named as checkpoints, the newest first."""
         found = [path for path in self.folder.iterdir() if _FOLDER.fullmatch(path.name)]
@@ -224,6 +244,12 @@ class CheckpointStore:
             logger.warning("Cannot delete the old checkpoint %s: %s", folder, error)
 
 
+def committed_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint in a folder, its digests not looked at; None where there is none."""
+    complete = (path for path in folder.glob("step-*") if _FOLDER.fullmatch(path.name) and _is_complete(path))
+    return max((int(path.name.removeprefix("step-")) for path in complete), default=None)
+
+
 def write_synced(path: Path, content: bytes) -> None:
     """Write a new file, and have the disk take it before this returns."""
     with path.open("wb") as file:
@@ -255,8 +281,9 @@ def _is_complete(folder: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Have the disk take a file, or the names in a folder, before this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

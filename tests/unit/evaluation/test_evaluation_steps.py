@@ -18,8 +18,9 @@ from stepworks.evaluation.evaluate import evaluate as evaluate_document
 from stepworks.registry.registry import CHAMPION, Metadata, Registry
 from stepworks.report.documents import ComparisonDocument, EvaluationDocument, VerdictDocument
 from stepworks.serving.package import build_package
-from stepworks.training.loop import LoopSettings
-from stepworks.training.train import TrainingSpec, train
+from stepworks.training.spec import LoopSettings, TrainingSpec
+from stepworks.training.train import train
+from stepworks.training.workspace import Workspace
 
 TRANSFORM = TransformParameters(
     target="late",
@@ -53,13 +54,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             model="stepworks.training.tabular:build_model",
             data="stepworks.training.tabular:read_rows",
             model_settings={"hidden": [8.0]},
-            loop=LoopSettings(epochs=3, batch_size=128, learning_rate=0.02, device="cpu"),
+            inputs={
+                "train": str(folder / "train_features"),
+                "validation": str(folder / "validation_features"),
+                "transform": str(folder / "transform"),
+            },
+            loop=LoopSettings(epochs=3, batch_size=128, learning_rate=0.02, monitor="validation_auc"),
         ),
-        train=folder / "train_features",
-        validation=folder / "validation_features",
-        transform=folder / "transform",
-        checkpoints=folder / "checkpoints",
-        model_directory=folder / "model",
+        Workspace(folder),
     )
     return folder
 

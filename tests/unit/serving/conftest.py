@@ -37,7 +37,7 @@ def write_model(directory: Path, *, seed: int, parameters: TransformParameters =
     with torch.no_grad():
         for weights in network.layers[-1].parameters():
             weights.mul_(5)
-    save_model(directory, network, parameters, "stepworks.training.tabular:build_model", SETTINGS)
+    save_model(directory, network.state_dict(), parameters, "stepworks.training.tabular:build_model", SETTINGS)
     return directory
 
 

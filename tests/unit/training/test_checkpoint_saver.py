@@ -68,7 +68,7 @@ def test_a_state_that_is_written_comes_back_to_the_bit(store: CheckpointStore, a
     load_tensors(newest.folder, other_model, other_optimizer, None)
     assert_same(tensors_of(model, optimizer), tensors_of(other_model, other_optimizer))
     assert read_state(newest.folder) == {"step": 2, "loss": 0.1 + 0.2}
-    saver.close()
+    saver.__exit__(None, None, None)
 
 
 def test_weights_alone_leave_the_optimizer(store: CheckpointStore) -> None:
@@ -176,7 +176,7 @@ def test_a_write_that_failed_is_told_by_the_next_save_and_leaves_the_earlier_one
             saver.save(snapshot(3, model, optimizer))
     assert saver.committed_step == 1
     assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
-    saver.close()
+    saver.__exit__(None, None, None)
 
 
 def test_a_state_that_does_not_fit_the_model_is_told(store: CheckpointStore) -> None:

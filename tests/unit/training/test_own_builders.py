@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from stepworks.errors import ConfigurationError, DataError, TrainingError
-from stepworks.training.loop import LoopSettings
 from stepworks.training.predict import predict
-from stepworks.training.train import TrainingSpec, train
+from stepworks.training.spec import LoopSettings, TrainingSpec
+from stepworks.training.train import train
 from stepworks.training.trial import try_model
+from stepworks.training.workspace import Workspace
 
 # One tensor of two columns, one of which the built-in rows do not have, and a target that they do not know.
 SOURCE = """
@@ -154,14 +155,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def run(features: Path, folder: Path, model: str, data: str, **settings: object) -> None:
-    loop = LoopSettings(epochs=2, batch_size=100, learning_rate=0.5, device="cpu")
     train(
-        TrainingSpec(model=model, data=data, model_settings=settings, loop=loop),
-        train=features / "train",
-        validation=features / "validation",
-        transform=features,
-        checkpoints=folder / "checkpoints",
-        model_directory=folder / "model",
+        TrainingSpec(
+            model=model,
+            data=data,
+            model_settings=settings,
+            inputs={name: str(features / name) for name in ("train", "validation")} | {"transform": str(features)},
+            loop=LoopSettings(epochs=2, batch_size=100, learning_rate=0.5, monitor="validation_auc"),
+        ),
+        Workspace(folder),
     )
 
 

@@ -18,34 +18,40 @@ from stepworks.errors import (
     TrainingError,
 )
 from stepworks.report.documents import TrainingDocument
-from stepworks.training.checkpoint import CheckpointStore
-from stepworks.training.data import epoch_order
-from stepworks.training.loop import LoopSettings, TrainingLoop, area_under_curve
 from stepworks.training.model_directory import load_model
 from stepworks.training.predict import predict
 from stepworks.training.reference import resolve
+from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.tabular import TabularNetwork, build_model, read_rows
-from stepworks.training.train import TrainingSpec, train
+from stepworks.training.train import train
+from stepworks.training.validation import area_under_curve
+from stepworks.training.workspace import Workspace
 
 MODEL = "stepworks.training.tabular:build_model"
 DATA = "stepworks.training.tabular:read_rows"
 SETTINGS = {"hidden": [16.0], "dropout": 0.1}
 
 
-def spec(**loop: object) -> TrainingSpec:
-    settings = {"epochs": 4, "batch_size": 256, "patience": 4, "device": "cpu", "learning_rate": 0.02, **loop}
-    return TrainingSpec(model=MODEL, data=DATA, model_settings=SETTINGS, loop=LoopSettings(**settings))  # type: ignore[arg-type]
-
-
-def run(features: Path, folder: Path, spec: TrainingSpec) -> TrainingDocument:
-    return train(
-        spec,
-        train=features / "train",
-        validation=features / "validation",
-        transform=features,
-        checkpoints=folder / "checkpoints",
-        model_directory=folder / "model",
+def spec(features: Path, *, device: str = "cpu", **loop: object) -> TrainingSpec:
+    settings = {
+        "epochs": 4,
+        "batch_size": 256,
+        "learning_rate": 0.02,
+        "monitor": "validation_auc",
+        **loop,
+    }
+    return TrainingSpec(
+        model=MODEL,
+        data=DATA,
+        model_settings=SETTINGS,
+        inputs={name: str(features / name) for name in ("train", "validation")} | {"transform": str(features)},
+        loop=LoopSettings(**settings),
+        parallel=ParallelSettings(device=device),
     )
+
+
+def run(spec: TrainingSpec, folder: Path) -> TrainingDocument:
+    return train(spec, Workspace(folder))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -63,7 +69,7 @@ def losses(document: TrainingDocument) -> list[str]:
 
 
 def test_training_finds_the_signal_and_the_model_folder_answers(features: Path, tmp_path: Path) -> None:
-    document = run(features, tmp_path, spec())
+    document = run(spec(features), tmp_path)
     best = document.epochs[document.best_epoch - 1]
     assert best.validation_auc > 0.7
     assert document.epochs[-1].train_loss < document.epochs[0].train_loss
@@ -74,7 +80,7 @@ def test_training_finds_the_signal_and_the_model_folder_answers(features: Path, 
 
 
 def test_the_same_training_twice_gives_the_same_model(features: Path, tmp_path: Path) -> None:
-    first, second = (run(features, tmp_path / name, spec()) for name in ("one", "two"))
+    first, second = (run(spec(features), tmp_path / name) for name in ("one", "two"))
     assert losses(first) == losses(second)
     assert_same_weights(tmp_path / "one", tmp_path / "two")
 
@@ -84,19 +90,19 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from test_train import run, spec
-run(Path({features!r}), Path({folder!r}), spec())
+run(spec(Path({features!r})), Path({folder!r}))
 """
 
 
 @pytest.mark.parametrize("saves", [1, 3])
 def test_a_killed_run_resumes_and_ends_bit_equal(features: Path, tmp_path: Path, saves: int) -> None:
-    undisturbed = run(features, tmp_path / "undisturbed", spec())
+    undisturbed = run(spec(features), tmp_path / "undisturbed")
     script = TRAIN_SCRIPT.format(
         here=str(Path(__file__).parent), features=str(features), folder=str(tmp_path / "killed")
     )
     kill_after_checkpoints(script, tmp_path / "killed" / "checkpoints", saves)
     assert not (tmp_path / "killed" / "model").exists()
-    resumed = run(features, tmp_path / "killed", spec())
+    resumed = run(spec(features), tmp_path / "killed")
     assert resumed.resumed_from_epoch is not None
     assert resumed.resumed_from_epoch >= saves
     assert losses(resumed) == losses(undisturbed)
@@ -122,7 +128,7 @@ threading.Thread(target=watch, args=(Path(sys.argv[1]), int(sys.argv[2])), daemo
 
 
 def test_early_stop_keeps_the_best_epoch(features: Path, tmp_path: Path) -> None:
-    document = run(features, tmp_path, spec(epochs=40, patience=2, learning_rate=0.1))
+    document = run(spec(features, epochs=40, patience=2, learning_rate=0.1), tmp_path)
     assert document.stopped_by == "early_stop"
     assert len(document.epochs) == document.best_epoch + 2
     best = max(document.epochs, key=lambda epoch: epoch.validation_auc)
@@ -130,23 +136,16 @@ def test_early_stop_keeps_the_best_epoch(features: Path, tmp_path: Path) -> None
 
 
 def test_a_finished_run_started_again_trains_no_more(features: Path, tmp_path: Path) -> None:
-    first = run(features, tmp_path, spec())
-    second = run(features, tmp_path, spec())
+    first = run(spec(features), tmp_path)
+    second = run(spec(features), tmp_path)
     assert second.resumed_from_epoch == 4
     assert losses(first) == losses(second)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(features: Path, tmp_path: Path) -> None:
-    run(features, tmp_path, spec())
-    with pytest.raises(CheckpointError, match="loop: checkpoint"):
-        run(features, tmp_path, spec(seed=5))
-
-
-def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:
-    assert torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=1, epoch=2))
-    assert not torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=1, epoch=3))
-    assert not torch.equal(epoch_order(100, seed=1, epoch=2), epoch_order(100, seed=2, epoch=2))
-    assert sorted(epoch_order(100, seed=1, epoch=2).tolist()) == list(range(100))
+    run(spec(features), tmp_path)
+    with pytest.raises(CheckpointError, match=r"loop\.seed: checkpoint 0, now 5"):
+        run(spec(features, seed=5), tmp_path)
 
 
 def test_the_area_under_the_curve_is_scikit_learns_with_ties_too() -> None:
@@ -176,31 +175,30 @@ def test_a_category_that_was_never_seen_is_answered(transform: TransformParamete
 def test_a_wrong_reference_is_told_before_training(
     features: Path, tmp_path: Path, changed: dict[str, object], error: type[StepworksError], message: str
 ) -> None:
-    arguments: dict[str, object] = {"model": MODEL, "data": DATA, "model_settings": SETTINGS, "loop": spec().loop}
     with pytest.raises(error, match=message):
-        run(features, tmp_path, TrainingSpec(**(arguments | changed)))  # type: ignore[arg-type]
+        run(spec(features).model_copy(update=changed), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "patience"])
 def test_a_setting_out_of_range_is_named(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        LoopSettings(**{name: 0})  # type: ignore[arg-type]
+        LoopSettings(**{name: 0})
 
 
 def test_a_batch_larger_than_the_data_is_refused(features: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="batch_size 5000, 2000 rows"):
-        run(features, tmp_path, spec(batch_size=5000))
+    with pytest.raises(ConfigurationError, match="5000 samples, 2000 samples"):
+        run(spec(features, batch_size=5000), tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the CUDA device whose absence is tested")
 def test_a_gpu_asked_for_and_absent_is_told(features: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="GPU placement"):
-        run(features, tmp_path, spec(device="cuda"))
+        run(spec(features, device="cuda"), tmp_path)
 
 
 def test_an_unknown_device_is_refused(features: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="tpu"):
-        run(features, tmp_path, spec(device="tpu"))
+        run(spec(features, device="tpu"), tmp_path)
 
 
 class VectorLoss(TabularNetwork):
@@ -215,14 +213,24 @@ class EndlessLoss(TabularNetwork):
         return (logits * target).mean() * float("nan")
 
 
-@pytest.mark.parametrize(("network", "message"), [(VectorLoss, "not a scalar"), (EndlessLoss, "not finite")])
+def vector_loss(transform: TransformParameters) -> torch.nn.Module:
+    return VectorLoss(2, [4])
+
+
+def endless_loss(transform: TransformParameters) -> torch.nn.Module:
+    return EndlessLoss(2, [4])
+
+
+@pytest.mark.parametrize(
+    ("builder", "error", "message"),
+    [("vector_loss", StepworksError, "scalar|number"), ("endless_loss", TrainingError, "not finite at step 1")],
+)
 def test_a_bad_loss_is_told(
-    features: Path, transform: TransformParameters, tmp_path: Path, network: type[TabularNetwork], message: str
+    features: Path, tmp_path: Path, builder: str, error: type[StepworksError], message: str
 ) -> None:
-    rows = read_rows(features / "train", transform)
-    loop = TrainingLoop(network(2, [4]), rows, rows, spec().loop, CheckpointStore(tmp_path, {}))
-    with pytest.raises(TrainingError, match=message):
-        loop.run()
+    changed = {"model": f"tests.unit.training.test_train:{builder}", "model_settings": {}}
+    with pytest.raises(error, match=message):
+        run(spec(features).model_copy(update=changed), tmp_path)
 
 
 def test_validation_with_one_class_is_told(features: Path, tmp_path: Path) -> None:
@@ -258,7 +266,7 @@ def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
 
 
 def test_torn_weights_are_told(features: Path, tmp_path: Path) -> None:
-    run(features, tmp_path, spec(epochs=1))
+    run(spec(features, epochs=1), tmp_path)
     path = tmp_path / "model" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(TrainingError, match="cannot be loaded"):

@@ -26,4 +26,4 @@ def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path
     assert len(document.epochs) == 2
     assert metrics.metadata["validation_auc"] == document.epochs[document.best_epoch - 1].validation_auc
     assert load_model(tmp_path / "model").training is False
-    assert list((tmp_path / "checkpoints" / "run-1").glob("step-*"))
+    assert list((tmp_path / "checkpoints" / "run-1" / "checkpoints").glob("step-*"))

@@ -1,0 +1,184 @@
+"""Start the processes of a training run on this machine, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from stepworks.errors import StepworksError, TrainingError
+from stepworks.files import read_tail
+from stepworks.training import outcome as outcomes
+from stepworks.training.outcome import Outcome
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.worker import LIFELINE_VARIABLE, LOG_VARIABLE
+from stepworks.training.workspace import Workspace
+
+_POLL_SECONDS = 0.1
+_OVERTIME_SECONDS = 15.0
+"""How long after the grace period torchrun may take to end by itself."""
+_LOG_TAIL_LINES = 20
+
+
+def run(spec: TrainingSpec, workspace: Workspace, *, processes: int = 1) -> Outcome:
+    """Train on this machine, and wait for the end. What rank 0 prints is printed here.
+
+    SIGTERM is handed on: the processes commit a checkpoint, and this raises. When it returns or raises, none of the
+    processes is left; they also end if this process is killed.
+
+    Args:
+        spec: What to train.
+        workspace: The run's own folder; a later attempt that gives the same folder resumes.
+        processes: How many; more than one are started by torchrun.
+
+    Returns:
+        The outcome, whose state is `completed`.
+
+    Raises:
+        StepworksError: The error of the process that failed first, or of an earlier attempt if it is permanent.
+        TrainingError: A process was killed, or training was ended from outside; another attempt resumes.
+    """
+    workspace.make()
+    spec.write(workspace.spec)
+    outcomes.refuse_if_permanent(workspace)
+    for leftover in (workspace.outcome, workspace.stop_file, *workspace.logs.glob("rank-*.log")):
+        leftover.unlink(missing_ok=True)
+    with _started(spec, workspace, processes) as process:
+        terminated = _wait(process, spec.grace_seconds, workspace.log(0))
+    return _judge(workspace, process.returncode, terminated=terminated)
+
+
+@contextmanager
+def _started(spec: TrainingSpec, workspace: Workspace, processes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The processes, whose standard input is a pipe that only this process holds: when it closes, they end."""
+    worker = ["-m", "stepworks.training.worker", str(workspace.root)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=0"]
+    environment = {
+        **os.environ,
+        **workspace.environment(spec.inputs, spec.grace_seconds),
+        LOG_VARIABLE: "1",
+        LIFELINE_VARIABLE: "1",
+        # How long torchrun lets the others end when one has failed; older versions know only their own 30 seconds.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(spec.grace_seconds))),
+    }
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    with _starter_log(workspace).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *(torchrun if processes > 1 else []), *worker],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], grace_seconds: float, log: Path) -> bool:
+    """Wait for the end and print rank 0's log meanwhile; return whether this process was told to stop."""
+    told: list[float] = []
+
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
+        if not told:
+            told.append(time.monotonic())
+            process.send_signal(signal.SIGTERM)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, hand_on) if in_main_thread else None
+    position = 0
+    try:
+        while True:
+            ended = _ended(process)
+            position = _print_from(log, position)
+            if ended:
+                return bool(told)
+            if told and time.monotonic() - told[0] > grace_seconds + _OVERTIME_SECONDS:
+                return True
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _print_from(log: Path, position: int) -> int:
+    """Print what was added to a log, and return where it ends now."""
+    try:
+        with log.open("rb") as file:
+            file.seek(position)
+            added = file.read()
+    except FileNotFoundError:
+        return position
+    sys.stdout.write(added.decode(errors="replace"))
+    sys.stdout.flush()
+    return position + len(added)
+
+
+def _judge(workspace: Workspace, exit_code: int, *, terminated: bool) -> Outcome:
+    outcome = outcomes.read(workspace)
+    if outcome is not None and outcome.state == "completed" and exit_code == 0:
+        return outcome
+    if outcome is not None and outcome.state == "failed" and not outcome.lost_peer:
+        try:
+            outcome.raise_error()
+        except StepworksError as error:
+            error.what_to_do = f"{error.what_to_do} The log is {workspace.log(outcome.rank)}.".lstrip()
+            if error.problem == outcomes.UNEXPECTED:
+                error.received += f"\n{_tail(workspace.log(outcome.rank))}"
+            raise
+    if terminated or (outcome is not None and outcome.state == "stopped"):
+        committed = outcome.committed_step if outcome else None
+        raise TrainingError(
+            "Training was ended by SIGTERM" if terminated else "Training was stopped by the file STOP",
+            received=f"the outcome {outcome.state if outcome else 'of a killed process'}",
+            what_to_do="Run it again: "
+            + (f"training resumes after step {committed}." if committed is not None else "it begins anew."),
+        )
+    raise _killed(workspace, exit_code)
+
+
+def _killed(workspace: Workspace, exit_code: int) -> TrainingError:
+    """The error of a process that ended without a word: by the kernel's memory killer, a fault in native code."""
+    rank, ending = 0, exit_code
+    found = re.search(r"rank\s*:\s*(\d+).*?exitcode\s*:\s*(-?\d+)", read_tail(_starter_log(workspace)), re.DOTALL)
+    if found:
+        rank, ending = int(found[1]), int(found[2])
+    ended = f"was ended by {signal.Signals(-ending).name}" if ending < 0 else f"ended with exit code {ending}"
+    log = workspace.log(rank)
+    tail = _tail(log) or _tail(_starter_log(workspace))
+    return TrainingError(
+        f"The training process {rank} {ended} and left no outcome",
+        received=f"the end of its log:\n{tail}" if tail else "an empty log",
+        expected="a process that writes how it ended",
+        what_to_do="SIGKILL is often the kernel's, for memory: raise the memory limit. Run it again: training resumes "
+        f"from the last checkpoint. The log is {log}.",
+    )
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(read_tail(log).splitlines()[-_LOG_TAIL_LINES:])
+
+
+def _starter_log(workspace: Workspace) -> Path:
+    return workspace.logs / "starter.log"

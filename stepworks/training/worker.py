@@ -1,0 +1,185 @@
+"""What each process of a training run runs: `python -m stepworks.training.worker <workspace>`.
+
+It reads the spec in the workspace, does what its form says, and writes how it ended. torchrun starts it, or plain
+python where there is one process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from stepworks.errors import StepworksError, TrainingError
+from stepworks.training import outcome as outcomes
+from stepworks.training.checkpoint.store import committed_step
+from stepworks.training.interruption import Interruption, Reason
+from stepworks.training.outcome import Outcome
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.workspace import VARIABLE_PREFIX, Workspace
+
+LOG_VARIABLE = f"{VARIABLE_PREFIX}LOG_TO_FILES"
+"""If set, each process writes what it prints to its log in the workspace."""
+LIFELINE_VARIABLE = f"{VARIABLE_PREFIX}LIFELINE"
+"""If set, standard input is a pipe; when it ends, whoever started the processes is gone, and so they end."""
+
+logger = logging.getLogger(__name__)
+
+
+def main(root: Path) -> int:
+    """Run one process of a training run.
+
+    Args:
+        root: The workspace.
+
+    Returns:
+        The exit code: 0 if completed, 75 if another attempt resumes, 1 for a failure.
+    """
+    workspace = Workspace(root)
+    rank = int(os.environ.get("RANK", "0"))
+    workspace.make()
+    if os.environ.get(LOG_VARIABLE):
+        _write_output_to(workspace.log(rank))
+    if os.environ.get(LIFELINE_VARIABLE):
+        threading.Thread(target=_end_with_the_starter, name="lifeline", daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if rank == 0:
+        workspace.outcome.unlink(missing_ok=True)
+    outcome = _run(workspace, rank)
+    outcomes.write(workspace, outcome)
+    logging.shutdown()
+    if outcome.state == "failed":
+        # No clean-up of the interpreter: it would wait for threads that wait for another process, which may be gone.
+        sys.stdout.flush()
+        os._exit(outcome.exit_code)
+    return outcome.exit_code
+
+
+def _run(workspace: Workspace, rank: int) -> Outcome:
+    """Do what the form of the spec says; whatever is raised becomes the outcome."""
+    grace = float(os.environ.get(f"{VARIABLE_PREFIX}GRACE_SECONDS", "30"))
+    interruption = Interruption(
+        grace, workspace.stop_file, on_deadline=lambda: outcomes.write(workspace, _preempted(workspace, rank))
+    )
+    try:
+        with interruption:
+            spec = TrainingSpec.read(workspace.spec)
+            os.environ.update(workspace.environment(spec.inputs, grace))
+            forms = {"builders": _run_builders, "entrypoint": _run_entrypoint, "command": _run_command}
+            return forms[spec.form](spec, workspace, interruption)
+    except BaseException as error:
+        lost_peer = _is_lost_peer(error)
+        if lost_peer and interruption.reason is Reason.SIGTERM:
+            return _preempted(workspace, rank)
+        # The message of an error of ours says all that is to be known; a traceback is for what we did not expect.
+        told = isinstance(error, StepworksError)
+        logger.exception("%s", error if told else outcomes.UNEXPECTED, exc_info=not told)
+        return outcomes.failure(error, rank=rank, lost_peer=lost_peer, committed=committed_step(workspace.checkpoints))
+
+
+def _run_builders(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
+    # CUDA reads it once, when its libraries are loaded.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    from stepworks.training.process_group import join
+    from stepworks.training.train import train_builders
+
+    with join(spec.parallel.device, timeout_seconds=spec.parallel.timeout_seconds) as processes:
+        return train_builders(spec, workspace, processes, interruption)
+
+
+def _run_entrypoint(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
+    from stepworks.training.context import TrainingContext
+    from stepworks.training.reference import build
+
+    context = TrainingContext(spec, workspace, interruption)
+    build(spec.entrypoint, context, role="entrypoint", settings=spec.settings)
+    if context.stop_reason is Reason.NONE:
+        return _completed(workspace, context.rank)
+    if context.stop_reason is Reason.SIGTERM:
+        return _preempted(workspace, context.rank)
+    return Outcome(state="stopped", committed_step=committed_step(workspace.checkpoints), rank=context.rank)
+
+
+def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
+    """Run the command in a session of its own, so that it gets SIGTERM once: from here."""
+    rank = int(os.environ.get("RANK", "0"))
+    with subprocess.Popen(spec.command, start_new_session=True, stdin=subprocess.DEVNULL) as process:
+        try:
+            exit_code = _wait(process, interruption)
+        finally:
+            _kill_session(process.pid)
+    if exit_code and interruption.reason is Reason.SIGTERM:
+        return _preempted(workspace, rank)
+    if exit_code:
+        raise TrainingError(
+            "The training command failed",
+            received=f"exit code {exit_code} of {' '.join(spec.command)}"
+            if exit_code > 0
+            else f"{signal.Signals(-exit_code).name} for {' '.join(spec.command)}",
+            expected="exit code 0",
+            what_to_do="Read the log of the process; correct the command.",
+        )
+    return _completed(workspace, rank)
+
+
+def _wait(process: subprocess.Popen[bytes], interruption: Interruption) -> int:
+    """Wait for a command, and hand SIGTERM on to it when it comes."""
+    told = False
+    while True:
+        try:
+            return process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if interruption.reason is Reason.SIGTERM and not told:
+                told = True
+                process.terminate()
+
+
+def _kill_session(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _completed(workspace: Workspace, rank: int) -> Outcome:
+    if rank == 0 and not (workspace.model.is_dir() and any(workspace.model.iterdir())):
+        raise TrainingError(
+            "Training ended and left no model",
+            received=f"nothing in {workspace.model}",
+            expected="the finished model",
+            what_to_do=f"Write the model to the folder that {VARIABLE_PREFIX}MODEL names.",
+        )
+    return Outcome(state="completed", committed_step=committed_step(workspace.checkpoints), rank=rank)
+
+
+def _preempted(workspace: Workspace, rank: int) -> Outcome:
+    return Outcome(state="preempted", committed_step=committed_step(workspace.checkpoints), rank=rank)
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or isinstance(error, StepworksError):
+        return False
+    from stepworks.training.process_group import is_lost_peer
+
+    return is_lost_peer(error)
+
+
+def _write_output_to(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+
+
+def _end_with_the_starter() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(outcomes.TRY_AGAIN_EXIT_CODE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
