@@ -184,6 +184,39 @@ class TrainingDocument(_Document):
     settings: dict[str, str] = Field(default_factory=dict)
 
 
+class Trial(Fragment):
+    """One trial of a search: what it was given, and the figures that it came to; none where it did not report any."""
+
+    name: str
+    state: Literal["succeeded", "stopped_early", "failed", "killed", "without_metrics", "running"]
+    parameters: dict[str, bool | int | float | str]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can be the best: it ended well, or was ended since others were better."""
+        return self.state in {"succeeded", "stopped_early"}
+
+
+class TuningDocument(_Document):
+    """What a search found (`tuning/tune`). The trials are in the order in which they began."""
+
+    kind: Literal["tuning"] = "tuning"
+    searched_by: str
+    algorithm: str
+    metric: str
+    goal: Literal["minimize", "maximize"]
+    trials: list[Trial]
+    best: str | None
+    ended_by: str
+
+    @property
+    def best_trial(self) -> Trial | None:
+        """The best trial; missing where none reported the metric."""
+        return next((trial for trial in self.trials if trial.name == self.best), None)
+
+
 class Metric(Interval):
     """A named metric with its interval."""
 
@@ -356,6 +389,7 @@ Document = Annotated[
     | ValidationDocument
     | SplitDocument
     | TrainingDocument
+    | TuningDocument
     | EvaluationDocument
     | ComparisonDocument
     | VerdictDocument

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepworks.files import write_atomically
-from stepworks.report import data_sections, model_sections, serving_sections
+from stepworks.report import data_sections, model_sections, serving_sections, tuning_section
 from stepworks.report.documents import Document
 from stepworks.report.markup import Child, Markup, element, join
 from stepworks.report.run_record import RunRecord, StepRecord
@@ -31,6 +31,7 @@ _SECTIONS: dict[str, Callable[[Any], Section]] = {
 _PLOTTED_SECTIONS: dict[str, Callable[[Any, str], Section]] = {
     "profile": data_sections.profile_section,
     "training": model_sections.training_section,
+    "tuning": tuning_section.tuning_section,
     "evaluation": model_sections.evaluation_section,
 }
 """How each kind of document with plots is shown; their ids are made from a name that is unique in the page."""

@@ -6,6 +6,7 @@ on dark paper. The same document gives the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,14 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from stepworks.report.documents import CalibrationBin, Curve, EvaluationDocument, PeriodRate, TrainingDocument
+from stepworks.report.documents import (
+    CalibrationBin,
+    Curve,
+    EvaluationDocument,
+    PeriodRate,
+    TrainingDocument,
+    TuningDocument,
+)
 from stepworks.report.markup import Markup
 
 if TYPE_CHECKING:
@@ -56,6 +64,8 @@ _STYLE: Any = {
     "ytick.major.size": 0,
 }
 
+_DECADES = 100
+"""A parameter whose values are so far apart is drawn on a logarithmic scale."""
 _THIRD = (262, 232)
 _HALF = (410, 225)
 """Sizes in CSS pixels: three plots side by side, and two."""
@@ -116,6 +126,41 @@ def auc_plot(training: TrainingDocument, name: str) -> Markup:
     return finish()
 
 
+def trials_plot(tuning: TuningDocument, name: str) -> Markup:
+    """The figure of each trial in the order of the trials, and the best so far."""
+    better = min if tuning.goal == "minimize" else max
+    counted = [each.metrics.get(tuning.metric) if each.counts else None for each in tuning.trials]
+    found = {number: value for number, value in enumerate(counted, start=1) if value is not None}
+    with _drawing(name, f"{tuning.metric} by trial", _THIRD) as (axes, finish):
+        axes.scatter(list(found), list(found.values()), color=_SECOND, s=14)
+        best = list(itertools.accumulate(found.values(), better))
+        axes.step(list(found), best, where="post", color=_ACCENT, label="the best so far")
+        _whole_numbers(axes)
+        axes.set(xlabel="Trial", ylabel=tuning.metric)
+        axes.legend(loc="best")
+    return finish()
+
+
+def parameter_plot(tuning: TuningDocument, parameter: str, name: str) -> Markup:
+    """The figure of each trial by the value of one parameter."""
+    points = [
+        (each.parameters[parameter], each.metrics[tuning.metric])
+        for each in tuning.trials
+        if each.counts and tuning.metric in each.metrics
+    ]
+    values = [value for value, _ in points]
+    named = any(isinstance(value, bool | str) for value in values)
+    numbers = [value for value in values if not isinstance(value, bool | str)]
+    with _drawing(name, f"{tuning.metric} by {parameter}", _THIRD) as (axes, finish):
+        axes.scatter([str(v) for v in values] if named else numbers, [y for _, y in points], color=_ACCENT, s=14)
+        if numbers and min(numbers) > 0 and max(numbers) / min(numbers) >= _DECADES:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(lambda *_: "")
+        axes.set(xlabel=parameter, ylabel=tuning.metric)
+    return finish()
+
+
 def period_plot(periods: list[PeriodRate], overall: float, name: str) -> Markup:
     """How often the target was true in each period, and over all of them."""
     with _drawing(name, "Target rate by period", _HALF) as (axes, finish):
@@ -148,9 +193,14 @@ def _validated(axes: Axes, values: Mapping[int, float | None]) -> None:
 
 
 def _line(axes: Axes, x: list[int], y: list[float], color: str, label: str) -> None:
+    axes.plot(x, y, color=color, label=label, marker="o", markersize=3)
+    _whole_numbers(axes)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """Mark the horizontal axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.plot(x, y, color=color, label=label, marker="o", markersize=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
