@@ -109,7 +109,7 @@ class Adoption:
         if isinstance(judgement, Succeeded) or not is_suspended_by_us(present):
             return present
         self._say(f"The {self._reference} was suspended when an earlier attempt ended; it goes on.")
-        return resume(self._cluster, present)
+        return resume(self._cluster, present) or self._make()
 
     def _replace(self, present: Manifest, error: WorkloadFailedError) -> Manifest:
         """Make anew what failed while nobody was there to see it, unless that is of no use."""

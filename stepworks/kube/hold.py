@@ -6,14 +6,20 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from stepworks.errors import StepworksError, WorkloadFailedError
+from stepworks.errors import (
+    AccessDeniedError,
+    AdmissionError,
+    ConflictError,
+    StepworksError,
+    WorkloadFailedError,
+)
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import find
 from stepworks.kube.references import reference_to
-from stepworks.kube.retry_marker import is_marked, no_retry_annotations
+from stepworks.kube.retry_marker import is_marked, no_retry_annotations, refuse_if_marked
 from stepworks.kube.runs import run_of
-from stepworks.kube.suspension import can_suspend, let_go
+from stepworks.kube.suspension import can_suspend, is_suspended_by_us, let_go, resume
 
 
 class Hold:
@@ -25,9 +31,6 @@ class Hold:
         on_failure: Whether to suspend or to delete it. One whose failure is permanent is suspended where its kind can
             be, whatever is said here: its mark keeps the next attempt from making it again.
         say: Is told what was done.
-
-    Attributes:
-        uid: The object's uid, once it is known to be the run's.
     """
 
     def __init__(
@@ -37,14 +40,34 @@ class Hold:
         on_failure: Literal["suspend", "delete"],
         say: Callable[[str], None],
     ) -> None:
-        self.uid = ""
         self._cluster = cluster
         self._manifest = manifest
         self._reference = reference_to(manifest)
         self._on_failure = on_failure
         self._say = say
         self._lock = threading.Lock()
+        self._made: Manifest | None = None
+        self._lets_go = False
         self._done = False
+
+    def take(self, made: Manifest) -> None:
+        """Know the object as it is in the cluster, once it is known to be the run's."""
+        self._made = made
+
+    def take_back(self, present: Manifest) -> None:
+        """Let the object go on if an earlier attempt suspended it that ended only after this one adopted it.
+
+        Raises:
+            WorkloadFailedError: That attempt found that any other would fail the same way.
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        if not is_suspended_by_us(present):
+            return
+        refuse_if_marked(present)
+        with self._lock:
+            if not self._lets_go:
+                self._say(f"The {self._reference} was suspended by an earlier attempt that ended late; it goes on.")
+                resume(self._cluster, present)
 
     def let_go(self, error: BaseException | None = None) -> None:
         """Suspend or delete the object, with one request if its uid is known; what fails is said, not raised.
@@ -52,6 +75,7 @@ class Hold:
         Args:
             error: Why. A permanent failure is noted at the object.
         """
+        self._lets_go = True
         with self._lock:
             if self._done:
                 return
@@ -65,17 +89,25 @@ class Hold:
                 self._done = True
 
     def _let_go(self, error: BaseException | None) -> str:
-        uid = self.uid or self._find()
-        if not uid:
+        made = self._made or self._find()
+        if made is None:
             return ""
+        uid = str(made["metadata"]["uid"])
         permanent = isinstance(error, WorkloadFailedError) and error.permanent
         marks = no_retry_annotations(error) if permanent and isinstance(error, WorkloadFailedError) else {}
-        how = "suspend" if permanent and can_suspend(self._manifest) else self._on_failure
-        return let_go(self._cluster, self._manifest, uid=uid, how=how, annotations=marks)
+        if not can_suspend(made) or (self._on_failure == "delete" and not permanent):
+            return let_go(self._cluster, made, uid=uid, how="delete")
+        try:
+            return let_go(self._cluster, made, uid=uid, how="suspend", annotations=marks)
+        except (AccessDeniedError, AdmissionError, ConflictError) as refusal:
+            if permanent:
+                raise
+            self._say(f"The {self._reference} could not be suspended, and is deleted instead.\n{refusal}")
+            return let_go(self._cluster, made, uid=uid, how="delete")
 
-    def _find(self) -> str:
-        """The uid of an object that was just being made; empty if there is none of this run, or nothing to do."""
+    def _find(self) -> Manifest | None:
+        """An object that was just being made; None if there is none of this run, or nothing to do."""
         present = find(self._cluster, self._reference)
         if present is None or run_of(present) != run_of(self._manifest) or is_marked(present):
-            return ""
-        return str(present["metadata"]["uid"])
+            return None
+        return present

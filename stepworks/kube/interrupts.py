@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,32 +12,40 @@ from types import FrameType
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _CLEAN_UP_SECONDS = 10.0
 """How long the end waits for the clean-up: somebody who presses Ctrl-C while the cluster is away wants to go home."""
+_LOOK_SECONDS = 0.1
 
 
 @contextmanager
-def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[None]:
+def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """Clean up as soon as SIGTERM or SIGINT comes within the block, and end the block by an exception.
 
     The clean-up begins at once in a thread of its own: whatever the main thread is doing, and locks, it unwinds
     meanwhile. A task pod of Kubeflow Pipelines is gone a second or two after SIGTERM, however long its grace period.
-    Further signals are ignored while the block unwinds; then the handler that there was before gets the first one.
-    Only the main thread can handle signals; in any other the block runs without.
+    Further signals are ignored while the block unwinds; then the handler that there was before gets the first one. A
+    second SIGINT ends the wait for the clean-up, which is ten seconds at most. Only the main thread can handle signals;
+    in any other the block runs without.
 
     Args:
         clean_up: Cleans up; is called once, in another thread, and must not raise.
+
+    Yields:
+        Says whether a signal came, so that the block need not clean up itself.
 
     Raises:
         SystemExit: SIGTERM came, and nobody had another handler for it; the code is 143.
         KeyboardInterrupt: SIGINT came.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
     received: list[int] = []
+    impatient = threading.Event()
     cleaner = threading.Thread(target=clean_up, name="clean up", daemon=True)
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if received:
+            if number == signal.SIGINT:
+                impatient.set()
             return
         received.append(number)
         cleaner.start()
@@ -48,12 +57,18 @@ def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[None]:
     try:
         for number in handled:
             signal.signal(number, handle)
-        yield
+        yield lambda: bool(received)
     finally:
         if received:
-            cleaner.join(_CLEAN_UP_SECONDS)
+            _wait_for(cleaner, impatient)
         for number, handler in handled.items():
             signal.signal(number, handler)
         before = handled.get(signal.Signals(received[0])) if received else None
         if callable(before) and before is not signal.default_int_handler:
             before(received[0], None)
+
+
+def _wait_for(cleaner: threading.Thread, impatient: threading.Event) -> None:
+    end = time.monotonic() + _CLEAN_UP_SECONDS
+    while cleaner.is_alive() and not impatient.is_set() and time.monotonic() < end:
+        cleaner.join(_LOOK_SECONDS)

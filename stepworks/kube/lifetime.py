@@ -21,8 +21,9 @@ from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.hopeless import HopelessCheck
 from stepworks.kube.hold import Hold
 from stepworks.kube.interrupts import cleaning_up_at_signals
-from stepworks.kube.judgement import Rule
+from stepworks.kube.judgement import Pending, Rule
 from stepworks.kube.manifests import Manifest
+from stepworks.kube.queues import held_by
 from stepworks.kube.references import reference_to
 from stepworks.kube.runs import belonging_to
 from stepworks.kube.wait import wait
@@ -69,24 +70,51 @@ def run_to_end(
         SystemExit: SIGTERM came.
     """
     made = belonging_to(cluster, manifest, run)
-    reference = reference_to(made)
     hold = Hold(cluster, made, on_failure, say)
+    with cleaning_up_at_signals(hold.let_go) as interrupted:
+        try:
+            return _make_and_wait(cluster, made, hold, until, timeout, scheduling_timeout, say)
+        except BaseException as error:
+            explained = error
+            try:
+                # The logs of pods that run are gone once they are suspended.
+                explained = _explained(cluster, made, error)
+            finally:
+                if not interrupted():  # then another thread lets go
+                    hold.let_go(explained)
+            if explained is error:
+                raise
+            raise explained from error
+
+
+def _make_and_wait(
+    cluster: Cluster,
+    manifest: Manifest,
+    hold: Hold,
+    until: Rule,
+    timeout: float,
+    scheduling_timeout: float,
+    say: Callable[[str], None],
+) -> Manifest:
+    reference = reference_to(manifest)
 
     def explain(present: Manifest, reason: str) -> WorkloadFailedError:
         failed = ObjectFailedError(f"The {reference} failed", manifest=present, received=reason)
         return diagnose(cluster, reference, failed).error()
 
-    with cleaning_up_at_signals(hold.let_go):
-        try:
-            adoption = Adoption(cluster, made, timeout=timeout, say=say, ending=Ending(until, explain))
-            hold.uid = str(adoption.make_or_adopt()["metadata"]["uid"])
-            check = HopelessCheck(cluster, reference, scheduling_timeout, say)
-            return wait(cluster, reference, until=until, timeout=timeout, uid=hold.uid, while_waiting=check)
-        except (ObjectFailedError, WaitTimeoutError) as error:
-            # The logs of pods that run are gone once they are suspended.
-            explained = diagnose(cluster, reference, error).error()
-            hold.let_go(explained)
-            raise explained from error
-        except BaseException as error:
-            hold.let_go(error)
-            raise
+    made = Adoption(cluster, manifest, timeout=timeout, say=say, ending=Ending(until, explain)).make_or_adopt()
+    hold.take(made)
+    check = HopelessCheck(cluster, reference, scheduling_timeout, say)
+
+    def look(present: Manifest, pending: Pending) -> None:
+        hold.take_back(present)
+        check(present, pending)
+
+    uid = str(made["metadata"]["uid"])
+    return wait(cluster, reference, until=until, timeout=timeout, uid=uid, while_waiting=look, held=held_by)
+
+
+def _explained(cluster: Cluster, made: Manifest, error: BaseException) -> BaseException:
+    if isinstance(error, ObjectFailedError | WaitTimeoutError):
+        return diagnose(cluster, reference_to(made), error).error()
+    return error

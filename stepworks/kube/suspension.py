@@ -6,19 +6,20 @@ To suspend a job keeps the object and deletes its pods. A kind that cannot be su
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Literal
 
 from stepworks.errors import ConflictError, NotFoundError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.kinds import Suspension, kind_of
 from stepworks.kube.manifests import Manifest, annotations_of, labels_of
-from stepworks.kube.objects import delete, patch
+from stepworks.kube.objects import delete, find, patch
 from stepworks.kube.references import reference_to
 from stepworks.placement.placement import QUEUE_LABEL
 
 SUSPENDED_ANNOTATION = "stepworks.dev/suspended"
 """Marks an object that we suspended; one that a queue or a person suspended is not ours to resume."""
+_ATTEMPTS = 5
+"""How often to change an object that others change at the same moment."""
 
 
 def can_suspend(manifest: Manifest) -> bool:
@@ -56,16 +57,11 @@ def let_go(
     Raises:
         ClusterError: The API server refuses, fails or does not answer.
     """
-    reference = reference_to(manifest)
     suspension = _suspension(manifest)
     if how == "delete" or suspension is None or not can_suspend(manifest):
-        return "deleted" if delete(cluster, reference, uid=uid) else "found gone"
+        return "deleted" if delete(cluster, reference_to(manifest), uid=uid) else "found gone"
     marks = {SUSPENDED_ANNOTATION: "true", **(annotations or {})}
-    try:
-        patch(cluster, reference, _merged(suspension.suspend, uid, marks))
-    except (NotFoundError, ConflictError):
-        return "found gone"
-    return "suspended"
+    return "suspended" if _change(cluster, manifest, uid, suspension.suspend, marks) else "found gone"
 
 
 def is_suspended_by_us(manifest: Manifest) -> bool:
@@ -73,28 +69,41 @@ def is_suspended_by_us(manifest: Manifest) -> bool:
     return SUSPENDED_ANNOTATION in annotations_of(manifest)
 
 
-def resume(cluster: Cluster, manifest: Manifest) -> Manifest:
+def resume(cluster: Cluster, manifest: Manifest) -> Manifest | None:
     """Let an object that `let_go` suspended go on.
 
+    Returns:
+        The object as it is then; None if it is gone, or another has its name.
+
     Raises:
-        NotFoundError: It is not there any more.
-        ConflictError: Another has its name.
         ClusterError: The API server refuses, fails or does not answer.
     """
     suspension = _suspension(manifest)
     assert suspension is not None, "only what can be suspended is marked as suspended by us"
-    uid = str(manifest["metadata"]["uid"])
-    return patch(cluster, reference_to(manifest), _merged(suspension.resume, uid, {SUSPENDED_ANNOTATION: None}))
+    return _change(cluster, manifest, str(manifest["metadata"]["uid"]), suspension.resume, {SUSPENDED_ANNOTATION: None})
 
 
-def annotate(cluster: Cluster, manifest: Manifest, annotations: Mapping[str, str]) -> None:
-    """Note something at an object, if it is still there."""
-    with suppress(NotFoundError, ConflictError):
-        uid = str(manifest["metadata"]["uid"])
-        patch(cluster, reference_to(manifest), _merged({}, uid, annotations))
+def _change(
+    cluster: Cluster, manifest: Manifest, uid: str, change: Manifest, annotations: Mapping[str, Any]
+) -> Manifest | None:
+    """Change an object and its annotations; None if it is gone, or another has its name.
 
-
-def _merged(change: Manifest, uid: str, annotations: Mapping[str, Any]) -> Manifest:
-    # The API server refuses a patch whose uid is not the object's.
-    mine = annotations_of(change)
-    return {**change, "metadata": {"uid": uid, "annotations": {**mine, **annotations}}}
+    Raises:
+        ConflictError: The API server keeps answering that the object has just been changed by others.
+        ClusterError: It refuses, fails or does not answer.
+    """
+    reference = reference_to(manifest)
+    metadata = {"uid": uid, "annotations": {**annotations_of(change), **annotations}}
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            # The API server refuses a patch whose uid is not the object's.
+            return patch(cluster, reference, {**change, "metadata": metadata})
+        except NotFoundError:
+            return None
+        except ConflictError:  # of the uid, or since others changed the object at the same moment
+            present = find(cluster, reference)
+            if present is None or present["metadata"]["uid"] != uid:
+                return None
+            if not attempts_left:
+                raise
+    return None

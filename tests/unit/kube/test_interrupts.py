@@ -82,6 +82,40 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
     assert sorted(steps) == ["cleaned up", "unwound"]
 
 
+def test_a_second_interrupt_ends_the_wait_for_the_clean_up() -> None:
+    done, given_up = threading.Event(), threading.Event()
+
+    def clean_up() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        done.wait(8)
+        assert given_up.is_set()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(signal.SIGINT, clean_up)
+    alive = [thread for thread in threading.enumerate() if thread.name == "clean up"]
+    given_up.set()
+    done.set()
+    assert len(alive) == 1
+    alive[0].join()
+
+
+def test_the_block_knows_whether_a_signal_came() -> None:
+    known: list[bool] = []
+
+    def end() -> None:
+        with cleaning_up_at_signals(lambda: None) as came:
+            known.append(came())
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(30)
+            finally:
+                known.append(came())
+
+    with pytest.raises(KeyboardInterrupt):
+        end()
+    assert known == [False, True]
+
+
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     cleaned: list[int] = []
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectDeletedError, WorkloadFailedError
+from stepworks.kube import lifetime
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.lifetime import run_to_end
 from stepworks.kube.manifests import Manifest
@@ -19,6 +20,7 @@ from stepworks.kube.runs import RUN_LABEL
 from stepworks.kube.suspension import SUSPENDED_ANNOTATION
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
+from tests.waiting import wait_for
 
 RUN = "0f8d5a52"
 FAILED = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}
@@ -318,3 +320,69 @@ def test_what_cannot_be_let_go_of_is_said(server: ApiServer, attempt: Attempt) -
     assert isinstance(attempt.error, WorkloadFailedError)
     assert attempt.said[-1].startswith("The Job train could not be let go of, and may still hold nodes.\n")
     assert 'verbs: ["patch"]' in attempt.said[-1]
+
+
+def test_what_others_change_at_the_same_moment_is_suspended_all_the_same(server: ApiServer, attempt: Attempt) -> None:
+    message = 'Operation cannot be fulfilled on jobs.batch "train": the object has been modified'
+    server.fail("patch", *[Fault(409, message=message, more={"reason": "Conflict"})] * 2)
+    with attempt.running(server, timeout=0.5):
+        attempt._cluster.clock.sleep(1)
+    assert present(server)["spec"]["suspend"]
+    assert attempt.said[-1] == "The Job train was suspended, so that it holds nothing."
+
+
+def test_what_may_not_be_suspended_is_deleted(server: ApiServer, attempt: Attempt) -> None:
+    server.denied.add(("patch", "jobs"))
+    with attempt.running(server, timeout=0.5):
+        attempt._cluster.clock.sleep(1)
+    assert ("jobs", "train") not in server.objects
+    assert attempt.said[-2].startswith("The Job train could not be suspended, and is deleted instead.\n")
+    assert attempt.said[-1] == "The Job train was deleted, so that it holds nothing."
+
+
+def test_a_queue_that_the_cluster_put_it_in_counts(server: ApiServer, attempt: Attempt) -> None:
+    server.put(job(labels={RUN_LABEL: RUN, "kueue.x-k8s.io/queue-name": "default"}), "jobs")
+    with attempt.running(server, timeout=0.5):
+        attempt._cluster.clock.sleep(1)
+    assert ("jobs", "train") not in server.objects
+
+
+def test_what_an_earlier_attempt_suspends_late_goes_on(server: ApiServer, attempt: Attempt) -> None:
+    server.put(job(labels={RUN_LABEL: RUN}), "jobs")
+    with attempt.running(server):
+        marks = {SUSPENDED_ANNOTATION: "true"}
+        suspended = {**present(server), "spec": {"suspend": True}}
+        server.put({**suspended, "metadata": {**suspended["metadata"], "annotations": marks}}, "jobs")
+        wait_for("it goes on", lambda: present(server)["spec"]["suspend"] is False)
+        set_status(server, COMPLETE)
+    assert attempt.error is None
+    assert "ended late; it goes on" in attempt.said[-1]
+
+
+def test_what_an_earlier_attempt_marks_late_is_not_tried_on(server: ApiServer, attempt: Attempt) -> None:
+    server.put(job(labels={RUN_LABEL: RUN}), "jobs")
+    with attempt.running(server):
+        marks = {SUSPENDED_ANNOTATION: "true", NO_RETRY_ANNOTATION: "its image is missing"}
+        server.put({**present(server), "metadata": {**present(server)["metadata"], "annotations": marks}}, "jobs")
+    assert isinstance(attempt.error, WorkloadFailedError)
+    assert attempt.error.problem == "its image is missing"
+
+
+def test_an_error_of_the_diagnosis_leaves_nothing_held(
+    server: ApiServer, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(lifetime, "diagnose", fail)
+    with attempt.running(server, timeout=0.5):
+        attempt._cluster.clock.sleep(1)
+    assert isinstance(attempt.error, ZeroDivisionError)
+    assert present(server)["spec"]["suspend"]
+
+
+def test_after_a_signal_it_is_let_go_of_once(server: ApiServer, attempt: Attempt) -> None:
+    server.fail("patch", *[Fault(503)] * 1000)
+    with pytest.raises(KeyboardInterrupt):
+        signalled(server, attempt, signal.SIGINT, lambda: server.wait_for_watches(1))
+    assert len([line for line in attempt.said if "could not be let go of" in line]) == 1
