@@ -56,6 +56,7 @@ class Kind:
         suspension: How one is suspended; None where the kind cannot be, and has to be deleted.
         descent: How its pods are found; None where that is not known, or it has none.
         lacks_pods: Whether one that makes pods itself has made fewer than it wants.
+        pods_take_turns: Whether its pods do not need each other: while some have no room, the others get on.
         made_by_runs: Whether steps make objects of it, which the exit step deletes.
     """
 
@@ -66,6 +67,7 @@ class Kind:
     suspension: Suspension | None = None
     descent: Descent | None = None
     lacks_pods: Callable[[Manifest], bool] | None = None
+    pods_take_turns: bool = False
     made_by_runs: bool = False
 
 
@@ -117,6 +119,7 @@ KINDS: tuple[Kind, ...] = (
         _BY_SPEC,
         Descent("batch.kubernetes.io/job-name"),
         job_lacks_pods,
+        pods_take_turns=True,
         made_by_runs=True,
     ),
     Kind(

@@ -31,7 +31,7 @@ def status_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def conditions_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The conditions of the object's status by their types."""
-    return {each["type"]: each for each in status_of(manifest).get("conditions") or []}
+    return {each["type"]: each for each in status_of(manifest).get("conditions") or [] if each.get("type")}
 
 
 def condition_line(condition: Mapping[str, Any]) -> str:

@@ -6,11 +6,11 @@ from stepworks.kube.manifests import Manifest, status_of
 
 
 def job_lacks_pods(manifest: Manifest) -> bool:
-    """Whether a Job has fewer active pods than are left to run."""
+    """Whether a Job has fewer active pods than are left to run; one that is ending is replaced when it has ended."""
     spec, status = manifest.get("spec") or {}, status_of(manifest)
     left = (spec.get("completions") or spec.get("parallelism") or 1) - (status.get("succeeded") or 0)
     wanted = 0 if spec.get("suspend") else min(spec.get("parallelism", 1), left)
-    return bool((status.get("active") or 0) < wanted)
+    return bool((status.get("active") or 0) + (status.get("terminating") or 0) < wanted)
 
 
 def replicas_lack_pods(manifest: Manifest) -> bool:

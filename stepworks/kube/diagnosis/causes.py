@@ -11,7 +11,9 @@ from stepworks.kube.diagnosis.finding import Finding
 from stepworks.kube.diagnosis.obstacles import (
     judge_configuration,
     judge_creation,
+    judge_deletion,
     judge_image,
+    judge_queue,
     judge_refusal,
     judge_scheduling,
     judge_volume,
@@ -85,6 +87,7 @@ def _judge_nothing(facts: Facts) -> Finding:
 
 
 OBSTACLES: tuple[Judge, ...] = (
+    judge_queue,
     judge_image,
     judge_configuration,
     judge_creation,
@@ -102,7 +105,7 @@ _FAILED: tuple[Judge, ...] = (
     _judge_model,
     _judge_condition,
 )
-_NOT_YET: tuple[Judge, ...] = (*OBSTACLES, judge_end, _judge_running)
+_NOT_YET: tuple[Judge, ...] = (judge_deletion, *OBSTACLES, judge_end, _judge_running)
 
 
 def judge(facts: Facts) -> Finding:

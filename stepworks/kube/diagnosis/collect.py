@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -57,10 +57,9 @@ class Collector:
         chain = [manifest, *(each for each in made if each["kind"] != "Pod")]
         if manifest["kind"] == "Pod":
             chain = []
-        read = sorted(map(read_pod, pods), key=lambda pod: pod.created)
-        facts = Facts(
-            self._reference, failed=says_failed(manifest), chain=tuple(map(read_object, chain)), pods=tuple(read)
-        )
+        read = sorted(self._parse(read_pod, pods), key=lambda pod: pod.created)
+        objects = self._parse(read_object, chain)
+        facts = Facts(self._reference, failed=says_failed(manifest), chain=tuple(objects), pods=tuple(read))
         telling = self._worth_events(facts)
         events = [
             event
@@ -96,7 +95,7 @@ class Collector:
 
     def _events(self, fields: str) -> list[EventFacts]:
         selection = Selection("v1", "Event", fields=fields, namespace=self._reference.namespace)
-        return [read_event(each) for each in self._list(selection)]
+        return self._parse(read_event, self._list(selection))
 
     def _preemptions(self) -> list[EventFacts]:
         """The preemption of pods that are gone since; nothing but their names says whose they were."""
@@ -120,6 +119,17 @@ class Collector:
         except StepworksError as error:
             self._unreadable.append(f"{what}: {error.received}")
         return None
+
+    def _parse(self, parse: Callable[[Manifest], T], manifests: Iterable[Manifest]) -> list[T]:
+        """What manifests say; one of a form that is not expected keeps nothing else from being told."""
+        parsed = []
+        for each in manifests:
+            try:
+                parsed.append(parse(each))
+            except Exception as error:  # noqa: BLE001  # whatever a missing or odd field leads to
+                name = f"{each.get('kind')} {each['metadata']['name']}"
+                self._unreadable.append(f"the {name}: {type(error).__name__}: {error}")
+        return parsed
 
 
 def _container_with_log(pod: PodFacts) -> tuple[str, bool] | None:

@@ -135,6 +135,8 @@ class ObjectFacts:
         conditions: Its conditions as `Failed (BackoffLimitExceeded): Job has reached …`, those that are true first.
         reasons: The reasons of its conditions that are true.
         lacks_pods: Whether fewer pods are there than it wants.
+        queue: The queue of Kueue that holds it back; empty if none does.
+        finalizers: What keeps it, if it is being deleted.
     """
 
     kind: str
@@ -142,6 +144,8 @@ class ObjectFacts:
     conditions: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     lacks_pods: bool = False
+    queue: str = ""
+    finalizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.finding import Hope
 from stepworks.kube.judgement import Pending
+from stepworks.kube.kinds import kind_of
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.references import Reference
 
@@ -23,7 +24,8 @@ class HopelessCheck:
     """The hook of a wait that raises as soon as there is no hope left, and tells of progress until then.
 
     An object that its controller may not make pods for is hopeless at once, a missing image or Secret after two
-    minutes, and a pod that finds no node, quota or volume after the time that it may wait for room.
+    minutes, and a pod that finds no node, quota or volume after the time that it may wait for room. Where the pods do
+    not need each other, as those of a Job, that is no obstacle while one of them runs.
 
     Args:
         cluster: Where.
@@ -53,7 +55,7 @@ class HopelessCheck:
         if told and told != self._said:
             self._said = told
             self._say(f"The {self._reference}: {told}.")
-        if found is None:
+        if found is None or (found.hope == "room" and _gets_on(manifest, facts)):
             self._since.clear()
             return
         now = self._cluster.clock.now()
@@ -63,6 +65,12 @@ class HopelessCheck:
         if limit is not None and now - self._since[found.cause] >= limit:
             lead = f"The {self._reference} cannot go on"
             raise diagnose(self._cluster, self._reference, manifest=manifest, lead=lead).error()
+
+
+def _gets_on(manifest: Manifest, facts: Facts) -> bool:
+    """Whether a pod runs that does not need the others; it makes room when it ends."""
+    known = kind_of(manifest)
+    return known is not None and known.pods_take_turns and any(pod.phase == "Running" for pod in facts.pods)
 
 
 def _pods_in_words(facts: Facts) -> str:

@@ -23,6 +23,9 @@ _QUOTA = re.compile(r"exceeded quota: (?P<name>[^,]+), requested: (?P<more>.*)")
 _LIMIT = re.compile(r"(?i)(maximum|minimum) \S+ usage per|limit to request ratio")
 _WEBHOOK = re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request:? ?(?P<why>.*)', re.DOTALL)
 _ACCOUNT = re.compile(r'serviceaccount "(?P<name>[^"]+)" not found')
+_KNOWN_REFUSAL = re.compile(
+    r"is invalid: |violates PodSecurity|denied request|no PriorityClass with name|because it is being terminated"
+)
 _CALLING = re.compile(r'failed calling webhook "(?P<name>[^"]+)"')
 _PREFIX = re.compile(r'^(Error creating: )?(pods "[^"]*" is forbidden: )?')
 _WHAT_STOPS_A_REFUSAL = "Change what the message names, in the placement or in the pod; another attempt is refused too."
@@ -95,14 +98,20 @@ def judge_refusal(facts: Facts) -> Finding | None:
     """Pods that the API server does not let in: quotas, limit ranges, policies, webhooks, ServiceAccounts."""
     if not any(each.lacks_pods for each in facts.chain) or (facts.failed and facts.pods):
         return None
-    refused = facts.events_with(*_CREATION_FAILED)
+    refused = [each for each in facts.events_with(*_CREATION_FAILED) if not _was_answered(facts, each)]
     return _judge_refusal(facts, refused[-1]) if refused else None
+
+
+def _was_answered(facts: Facts, refusal: EventFacts) -> bool:
+    """Whether a pod was made after all since a refusal: the event stays for an hour."""
+    made = facts.events_with("SuccessfulCreate", "SuccessfulCreatePod")
+    return any(each.about == refusal.about and each.last >= refusal.last for each in made)
 
 
 def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
     message = _PREFIX.sub("", event.message)
-    itself = event.about == f"{facts.reference.kind} {facts.reference.name}"
-    lead = "it may not make its pods" if itself else f"the {event.about} may not make its pods"
+    maker = "it" if event.about == str(facts.reference) else f"the {event.about}"
+    lead = f"{maker} may not make its pods"
     if quota := _QUOTA.search(message):
         return Finding(
             "quota-exceeded",
@@ -128,9 +137,50 @@ def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
         what_to_do = (
             f"Ask for what the LimitRange allows, or have it changed: {facts.kubectl('describe', 'limitrange')}"
         )
-    else:
+    elif _KNOWN_REFUSAL.search(message):
         problem, what_to_do = message, _WHAT_STOPS_A_REFUSAL
+    else:
+        return Finding(
+            "creation-failed",
+            f"{maker} fails to make its pods: {message}",
+            "Its controller tries again by itself; correct what the message names if it stays.",
+            hope="room",
+        )
     return Finding("refused", f"{lead}: {problem}", what_to_do, permanent=True, hope="none")
+
+
+def judge_queue(facts: Facts) -> Finding | None:
+    """A queue of Kueue that holds the object back."""
+    queue = next((each.queue for each in facts.chain if each.queue), "")
+    if not queue:
+        return None
+    return Finding(
+        "queued",
+        f"the queue {queue} holds it back",
+        f"Wait until others end, or see what the queue says of it: {facts.kubectl('describe', 'workload')}",
+        hope="room",
+    )
+
+
+def judge_deletion(facts: Facts) -> Finding | None:
+    """An object that is being deleted and does not go."""
+    finalizers = facts.chain[0].finalizers if facts.chain else ()
+    if not finalizers:
+        return None
+    left = [pod for pod in facts.pods if pod.node and pod.phase not in ("Succeeded", "Failed")]
+    if left:
+        return Finding(
+            "deletion-blocked",
+            f"it is not deleted while its pod {left[0].name} is on the node {left[0].node}",
+            f"See whether the node answers: kubectl describe node {left[0].node}. If it is gone for good: "
+            f"{facts.kubectl('delete', 'pod', left[0].name, '--force')}",
+            pod=left[0],
+        )
+    return Finding(
+        "deletion-blocked",
+        f"it is not deleted before its finalizers are gone: {', '.join(finalizers)}",
+        "See whether the controller runs that is to remove them.",
+    )
 
 
 def judge_volume(facts: Facts) -> Finding | None:

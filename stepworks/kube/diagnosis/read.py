@@ -10,6 +10,7 @@ from typing import Any
 from stepworks.kube.diagnosis.chain import lacks_pods, rank_of
 from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, ObjectFacts, PodFacts
 from stepworks.kube.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.queues import held_by
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|credential|api_?key|access_?key|private_?key")
 _COMBINED = "(combined from similar events): "
@@ -20,12 +21,15 @@ _SHORTEST_HIDDEN = 6
 def read_object(manifest: Manifest) -> ObjectFacts:
     """What the object of a diagnosis, or one that it made, says of itself."""
     conditions = sorted(conditions_of(manifest).values(), key=lambda each: each.get("status") != "True")
+    metadata = manifest["metadata"]
     return ObjectFacts(
         manifest["kind"],
-        manifest["metadata"]["name"],
+        metadata["name"],
         conditions=tuple(condition_line(each) for each in conditions),
         reasons=tuple(each["reason"] for each in conditions if each.get("status") == "True" and each.get("reason")),
         lacks_pods=lacks_pods(manifest),
+        queue=held_by(manifest),
+        finalizers=tuple(metadata.get("finalizers") or ()) if metadata.get("deletionTimestamp") else (),
     )
 
 

@@ -244,3 +244,41 @@ def test_a_check_that_may_read_nothing_lets_the_wait_go_on(server: ApiServer, cl
     server.denied = {("list", "pods"), ("list", "events")}
     checked()
     assert checked.said == []
+
+
+def test_a_job_gets_on_while_one_of_its_pods_runs(server: ApiServer, cluster: Cluster, clock: JumpingClock) -> None:
+    checked = Checked(cluster, put_job(server, failed=False))
+    put_pod(server, "train-0-x", 0, UNSCHEDULED)
+    put_pod(server, "train-1-x", 1, {"phase": "Running"})
+    checked()
+    clock.time += 10_000
+    checked()
+    server.remove("pods", "train-1-x")
+    checked()
+    clock.time += 601
+    with pytest.raises(WorkloadFailedError, match="there is no node for the pod train-0-x"):
+        checked()
+
+
+def test_a_job_that_its_queue_holds_may_wait_as_long_as_for_room(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock
+) -> None:
+    held = put_job(server, failed=False, active=0)
+    held["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "gpus"}
+    held["spec"]["suspend"] = True
+    checked = Checked(cluster, held)
+    checked()
+    assert checked.said == ["The Job train: the queue gpus holds it back."]
+    clock.time += 601
+    with pytest.raises(WorkloadFailedError, match="the queue gpus holds it back") as caught:
+        checked()
+    assert "kubectl -n team describe workload" in caught.value.what_to_do
+
+
+def test_a_pod_that_is_not_as_expected_keeps_nothing_else_from_being_told(server: ApiServer, cluster: Cluster) -> None:
+    job = put_job(server)
+    put_pod(server, "train-0-x", 0, ended(3, "10:00:04"))
+    put_pod(server, "train-1-x", 1, {"conditions": [{"status": "True"}], "containerStatuses": [{"state": {}}]})
+    diagnosis = diagnose(cluster, TRAIN, FAILED, manifest=job)
+    assert diagnosis.finding.cause == "program-failed"
+    assert diagnosis.facts.unreadable == ("the Pod train-1-x: KeyError: 'name'",)
