@@ -1,0 +1,229 @@
+"""One trial of a search: a training with the parameters that the search chose.
+
+In a cluster each process of a trial runs `python -m stepworks.tuning.trial <workspace> <trial> <name>=<value> ...`,
+since a manifest of Katib's can hold parameters only as text. The workspace is that of the search; the trial has one of
+its own below it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from stepworks.errors import ConfigurationError, StepworksError, TrainingError
+from stepworks.training.spec import LoopSettings, TrainingSpec
+from stepworks.training.workspace import Workspace
+from stepworks.tuning.local import Reporter, TrialStoppedError
+from stepworks.tuning.search_space import Parameter, SearchSpace, Value, typed_assignments, written
+
+_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LOOK_SECONDS = 0.5
+
+
+def with_parameters(spec: TrainingSpec, parameters: Mapping[str, Value]) -> TrainingSpec:
+    """The spec of a trial.
+
+    Of the form with builders a parameter is a setting of the loop if that has one of its name, and otherwise one of the
+    model builder. An entrypoint gets it as a keyword argument. In a command it stands where `{name}` stands in an
+    argument.
+
+    Args:
+        spec: What is trained without the search.
+        parameters: What the search chose.
+
+    Raises:
+        ConfigurationError: A value is not one of the setting, or a command does not use a parameter.
+    """
+    if spec.form == "entrypoint":
+        return TrainingSpec(**{**spec.model_dump(), "settings": {**spec.settings, **parameters}})
+    if spec.form == "command":
+        return TrainingSpec(**{**spec.model_dump(), "command": _filled_in(spec.command, parameters)})
+    of_loop = {name: value for name, value in parameters.items() if name in LoopSettings.model_fields}
+    of_model = {name: value for name, value in parameters.items() if name not in of_loop}
+    changed = {
+        "loop": {**spec.loop.model_dump(), **of_loop},
+        "model_settings": {**spec.model_settings, **of_model},
+    }
+    return TrainingSpec(**{**spec.model_dump(), **changed})
+
+
+def _filled_in(command: list[str], parameters: Mapping[str, Value]) -> list[str]:
+    unused = [name for name in parameters if not any(f"{{{name}}}" in each for each in command)]
+    if unused:
+        raise ConfigurationError(
+            "A parameter of the search does not reach the command",
+            received=f"no {', '.join(f'{{{name}}}' for name in unused)} in {' '.join(command)}",
+            expected="each parameter in an argument, for example --learning-rate={learning_rate}",
+            what_to_do="Write it into an argument of the command, or take it out of the space.",
+        )
+
+    def value_of(found: re.Match[str]) -> str:
+        return written(parameters[found[1]]) if found[1] in parameters else found[0]
+
+    return [_PLACE.sub(value_of, each) for each in command]
+
+
+def prepare(workspace: Workspace, spec: TrainingSpec, space: SearchSpace) -> None:
+    """Write what every trial of a search reads: what is trained, and what is varied."""
+    workspace.make()
+    spec.write(workspace.spec)
+    _space_file(workspace).write_bytes(_SPACE.dump_json(dict(space)))
+
+
+_SPACE: TypeAdapter[dict[str, Parameter]] = TypeAdapter(dict[str, Parameter])
+
+
+def _space_file(workspace: Workspace) -> Path:
+    return workspace.root / "space.json"
+
+
+def of_trial(workspace: Workspace, name: str) -> Workspace:
+    """The workspace of a trial."""
+    return Workspace(workspace.root / "trials" / name)
+
+
+class _Follower:
+    """Reads what is added to a metrics file, line by line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def figures(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """The step and the figures of each whole line since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        whole = content.rpartition(b"\n")[0]
+        self._position += len(whole) + 1 if whole else 0
+        for text in whole.split(b"\n"):
+            try:
+                line = json.loads(text)
+            except ValueError:  # torn by a kill
+                continue
+            if isinstance(line, dict):
+                found = {name: float(value) for name, value in line.items() if _is_figure(name, value)}
+                yield int(line.get("step") or line.get("epoch") or 0), found
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    return name not in {"time", "step", "epoch"} and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@contextmanager
+def printed_figures(path: Path) -> Iterator[None]:
+    """Print the figures of a metrics file as lines `name=value` while the block lasts: Katib reads them so."""
+    follower, ended = _Follower(path), threading.Event()
+
+    def print_new() -> None:
+        for _, figures in follower.figures():
+            for name, value in figures.items():
+                print(f"{name}={value:.10g}", flush=True)  # noqa: T201
+
+    def follow() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            print_new()
+
+    thread = threading.Thread(target=follow, name="figures", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        print_new()
+
+
+def run_here(
+    spec: TrainingSpec, workspace: Workspace, parameters: Mapping[str, Value], reporter: Reporter, *, processes: int = 1
+) -> None:
+    """Run a trial on this machine, and report its figures while it runs.
+
+    Args:
+        spec: What is trained without the search.
+        workspace: The trial's own.
+        parameters: What the search chose.
+        reporter: Is told the figures; where it says that the trial is to end, training stops by its STOP file.
+        processes: How many processes train.
+
+    Raises:
+        StepworksError: The training failed.
+        TrialStoppedError: The trial was ended early.
+    """
+    from stepworks.training.launch import run
+
+    follower, ended = _Follower(workspace.metrics), threading.Event()
+    stopped: list[TrialStoppedError] = []
+
+    def follow() -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(_LOOK_SECONDS)
+            try:
+                for step, figures in follower.figures():
+                    reporter.report(step, **figures)
+            except TrialStoppedError as error:
+                stopped.append(error)
+                workspace.stop_file.touch()
+                return
+
+    thread = threading.Thread(target=follow, name="figures", daemon=True)
+    thread.start()
+    try:
+        run(with_parameters(spec, parameters), workspace, processes=processes)
+    except TrainingError:
+        if not stopped:
+            raise
+    finally:
+        ended.set()
+        thread.join()
+    if stopped:
+        raise stopped[0]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one process of a trial in a cluster; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stepworks.tuning.trial", description=__doc__)
+    parser.add_argument("workspace", type=Path, help="the workspace of the search")
+    parser.add_argument("trial", help="the name of the trial")
+    parser.add_argument("parameters", nargs="+", metavar="name=value", help="what the search chose")
+    given = parser.parse_args(arguments)
+    try:
+        trial = _prepare_trial(Workspace(given.workspace), given.trial, given.parameters)
+    except StepworksError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    from stepworks.training.worker import main as work
+
+    if os.environ.get("RANK", "0") != "0":
+        return work(trial.root)
+    with printed_figures(trial.metrics):
+        return work(trial.root)
+
+
+def _prepare_trial(search: Workspace, name: str, given: list[str]) -> Workspace:
+    space = _SPACE.validate_json(_space_file(search).read_bytes())
+    assignments = {key: value for key, _, value in (each.partition("=") for each in given)}
+    spec = with_parameters(TrainingSpec.read(search.spec), typed_assignments(space, assignments))
+    inputs = {key: str(search.input(path)) for key, path in spec.inputs.items()}
+    trial = of_trial(search, name)
+    trial.make()
+    TrainingSpec(**{**spec.model_dump(), "inputs": inputs}).write(trial.spec)
+    return trial
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
