@@ -73,6 +73,8 @@ class Kind:
 
 _JOB: KindName = ("batch/v1", "Job")
 _JOB_SET: KindName = ("jobset.x-k8s.io/v1alpha2", "JobSet")
+_EXPERIMENT: KindName = ("kubeflow.org/v1beta1", "Experiment")
+_TRIAL: KindName = ("kubeflow.org/v1beta1", "Trial")
 _DEPLOYMENT: KindName = ("apps/v1", "Deployment")
 _REPLICA_SET: KindName = ("apps/v1", "ReplicaSet")
 _BY_SPEC = Suspension({"spec": {"suspend": True}}, {"spec": {"suspend": False}})
@@ -110,6 +112,14 @@ KINDS: tuple[Kind, ...] = (
         Descent(_OF_JOB_SET, (_JOB,), namesake=_JOB_SET),
         made_by_runs=True,
     ),
+    Kind(
+        *_EXPERIMENT,
+        SERVICE.shorter(40, "the names of the trials add to it"),
+        rules.EXPERIMENT_SUCCEEDED,
+        descent=Descent("katib.kubeflow.org/experiment", (_TRIAL,)),
+        made_by_runs=True,
+    ),
+    Kind(*_TRIAL, descent=Descent("katib.kubeflow.org/trial")),
     *map(_of_training_operator, ("PyTorchJob", "TFJob", "MPIJob", "XGBoostJob", "JAXJob")),
     Kind(*_JOB_SET, SERVICE, rules.JOB_SET_COMPLETE, _BY_SPEC, Descent(_OF_JOB_SET, (_JOB,)), made_by_runs=True),
     Kind(
@@ -144,7 +154,6 @@ KINDS: tuple[Kind, ...] = (
     Kind(*_REPLICA_SET, descent=Descent(), lacks_pods=replicas_lack_pods),
     Kind("argoproj.io/v1alpha1", "Workflow", descent=Descent("workflows.argoproj.io/workflow")),
     Kind("batch/v1", "CronJob", SUBDOMAIN.shorter(52, "the Jobs add eleven characters to it")),
-    Kind("kubeflow.org/v1beta1", "Experiment", SERVICE.shorter(40, "the names of the trials add to it")),
     Kind("v1", "Pod", until=rules.POD_SUCCEEDED),
     Kind("v1", "Namespace", LABEL),
     Kind("v1", "Service", SERVICE),

@@ -189,6 +189,8 @@ TRAIN_JOB_COMPLETE = Conditions("complete", "Complete", "Failed")
 """Every version of Trainer v2 has these two conditions, and none that says that the job runs."""
 TRAINING_OPERATOR_JOB_SUCCEEDED = Conditions("succeeded", "Succeeded", "Failed")
 """PyTorchJob, TFJob and their siblings of the training operator."""
+EXPERIMENT_SUCCEEDED = Conditions("finished", "Succeeded", "Failed")
+"""Katib's search: it has ended by itself. Whether any trial reported the metric is not said by it."""
 POD_SUCCEEDED = Phase("succeeded", "Succeeded", "Failed")
 POD_READY = PodReady()
 CLAIM_BOUND = Phase("bound", "Bound", "Lost")

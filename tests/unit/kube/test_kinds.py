@@ -11,7 +11,7 @@ IDS = [each.kind for each in WORKLOADS]
 @pytest.mark.parametrize("known", WORKLOADS, ids=IDS)
 def test_what_runs_make_that_has_pods_is_waited_for_and_can_be_let_go_of(known: Kind) -> None:
     assert known.until is not None
-    assert known.suspension is not None
+    assert known.suspension is not None or known.kind == "Experiment"  # Katib cannot suspend one: it is deleted
 
 
 @pytest.mark.parametrize("known", [each for each in KINDS if each.suspension], ids=lambda each: each.kind)
