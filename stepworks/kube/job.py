@@ -9,79 +9,39 @@ from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
 from stepworks.kube.manifests import Manifest
-from stepworks.kube.pod_template import owner_settings, placed_pod_template
+from stepworks.kube.pod_template import owner_settings
 from stepworks.kube.runs import RUN_LABEL, check_run
-from stepworks.placement.names import LONGEST_NAME, Image, run_object_name
-from stepworks.placement.placement import SIDECAR_ANNOTATION, Placement
-from stepworks.placement.storage import ConfigMapSource, Mount, MountPath, SecretSource
-from stepworks.settings_file import Setting, told
+from stepworks.kube.workload import WorkloadSpec, pod_template
+from stepworks.placement.names import LONGEST_NAME, run_object_name
+from stepworks.settings_file import told
 
 CONTAINER = "main"
 """The name of a Job's only container."""
 
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 
 
-class Token(Setting):
-    """A token of the pod's ServiceAccount for somebody who is not the API server, as a file that Kubernetes renews.
-
-    Attributes:
-        audience: Whom it is for.
-        mount_path: The folder of the file, which is named `token`.
-    """
-
-    audience: str = Field(min_length=1)
-    mount_path: MountPath
-
-
-class JobSpec(Setting):
+class JobSpec(WorkloadSpec):
     """What a Job runs, where, and when it counts as failed.
 
     How many failed pods it replaces is said by the placement (`retry.count`), as are the ServiceAccount and Kueue's
     queue. A pod that was preempted or evicted, or lost its node, is replaced without being counted.
 
     Attributes:
-        image: The image.
-        command: What the container runs in place of the image's entry point.
-        arguments: The arguments of the command or the entry point. Kubernetes puts a variable's value in place of
-            `$(NAME)`.
-        environment: Environment variables.
-        config_maps: ConfigMaps as variables or files, beside those of the placement.
-        secrets: Secrets as variables or files, beside those of the placement.
-        tokens: Tokens of the ServiceAccount for others than the API server.
-        placement: Where the pods run and with what.
-        mounts: The claims that they mount.
         completions: How many pods must succeed. Of several each has its index, from 0, in JOB_COMPLETION_INDEX.
         parallelism: How many of them may run at once.
-        active_deadline_seconds: After how long all of it is ended, the wait for nodes included. There is always one:
-            nobody may be left to end a Job that hangs.
         ttl_seconds_after_finished: How long it stays after its end, for its logs and for a retried step; then it is
             deleted.
         permanent_exit_codes: Exit codes that end it at once, since another try would end the same.
         replaces_disrupted: Whether a pod that was preempted, evicted or lost its node is replaced; otherwise that is
             a failure as any other.
-        suspend: Whether it waits to be resumed before it makes pods.
-        termination_grace_period_seconds: How long a pod has from SIGTERM to SIGKILL.
     """
 
-    image: Image
-    command: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    environment: dict[VariableName, str] = Field(default_factory=dict)
-    config_maps: tuple[ConfigMapSource, ...] = ()
-    secrets: tuple[SecretSource, ...] = ()
-    tokens: tuple[Token, ...] = ()
-    placement: Placement
-    mounts: tuple[Mount, ...] = ()
     completions: int = Field(default=1, ge=1, le=100_000)
     parallelism: int = Field(default=1, ge=1)
-    active_deadline_seconds: int = Field(default=86_400, ge=1)
     ttl_seconds_after_finished: int = Field(default=86_400, ge=0)
     permanent_exit_codes: tuple[ExitCode, ...] = ()
     replaces_disrupted: bool = True
-    suspend: bool = False
-    termination_grace_period_seconds: int = Field(default=30, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -153,7 +113,8 @@ def job_template(spec: JobSpec, labels: Mapping[str, str]) -> Manifest:
         "ttlSecondsAfterFinished": spec.ttl_seconds_after_finished,
         "suspend": spec.suspend,
         **_failure_policy(spec),
-        "template": _pod_template(spec, labels),
+        # A pod failure policy judges pods, not restarted containers.
+        "template": pod_template(spec, labels, container=CONTAINER),
     }
     return job
 
@@ -166,40 +127,3 @@ def _failure_policy(spec: JobSpec) -> Manifest:
         codes = {"containerName": CONTAINER, "operator": "In", "values": sorted(spec.permanent_exit_codes)}
         rules.append({"action": "FailJob", "onExitCodes": codes})
     return {"podFailurePolicy": {"rules": rules}} if rules else {}
-
-
-def _pod_template(spec: JobSpec, labels: Mapping[str, str]) -> Manifest:
-    container: Manifest = {"name": CONTAINER, "image": spec.image}
-    if spec.command:
-        container["command"] = list(spec.command)
-    if spec.arguments:
-        container["args"] = list(spec.arguments)
-    if spec.environment:
-        container["env"] = [{"name": name, "value": value} for name, value in spec.environment.items()]
-    pod: Manifest = {
-        "restartPolicy": "Never",  # a pod failure policy judges pods, not restarted containers
-        "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
-        "containers": [container],
-    }
-    for number, token in enumerate(spec.tokens):
-        _mount_token(pod, container, f"token-{number}", token)
-    metadata = {"labels": dict(labels)} if labels else {}
-    return placed_pod_template({"metadata": metadata, "spec": pod}, _placement(spec), spec.mounts, container=CONTAINER)
-
-
-def _placement(spec: JobSpec) -> Placement:
-    """The placement with the Job's own sources, and without a sidecar: no Job completes while one of Istio runs."""
-    placement = spec.placement
-    return placement.model_copy(
-        update={
-            "secrets": (*placement.secrets, *spec.secrets),
-            "config_maps": (*placement.config_maps, *spec.config_maps),
-            "annotations": {SIDECAR_ANNOTATION: "false", **placement.annotations},
-        }
-    )
-
-
-def _mount_token(pod: Manifest, container: Manifest, name: str, token: Token) -> None:
-    source = {"serviceAccountToken": {"audience": token.audience, "path": "token", "expirationSeconds": 3600}}
-    pod.setdefault("volumes", []).append({"name": name, "projected": {"sources": [source]}})
-    container.setdefault("volumeMounts", []).append({"name": name, "mountPath": token.mount_path, "readOnly": True})
