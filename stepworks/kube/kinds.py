@@ -120,6 +120,7 @@ KINDS: tuple[Kind, ...] = (
         made_by_runs=True,
     ),
     Kind(*_TRIAL, descent=Descent("katib.kubeflow.org/trial")),
+    Kind("trainer.kubeflow.org/v1alpha1", "TrainingRuntime", SERVICE, made_by_runs=True),
     *map(_of_training_operator, ("PyTorchJob", "TFJob", "MPIJob", "XGBoostJob", "JAXJob")),
     Kind(*_JOB_SET, SERVICE, rules.JOB_SET_COMPLETE, _BY_SPEC, Descent(_OF_JOB_SET, (_JOB,)), made_by_runs=True),
     Kind(

@@ -1,0 +1,38 @@
+"""A TFJob of the training operator: for TensorFlow scripts, which find the others in the variable TF_CONFIG."""
+
+from __future__ import annotations
+
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.pytorch_job import API_VERSION, operator_metadata, replica_spec, run_policy
+from stepworks.kube.workload import TrainingJobSpec
+
+CONTAINER = "tensorflow"
+"""The name of the container that the operator looks for."""
+
+
+def build_tf_job(
+    spec: TrainingJobSpec, *, name: str, run: str, parameter_servers: int = 0, evaluator: bool = False
+) -> Manifest:
+    """Build the TFJob of a run: a chief, which says when training has succeeded, and as many workers as nodes are left.
+
+    Args:
+        spec: What it runs and where. All pods are alike; parameter servers and the evaluator come on top of the nodes.
+        name: What it is called in the pipeline; its name is `<name>-<run>`, see `run_object_name`.
+        run: The run's id.
+        parameter_servers: How many pods hold weights, for a script with the strategy ParameterServerStrategy.
+        evaluator: Whether one more pod evaluates checkpoints meanwhile.
+
+    Raises:
+        ConfigurationError: The name or the run's id is not valid, or the placement cannot be applied.
+    """
+    pods = replica_spec(spec, run, CONTAINER)
+    counts = {"Chief": 1, "Worker": spec.nodes - 1, "PS": parameter_servers, "Evaluator": int(evaluator)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "TFJob",
+        "metadata": operator_metadata(spec, "TFJob", name, run, replica="evaluator"),
+        "spec": {
+            "runPolicy": run_policy(spec),
+            "tfReplicaSpecs": {group: {**pods, "replicas": count} for group, count in counts.items() if count},
+        },
+    }
