@@ -1,0 +1,129 @@
+"""A training job of a run from being made to its end, whichever kind of job it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from stepworks.errors import AccessDeniedError, ConfigurationError
+from stepworks.kube.adoption import Adoption
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.judgement import Rule
+from stepworks.kube.lifetime import run_to_end
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.pytorch_job import build_pytorch_job
+from stepworks.kube.rules import TRAIN_JOB_COMPLETE, TRAINING_OPERATOR_JOB_SUCCEEDED
+from stepworks.kube.runs import belonging_to
+from stepworks.kube.tf_job import build_tf_job
+from stepworks.kube.train_job import (
+    beyond_overrides,
+    build_train_job,
+    build_training_runtime,
+    read_served,
+)
+from stepworks.kube.workload import TrainingJobSpec
+from stepworks.settings_file import told
+
+TrainingJobKind = Literal["TrainJob", "PyTorchJob", "TFJob"]
+DEFAULT_RUNTIME = "torch-distributed"
+"""The ClusterTrainingRuntime for PyTorch that comes with Trainer."""
+
+
+def training_job_spec(**given: Any) -> TrainingJobSpec:
+    """Make the specification of a training job from what a step was given.
+
+    Raises:
+        ConfigurationError: A value is wrong; the message names the field.
+    """
+    try:
+        return TrainingJobSpec.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "The training job is wrong",
+            received=told(error),
+            expected="the parameters of the step training/train_distributed",
+            what_to_do="Correct the value; nothing was made.",
+        ) from error
+
+
+def end_of(kind: TrainingJobKind) -> Rule:
+    """When a training job has succeeded, and when it has failed."""
+    return TRAIN_JOB_COMPLETE if kind == "TrainJob" else TRAINING_OPERATOR_JOB_SUCCEEDED
+
+
+def run_training_job(
+    cluster: Cluster,
+    spec: TrainingJobSpec,
+    *,
+    kind: TrainingJobKind,
+    name: str,
+    run: str,
+    scheduling_timeout: float,
+    runtime: str = DEFAULT_RUNTIME,
+    until: Rule | None = None,
+    before_making: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = print,
+) -> Manifest:
+    """Make a training job, or adopt the one that an earlier attempt of the step made, and wait until it succeeds.
+
+    Otherwise it is suspended or deleted, so that it holds no accelerator; see `stepworks.kube.lifetime`.
+
+    Args:
+        cluster: Where.
+        spec: What it runs and where.
+        kind: Which kind of job it is.
+        name: What it is called in the pipeline; its name is `<name>-<run>`.
+        run: The run's id.
+        scheduling_timeout: How long it may wait for room in the cluster, in seconds.
+        runtime: The ClusterTrainingRuntime of a TrainJob. It gets one of its own instead where the placement says what
+            a TrainJob cannot tell this one.
+        until: When it has succeeded and when it has failed; None for what `end_of` returns.
+        before_making: Called each time before it is made; not where one is adopted.
+        say: Is told each line of progress.
+
+    Returns:
+        The job in which success was seen.
+
+    Raises:
+        StepworksError: As of `run_to_end`.
+    """
+    own_runtime: Manifest | None = None
+    beyond: list[str] = []
+    if kind == "TrainJob":
+        served = read_served(cluster)
+        beyond = beyond_overrides(spec, served)
+        job = build_train_job(spec, name=name, run=run, served=served, runtime=None if beyond else runtime)
+        if beyond:
+            own_runtime = build_training_runtime(spec, name=name, run=run, served=served)
+    else:
+        job = (build_pytorch_job if kind == "PyTorchJob" else build_tf_job)(spec, name=name, run=run)
+
+    def prepare() -> None:
+        before_making()
+        if own_runtime is not None:
+            _make_runtime(cluster, own_runtime, run, beyond, say)
+
+    return run_to_end(
+        cluster,
+        job,
+        run=run,
+        until=until or end_of(kind),
+        # The job's own deadline comes first, so that the job says why it ended.
+        timeout=spec.active_deadline_seconds + scheduling_timeout,
+        on_failure="suspend",
+        scheduling_timeout=scheduling_timeout,
+        before_making=prepare,
+        say=say,
+    )
+
+
+def _make_runtime(cluster: Cluster, runtime: Manifest, run: str, beyond: list[str], say: Callable[[str], None]) -> None:
+    try:
+        Adoption(cluster, belonging_to(cluster, runtime, run), say=say).make_or_adopt()
+    except AccessDeniedError as error:
+        error.what_to_do += (
+            f" Or leave out what only a TrainingRuntime of its own can say of the TrainJob: {', '.join(beyond)}."
+        )
+        raise
