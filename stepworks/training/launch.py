@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +23,7 @@ from stepworks.training.worker import LIFELINE_VARIABLE, LOG_VARIABLE
 from stepworks.training.workspace import Workspace
 
 _POLL_SECONDS = 0.1
-_OVERTIME_SECONDS = 15.0
+_OVERTIME_SECONDS = 5.0
 """How long after the grace period torchrun may take to end by itself."""
 _LOG_TAIL_LINES = 20
 
@@ -49,10 +49,10 @@ def run(spec: TrainingSpec, workspace: Workspace, *, processes: int = 1) -> Outc
     workspace.make()
     spec.write(workspace.spec)
     outcomes.refuse_if_permanent(workspace)
-    for leftover in (workspace.outcome, workspace.stop_file, *workspace.logs.glob("rank-*.log")):
+    for leftover in (workspace.outcome, workspace.stop_file, *workspace.logs.glob("rank-*")):
         leftover.unlink(missing_ok=True)
     with _started(spec, workspace, processes) as process:
-        terminated = _wait(process, spec.grace_seconds, workspace.log(0))
+        terminated = _wait(process, spec.grace_seconds, workspace)
     return _judge(workspace, process.returncode, terminated=terminated)
 
 
@@ -84,13 +84,24 @@ def _started(spec: TrainingSpec, workspace: Workspace, processes: int) -> Iterat
         yield process
     finally:
         process.stdin.close()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        for group in (process.pid, *_ranks(workspace)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], grace_seconds: float, log: Path) -> bool:
-    """Wait for the end and print rank 0's log meanwhile; return whether this process was told to stop."""
+def _ranks(workspace: Workspace) -> Iterator[int]:
+    """The process ids of the ranks, each of which leads a session; one that is stopped does not see its pipe close."""
+    for path in workspace.logs.glob("rank-*.pid"):
+        with suppress(ValueError, OSError):
+            yield int(path.read_text())
+
+
+def _wait(process: subprocess.Popen[bytes], grace_seconds: float, workspace: Workspace) -> bool:
+    """Wait for the end and print rank 0's log meanwhile; return whether this process was told to stop.
+
+    The wait ends, too, when the processes do not end in time after they were told, or after one has failed.
+    """
     told: list[float] = []
 
     def hand_on(_number: int, _frame: FrameType | None) -> None:
@@ -100,15 +111,15 @@ def _wait(process: subprocess.Popen[bytes], grace_seconds: float, log: Path) -> 
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, hand_on) if in_main_thread else None
-    position = 0
+    position, over_at = 0, 0.0
     try:
         while True:
             ended = _ended(process)
-            position = _print_from(log, position)
-            if ended:
+            position = _print_from(workspace.log(0), position)
+            if not over_at and (told or workspace.outcome.exists()):
+                over_at = time.monotonic() + grace_seconds + _OVERTIME_SECONDS
+            if ended or (over_at and time.monotonic() > over_at):
                 return bool(told)
-            if told and time.monotonic() - told[0] > grace_seconds + _OVERTIME_SECONDS:
-                return True
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, previous)
@@ -147,23 +158,29 @@ def _judge(workspace: Workspace, exit_code: int, *, terminated: bool) -> Outcome
             if error.problem == outcomes.UNEXPECTED:
                 error.received += f"\n{_tail(workspace.log(outcome.rank))}"
             raise
-    if terminated or (outcome is not None and outcome.state == "stopped"):
+    ended_from_outside = (
+        outcome is not None
+        and outcome.state in ("preempted", "stopped")
+        and not _first_end(read_tail(_starter_log(workspace)))
+    )
+    if terminated or ended_from_outside:
         committed = outcome.committed_step if outcome else None
+        stopped = outcome is not None and outcome.state == "stopped"
         raise TrainingError(
-            "Training was ended by SIGTERM" if terminated else "Training was stopped by the file STOP",
+            "Training was stopped by the file STOP" if stopped else "Training was ended by SIGTERM",
             received=f"the outcome {outcome.state if outcome else 'of a killed process'}",
             what_to_do="Run it again: "
             + (f"training resumes after step {committed}." if committed is not None else "it begins anew."),
         )
-    raise _killed(workspace, exit_code)
+    killed = _killed(workspace, exit_code)
+    if outcome is not None and outcome.error is not None and outcome.lost_peer:
+        killed.received = f"{outcome.error['received']} (process {outcome.rank}); {killed.received}"
+    raise killed
 
 
 def _killed(workspace: Workspace, exit_code: int) -> TrainingError:
     """The error of a process that ended without a word: by the kernel's memory killer, a fault in native code."""
-    rank, ending = 0, exit_code
-    found = re.search(r"rank\s*:\s*(\d+).*?exitcode\s*:\s*(-?\d+)", read_tail(_starter_log(workspace)), re.DOTALL)
-    if found:
-        rank, ending = int(found[1]), int(found[2])
+    rank, ending = _first_end(read_tail(_starter_log(workspace))) or (0, exit_code)
     ended = f"was ended by {signal.Signals(-ending).name}" if ending < 0 else f"ended with exit code {ending}"
     log = workspace.log(rank)
     tail = _tail(log) or _tail(_starter_log(workspace))
@@ -174,6 +191,19 @@ def _killed(workspace: Workspace, exit_code: int) -> TrainingError:
         what_to_do="SIGKILL is often the kernel's, for memory: raise the memory limit. Run it again: training resumes "
         f"from the last checkpoint. The log is {log}.",
     )
+
+
+def _first_end(log: str) -> tuple[int, int] | None:
+    """The rank and the exit code of the process that failed first, as torchrun's table says; None without a table.
+
+    It lists all, the first one last. One that was killed counts before those that failed since they lost it.
+    """
+    ends = [
+        (int(rank), int(code))
+        for rank, code in re.findall(r"rank\s*: (\d+) \(local_rank.*?exitcode\s*: (-?\d+)", log, re.DOTALL)
+    ]
+    killed = [end for end in ends if end[1] < 0 and end[1] != -signal.SIGTERM]
+    return next(reversed(killed or ends), None)
 
 
 def _tail(log: Path) -> str:

@@ -7,6 +7,7 @@ that was killed and resumed takes the same steps as one that was not.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -103,6 +104,7 @@ class TrainingLoop:
             CheckpointError: The checkpoints are of another run, or none is complete.
             ResourceError: A checkpoint cannot be written.
         """
+        self.engine.warm_up(*self.train.take(torch.arange(self._part_size())))
         self._resume()
         end: End = "completed"
         if not self.course.finished:
@@ -172,8 +174,9 @@ class TrainingLoop:
         seconds = self.course.epoch_seconds + time.monotonic() - self._epoch_started
         figures = {}
         if self.validation is not None:
-            share = -(-self.settings.batch_size // (self.processes.world * self.settings.accumulation))
-            figures = validate(self.engine, self.validation, batch_size=share, monitor=self.settings.monitor)
+            figures = validate(
+                self.engine, self.validation, batch_size=self._part_size(), monitor=self.settings.monitor
+            )
         epoch = Epoch(
             epoch=len(self.course.epochs) + 1,
             train_loss=float(self._epoch_loss) / steps,
@@ -191,6 +194,10 @@ class TrainingLoop:
         self._save(monitored=monitored(epoch, self.settings.monitor))
         return epoch
 
+    def _part_size(self) -> int:
+        """How many samples a process has on its device at once."""
+        return -(-self.settings.batch_size // (self.processes.world * self.settings.accumulation))
+
     def _act_on_signals(self) -> Reason:
         """Hear of all processes, one step late, whether to stop and whether to keep the state."""
         agreed = self._signals.heard(self._agreement.exchange(self._signals.own()), step=self.course.step)
@@ -206,13 +213,13 @@ class TrainingLoop:
         self._agreement.result()
         left, needed = self._signals.agree_on_time(self._agreement)
         try:
-            self.saver.wait(left)
+            self.saver.wait(left if math.isfinite(left) else None)
             if self.saver.committed_step != self.course.step:
                 if needed > left:
                     logger.warning("%.0f s are left and a checkpoint takes %.0f s: none is begun", left, needed)
                 else:
                     self._save()
-                    self.saver.wait(left)
+                    self.saver.wait(left if math.isfinite(left) else None)
         except TimeoutError:
             logger.warning("The checkpoint that is being written is not done in time")
         return "preempted" if reason is Reason.SIGTERM else "stopped"

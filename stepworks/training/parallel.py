@@ -111,6 +111,24 @@ class Engine:
             for unit in [*_blocks(self.model), self.objective]:
                 fully_shard(unit, mp_policy=policy)
 
+    def warm_up(self, inputs: Inputs, targets: torch.Tensor) -> None:
+        """Have DDP group its gradients as it will from its second backward pass on; nothing else is changed by it.
+
+        The groups decide the order in which numbers are summed up. Without this, the first step of a resumed run would
+        sum in another order than the same step of a run that was not ended.
+        """
+        if self.strategy != "ddp":
+            return
+        device = self.processes.device
+        buffers = [buffer.clone() for buffer in self.objective.buffers()]
+        self.objective.train()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            inputs = tuple(tensor.to(device) for tensor in inputs)
+            self._replica(inputs, targets.to(device)).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+
     def accumulate(self, inputs: Inputs, targets: torch.Tensor) -> torch.Tensor:
         """Compute the gradient of this process's share of a batch.
 

@@ -28,7 +28,7 @@ from stepworks.training.outcome import Outcome
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Processes, join
 from stepworks.training.reference import build, resolve
-from stepworks.training.spec import TrainingSpec
+from stepworks.training.spec import ParallelSettings, TrainingSpec
 from stepworks.training.trial import try_model
 from stepworks.training.workspace import Workspace
 
@@ -82,7 +82,7 @@ def train_builders(
     module = _build_model(spec, workspace, transform)
     try_model(module, train_samples, processes.device, model=spec.model, data=spec.data)
     order = Order(len(train_samples), spec.loop.batch_size, spec.loop.seed, getattr(train_samples, "block_sizes", None))
-    with _reproducible(spec.parallel.deterministic):
+    with _reproducible(spec.parallel):
         engine = Engine(module, spec.loop, spec.parallel, processes, total_steps(spec.loop, order))
         if processes.rank:
             # The weights are the same everywhere; what is drawn in training, as dropout, must not be.
@@ -192,14 +192,18 @@ def _device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def _reproducible(wanted: bool) -> Iterator[None]:
+def _reproducible(parallel: ParallelSettings) -> Iterator[None]:
     """Use operations with the same result each time where torch has them; it warns of those that it has not."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(parallel.deterministic, warn_only=True)
+    memory.fill_uninitialized_memory = False  # It finds faults in torch, at a price.
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled
 
 
 def _write_results(

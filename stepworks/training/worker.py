@@ -45,6 +45,7 @@ def main(root: Path) -> int:
     if os.environ.get(LOG_VARIABLE):
         _write_output_to(workspace.log(rank))
     if os.environ.get(LIFELINE_VARIABLE):
+        workspace.pid_file(rank).write_text(str(os.getpid()))
         threading.Thread(target=_end_with_the_starter, name="lifeline", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if rank == 0:
@@ -61,23 +62,26 @@ def main(root: Path) -> int:
 
 def _run(workspace: Workspace, rank: int) -> Outcome:
     """Do what the form of the spec says; whatever is raised becomes the outcome."""
-    grace = float(os.environ.get(f"{VARIABLE_PREFIX}GRACE_SECONDS", "30"))
-    interruption = Interruption(
-        grace, workspace.stop_file, on_deadline=lambda: outcomes.write(workspace, _preempted(workspace, rank))
-    )
+    interruption: Interruption | None = None
     try:
+        spec = TrainingSpec.read(workspace.spec)
+        os.environ.update(workspace.environment(spec.inputs, spec.grace_seconds))
+        interruption = Interruption(
+            spec.grace_seconds,
+            workspace.stop_file,
+            on_deadline=lambda: outcomes.write(workspace, _preempted(workspace, rank)),
+        )
+        forms = {"builders": _run_builders, "entrypoint": _run_entrypoint, "command": _run_command}
         with interruption:
-            spec = TrainingSpec.read(workspace.spec)
-            os.environ.update(workspace.environment(spec.inputs, grace))
-            forms = {"builders": _run_builders, "entrypoint": _run_entrypoint, "command": _run_command}
             return forms[spec.form](spec, workspace, interruption)
     except BaseException as error:
         lost_peer = _is_lost_peer(error)
-        if lost_peer and interruption.reason is Reason.SIGTERM:
+        if lost_peer and interruption is not None and interruption.reason is Reason.SIGTERM:
             return _preempted(workspace, rank)
-        # The message of an error of ours says all that is to be known; a traceback is for what we did not expect.
-        told = isinstance(error, StepworksError)
-        logger.exception("%s", error if told else outcomes.UNEXPECTED, exc_info=not told)
+        if isinstance(error, StepworksError):
+            logger.error("%s", error)  # noqa: TRY400 - the message says all; a traceback is for the unexpected
+        else:
+            logger.exception("%s", outcomes.UNEXPECTED)
         return outcomes.failure(error, rank=rank, lost_peer=lost_peer, committed=committed_step(workspace.checkpoints))
 
 
@@ -112,7 +116,8 @@ def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interru
             exit_code = _wait(process, interruption)
         finally:
             _kill_session(process.pid)
-    if exit_code and interruption.reason is Reason.SIGTERM:
+    if interruption.reason is Reason.SIGTERM:
+        # Also with the exit code 0: it may have kept its state and left, and whether the model is whole is not known.
         return _preempted(workspace, rank)
     if exit_code:
         raise TrainingError(

@@ -79,6 +79,10 @@ class Workspace:
         """What a process printed."""
         return self.logs / f"rank-{rank}.log"
 
+    def pid_file(self, rank: int) -> Path:
+        """The process id of a rank that this machine's launcher started."""
+        return self.logs / f"rank-{rank}.pid"
+
     def input(self, path: str) -> Path:
         """Where an input of a spec is: an absolute path is itself, any other is below `inputs`."""
         return self.inputs / path

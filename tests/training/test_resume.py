@@ -1,0 +1,38 @@
+"""A run that was ended and resumed takes the same steps as one that was not, to the bit."""
+
+from pathlib import Path
+
+import pytest
+
+from stepworks.training.workspace import Workspace
+from tests.training.conftest import Start
+from tests.training.ranks import losses, model_bytes, outcome_of, small_spec, steps_taken
+
+STRATEGIES = [
+    (1, "none", 3),
+    (2, "ddp", 1),
+    (2, "ddp", 3),
+    (2, "fsdp", 1),
+    (2, "fsdp", 3),
+]
+
+
+@pytest.mark.parametrize(("world", "strategy", "accumulation"), STRATEGIES)
+def test_a_run_that_is_ended_twice_and_resumed_is_bit_equal(
+    tmp_path: Path, start: Start, world: int, strategy: str, accumulation: int
+) -> None:
+    spec = small_spec(tmp_path, strategy=strategy, accumulation=accumulation)
+    undisturbed, resumed = Workspace(tmp_path / "undisturbed"), Workspace(tmp_path / "resumed")
+    ranks = start(spec, undisturbed.root, world)
+    assert ranks.wait() == [0] * world, ranks.logs()
+    for fault in (f"TERM@train:{3 * accumulation}", f"TERM@train:{4 * accumulation}:0"):
+        ranks = start(spec, resumed.root, world, fault)
+        assert ranks.wait() == [75] * world, ranks.logs()
+        assert outcome_of(resumed).state == "preempted"
+    ranks = start(spec, resumed.root, world)
+    assert ranks.wait() == [0] * world, ranks.logs()
+    assert outcome_of(resumed).state == "completed"
+    assert len(losses(undisturbed)) == 15
+    assert losses(resumed) == losses(undisturbed)
+    assert model_bytes(resumed) == model_bytes(undisturbed)
+    assert steps_taken(resumed) == list(range(1, 16))  # a graceful end loses nothing
