@@ -109,6 +109,10 @@ cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
 	@$(BIN)/python -m pytest --ignore tests/control_plane --cov --cov-report=term:skip-covered
 
+.PHONY: test-long
+test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run
+	@$(BIN)/python -m pytest -m long tests/training
+
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
 	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...

@@ -1,6 +1,6 @@
 """Train a model in the step's own pod."""
 
-from typing import Any
+from typing import Any, Optional
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
@@ -10,66 +10,100 @@ from stepworks.kubeflow.component import component
 @component("gpu")
 def train(
     train_features: Input[Dataset],
-    validation_features: Input[Dataset],
-    transform: Input[Artifact],
     checkpoints: str,
     run: str,
     trained_model: Output[Model],
     training: Output[Artifact],
     metrics: Output[Metrics],
+    validation_features: Optional[Input[Dataset]] = None,  # noqa: UP045  # KFP does not read `Input[Dataset] | None`
+    transform: Optional[Input[Artifact]] = None,  # noqa: UP045
     model: str = "stepworks.training.tabular:build_model",
     data: str = "stepworks.training.tabular:read_rows",
     model_settings: dict[str, Any] = {},  # noqa: B006  # KFP reads the default; the body does not change it
+    data_settings: dict[str, Any] = {},  # noqa: B006
+    entrypoint: str = "",
+    settings: dict[str, Any] = {},  # noqa: B006
+    command: list[str] = [],  # noqa: B006
     epochs: int = 20,
     batch_size: int = 2048,
     learning_rate: float = 2e-3,
     patience: int = 4,
     seed: int = 0,
+    loop: dict[str, Any] = {},  # noqa: B006
+    parallel: dict[str, Any] = {},  # noqa: B006
+    processes: int = 1,
 ) -> None:
-    """Train a model, with a checkpoint after each epoch, and resume where an earlier attempt was ended.
+    """Train a model, with checkpoints, and resume where an earlier attempt was ended.
+
+    Give `model` and `data` for the library's own loop, or `entrypoint` or `command` for yours.
 
     Args:
-        train_features: Encoded rows to train on.
-        validation_features: Encoded rows to choose the best epoch by.
-        transform: The transform's parameters; they are copied into the model folder.
+        train_features: What to train on: encoded rows for the built-in builders.
         checkpoints: A folder on a claim; each run has a folder of its own in it.
         run: The run's id, and its folder's name, by which a later attempt finds the checkpoints.
         trained_model: The model folder, with the weights of the best epoch.
         training: The training document.
         metrics: The best epoch's figures for the Kubeflow UI.
-        model: The model builder, `package.module:name`: given the transform's parameters and `model_settings`, it
-            returns a torch module with `loss(outputs, targets)`; `forward` returns one logit a row.
-        data: The data builder, `package.module:name`: given a features file and the transform's parameters, it
-            returns samples as `stepworks.training.data.samples.Samples` describes them.
+        validation_features: What to choose the best epoch by; without it the last one is taken.
+        transform: The transform's parameters; they are copied into the model folder.
+        model: The model builder, `package.module:name`: given the transform's parameters, where there is a transform,
+            and `model_settings`, it returns a torch module with `loss(outputs, targets)`.
+        data: The data builder, `package.module:name`: given an input's path, the transform's parameters and
+            `data_settings`, it returns samples as `stepworks.training.data.samples.Samples` describes them.
         model_settings: Keyword arguments of the model builder.
-        epochs: The most passes over the training rows.
-        batch_size: Rows an optimizer step.
-        learning_rate: The peak of the one-cycle schedule.
-        patience: Epochs without a better validation AUC before training stops.
-        seed: The seed of weights, dropout and row order.
+        data_settings: Keyword arguments of the data builder.
+        entrypoint: A function of your own, `package.module:name`, called with a
+            `stepworks.training.context.TrainingContext` and `settings` in each process.
+        settings: Keyword arguments of the entrypoint.
+        command: A command of your own and its arguments, run in each process. It finds its inputs, and the folders of
+            its checkpoints and its model, in the variables `STEPWORKS_INPUT_TRAIN`, `STEPWORKS_CHECKPOINTS` and
+            `STEPWORKS_MODEL`.
+        epochs: The most passes over the training samples.
+        batch_size: Samples an optimizer step, all processes together.
+        learning_rate: The peak of the schedule.
+        patience: Epochs without a better monitored figure before training stops.
+        seed: The seed of weights, dropout and order.
+        loop: Further fields of `stepworks.training.spec.LoopSettings`: `accumulation`, `schedule`, `monitor`. The
+            figure that is monitored is `validation_auc` unless this says otherwise.
+        parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
+        processes: How many processes train, one a GPU; torchrun starts more than one.
     """
-    import shutil
+    from pathlib import Path
 
     from stepworks.operations.run_folders import run_folder
-    from stepworks.report.documents import TrainingDocument
-    from stepworks.training.launch import run as launch
-    from stepworks.training.spec import LoopSettings, TrainingSpec
-    from stepworks.training.workspace import Workspace
+    from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
+    from stepworks.training.step import train_and_hand_over
 
-    workspace = Workspace(run_folder(checkpoints, run))
-    loop = LoopSettings(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        seed=seed,
-        monitor="validation_auc",
+    own = bool(entrypoint or command)
+    given = {"train": train_features, "validation": validation_features, "transform": transform}
+    spec = TrainingSpec(
+        model="" if own else model,
+        data="" if own else data,
+        model_settings=model_settings,
+        data_settings=data_settings,
+        entrypoint=entrypoint,
+        settings=settings,
+        command=command,
+        inputs={name: artifact.path for name, artifact in given.items() if artifact is not None},
+        loop=LoopSettings(
+            **{
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "patience": patience,
+                "seed": seed,
+                "monitor": "validation_auc",
+                **loop,
+            }
+        ),
+        parallel=ParallelSettings(**parallel),
     )
-    inputs = {"train": train_features.path, "validation": validation_features.path, "transform": transform.path}
-    launch(TrainingSpec(model=model, data=data, model_settings=model_settings, inputs=inputs, loop=loop), workspace)
-    shutil.copytree(workspace.model, trained_model.path, dirs_exist_ok=True)
-    document = TrainingDocument.read(workspace.document)
-    document.write(training.path)
-    best = document.epochs[document.best_epoch - 1]
-    metrics.log_metric("validation_auc", best.validation_auc)
-    metrics.log_metric("validation_loss", best.validation_loss)
+    figures = train_and_hand_over(
+        spec,
+        run_folder(checkpoints, run),
+        processes=processes,
+        model=Path(trained_model.path),
+        document=Path(training.path),
+    )
+    for name, value in figures.items():
+        metrics.log_metric(name, value)

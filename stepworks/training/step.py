@@ -1,0 +1,50 @@
+"""What the step `training/train` does: train on its own machine, and hand over the model and how it went."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stepworks.report.documents import TrainingDocument
+from stepworks.training.launch import run
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.workspace import Workspace
+
+
+def train_and_hand_over(
+    spec: TrainingSpec, root: Path, *, processes: int, model: Path, document: Path
+) -> dict[str, float]:
+    """Train, or resume training, and copy the model and the training document to where the step wants them.
+
+    Args:
+        spec: What to train.
+        root: The run's own folder; a later attempt that gives the same folder resumes.
+        processes: How many processes.
+        model: Where the model folder is copied to.
+        document: Where the training document is written to. It has no epochs where the loop is not ours.
+
+    Returns:
+        The figures of the best epoch by their names; none where the loop is not ours.
+
+    Raises:
+        StepworksError: As of `run`.
+    """
+    workspace = Workspace(root)
+    run(spec, workspace, processes=processes)
+    shutil.copytree(workspace.model, model, dirs_exist_ok=True)
+    if spec.form != "builders":
+        TrainingDocument(
+            model=spec.entrypoint or " ".join(spec.command),
+            device="unknown",
+            parameters=0,
+            epochs=[],
+            best_epoch=0,
+            stopped_by="epochs",
+            settings={name: str(value) for name, value in spec.settings.items()},
+        ).write(document)
+        return {}
+    training = TrainingDocument.read(workspace.document)
+    training.write(document)
+    best = training.epochs[training.best_epoch - 1]
+    figures = {"validation_auc": best.validation_auc, "validation_loss": best.validation_loss, **best.figures}
+    return {name: value for name, value in figures.items() if value is not None}
