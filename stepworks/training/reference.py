@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.machinery
+import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stepworks.errors import ConfigurationError
@@ -20,6 +23,77 @@ def resolve(reference: str, *, role: str) -> Callable[..., Any]:
     Raises:
         ConfigurationError: The text is not a reference, does not import, or names nothing that can be called.
     """
+    module_name, name = _parts(reference, role)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise _no_module(reference, role, str(error)) from error
+    builder = getattr(module, name, None)
+    if not callable(builder):
+        raise _nothing_to_call(reference, role, "missing" if builder is None else type(builder).__name__)
+    return builder  # type: ignore[no-any-return]  # a module's attribute has no static type
+
+
+def check(reference: str, *, role: str) -> None:
+    """See that a reference names something in a module that is there, and import nothing for it.
+
+    So it can be asked where a pipeline compiles, on a machine without torch. A name that the module only imports or
+    computes counts as there.
+
+    Raises:
+        ConfigurationError: The text is not a reference, there is no such module, or nothing in it has this name.
+    """
+    module_name, name = _parts(reference, role)
+    path = _source(module_name)
+    if path is None:
+        raise _no_module(reference, role, f"no module named {module_name!r} is found")
+    if not path.endswith(".py"):
+        return  # compiled: what is in it shows when it is imported
+    tree = ast.parse(importlib.util.decode_source(_read(path)), path)
+    bound = set(_names(tree.body))
+    if name not in bound and "*" not in bound:
+        raise _nothing_to_call(reference, role, "missing")
+
+
+def _source(module_name: str) -> str | None:
+    """The file of a module; its packages are looked into and not imported."""
+    search: list[str] | None = None
+    *packages, last = module_name.split(".")
+    for package in packages:
+        spec = importlib.machinery.PathFinder.find_spec(package, search)
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        search = list(spec.submodule_search_locations)
+    spec = importlib.machinery.PathFinder.find_spec(last, search)
+    return spec.origin if spec is not None else None
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - as the import system gives it
+        return file.read()
+
+
+def _names(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements of a module bind, `*` for those that cannot be known."""
+    for statement in body:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield statement.name
+            case ast.Import() | ast.ImportFrom():
+                for alias in statement.names:
+                    yield alias.asname or alias.name.partition(".")[0]
+            case ast.Assign() | ast.AnnAssign():
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                for target in targets:
+                    yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+            case ast.If() | ast.Try() | ast.With():
+                for part in ("body", "orelse", "finalbody"):
+                    yield from _names(getattr(statement, part, []))
+                for handler in getattr(statement, "handlers", []):
+                    yield from _names(handler.body)
+
+
+def _parts(reference: str, role: str) -> tuple[str, str]:
     module_name, separator, name = reference.partition(":")
     if not (separator and module_name and name):
         raise ConfigurationError(
@@ -28,24 +102,25 @@ def resolve(reference: str, *, role: str) -> Callable[..., Any]:
             expected="for example stepworks.training.tabular:build_model",
             what_to_do=f"Correct the {role} parameter.",
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"The {role} reference does not import",
-            received=f"{reference!r}: {error}",
-            expected="a module that the step's image holds",
-            what_to_do="Correct the name, or add the module to the image.",
-        ) from error
-    builder = getattr(module, name, None)
-    if not callable(builder):
-        raise ConfigurationError(
-            f"The {role} reference names nothing that can be called",
-            received=f"{reference!r} is {'missing' if builder is None else type(builder).__name__}",
-            expected="a function",
-            what_to_do=f"Correct the {role} parameter.",
-        )
-    return builder  # type: ignore[no-any-return]  # a module's attribute has no static type
+    return module_name, name
+
+
+def _no_module(reference: str, role: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The {role} reference does not import",
+        received=f"{reference!r}: {reason}",
+        expected="a module that the step's image holds",
+        what_to_do="Correct the name, or add the module to the image.",
+    )
+
+
+def _nothing_to_call(reference: str, role: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The {role} reference names nothing that can be called",
+        received=f"{reference!r} is {found}",
+        expected="a function",
+        what_to_do=f"Correct the {role} parameter.",
+    )
 
 
 def build(reference: str, *arguments: object, role: str, settings: dict[str, Any] | None = None) -> Any:
