@@ -187,6 +187,7 @@ class ParquetImages:
 
     def __init__(self, path: Path, classes: Sequence[str], size: int, *, image: str, label: str) -> None:
         self._classes, self._size, self._image, self._label = classes, size, image, label
+        self.classes = len(classes)
         self._groups = RowGroups(path, [image, label], self._decoded)
         self.block_sizes = self._groups.block_sizes
 
@@ -252,7 +253,7 @@ class FolderImages:
     """Images in a folder for each class; see `read_images`."""
 
     def __init__(self, path: Path, classes: Sequence[str], size: int) -> None:
-        self._path, self._size = path, size
+        self._path, self._size, self.classes = path, size, len(classes)
         self._files: list[Path] = []
         self._targets: list[int] = []
         for folder in sorted(each for each in path.iterdir() if each.is_dir()):

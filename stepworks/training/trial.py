@@ -38,6 +38,7 @@ def try_model(module: torch.nn.Module, samples: Samples, device: torch.device, *
         expected = _expected_outputs(targets)
         if not (isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and _fit(outputs, targets)):
             raise _misfit(model, f"forward, given {_described(inputs)}, returned {_described([outputs])}", expected)
+        _check_classes(samples, outputs, model)
         loss = _call(module.loss, (outputs, targets), "loss", model)  # type: ignore[arg-type]  # not a submodule
         if not (isinstance(loss, torch.Tensor) and loss.is_floating_point() and loss.ndim == 0):
             raise _misfit(
@@ -54,6 +55,17 @@ def _fit(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     and train on what belongs to other samples.
     """
     return outputs.shape == targets.shape if targets.is_floating_point() else outputs.shape[:1] == targets.shape[:1]
+
+
+def _check_classes(samples: Samples, outputs: torch.Tensor, model: str) -> None:
+    """Refuse targets that the model has no logit for: on a GPU a loss ends the process for them, without a word."""
+    classes = getattr(samples, "classes", None)
+    if classes is not None and outputs.shape[-1] < classes:
+        raise _misfit(
+            model,
+            f"logits of {outputs.shape[-1]} classes, and targets of {classes} classes",
+            f"at least {classes} logits",
+        )
 
 
 def _expected_outputs(targets: torch.Tensor) -> str:
@@ -98,6 +110,8 @@ def _no_samples(data: str, received: str) -> ConfigurationError:
 def _call(function: Callable[..., Any], arguments: Inputs, name: str, model: str) -> Any:
     try:
         return function(*arguments)
+    except StepworksError:
+        raise
     except Exception as error:
         raise _misfit(
             model,

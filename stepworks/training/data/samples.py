@@ -20,6 +20,9 @@ class Samples(Protocol):
     runs of samples that are cheap to read together, as the row groups of Parquet. Their order then goes through a few
     blocks at a time. Without it, any sample may follow any other.
 
+    Samples whose targets are class numbers may have an attribute `classes`, how many there are. A model whose last
+    dimension of logits is smaller is then refused before training.
+
     For a table, the sample at index i is its i-th row: predictions are put beside the table's `row_id` by position.
     """
 

@@ -201,6 +201,7 @@ class TokenSamples:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.manifest = _read_manifest(folder)
+        self.classes = self.manifest.vocabulary
         self._width = self.manifest.length + 1
         self._ends = np.cumsum([shard.rows for shard in self.manifest.shards])
         for shard in self.manifest.shards:
