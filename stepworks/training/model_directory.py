@@ -65,12 +65,27 @@ def save_model(
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    save_file(whole, directory / WEIGHTS_FILE)
+    save_file(_unshared(weights), directory / WEIGHTS_FILE)
     if transform is not None:
         transform.write(directory)
     description = ModelFile(model=reference, data=data, settings=settings)
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
+
+
+def _unshared(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights on the CPU, each with memory of its own.
+
+    Two names for one tensor, as of a language model whose head is its embedding, cannot be written: each gets a copy.
+    """
+    whole: dict[str, torch.Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in weights.items():
+        own = tensor.detach().cpu().contiguous()
+        if own.untyped_storage().data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        whole[name] = own
+    return whole
 
 
 def read_model_file(directory: Path) -> ModelFile:

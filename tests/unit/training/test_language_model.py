@@ -11,6 +11,7 @@ import torch
 from stepworks.errors import ConfigurationError, DataError, TrainingError
 from stepworks.training.data.tokens import NOT_TRAINED, TokenWriter
 from stepworks.training.language_model import LanguageModel, build_model, read_tokens, write_pretrained, write_tokens
+from stepworks.training.model_directory import load_model
 from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.train import train
 from stepworks.training.trial import try_model
@@ -127,6 +128,17 @@ def test_a_new_model_learns_to_count_and_is_written_for_others(tmp_path: Path) -
     write_pretrained(tmp_path / "run" / "model", tmp_path / "pretrained")
     written = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "pretrained")
     assert logits_of(written).argmax(dim=2).tolist() == [[1, 2, 3, 4]]
+
+
+def test_a_model_whose_head_is_its_embedding_is_kept_and_written(tmp_path: Path) -> None:
+    tied = spec(tmp_path, {"config": {**CONFIG, "tie_word_embeddings": True}}, {}, epochs=1)
+    train(tied, Workspace(tmp_path / "run"))
+    assert train(tied, Workspace(tmp_path / "run")).resumed_from_epoch == 1
+    write_pretrained(tmp_path / "run" / "model", tmp_path / "pretrained")
+    network = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "pretrained")
+    assert network.lm_head.weight is network.model.embed_tokens.weight
+    kept = load_model(tmp_path / "run" / "model")
+    torch.testing.assert_close(logits_of(network), logits_of(kept.network))
 
 
 def test_adapters_alone_are_trained_and_are_merged_when_written(tmp_path: Path, base_model: Path) -> None:
