@@ -100,7 +100,7 @@ cluster-down: $(VENV)/.run ## Stop it and delete all that it held: make cluster-
 	@$(BIN)/python -m testbed down $(CLUSTER)
 
 .PHONY: cluster-build
-cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time takes about 20 minutes
+cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time takes about 17 minutes
 	@$(BIN)/python -m testbed build
 
 # ------------------------------------------------------------------------------------------------- check

@@ -80,7 +80,8 @@ class TrialTemplate:
     failure: str = 'status.conditions.#(type=="Failed")#|#(status=="True")#'
 
 
-TRIAL_OF_KIND: Mapping[str, Mapping[str, Any]] = {
+TrialKind = Literal["Job", "TrainJob", "PyTorchJob"]
+_OF_KIND: Mapping[TrialKind, Mapping[str, Any]] = {
     "Job": {"container": "main"},
     "TrainJob": {
         "container": "node",
@@ -98,21 +99,30 @@ TRIAL_OF_KIND: Mapping[str, Mapping[str, Any]] = {
 """How Katib finds the reporting pod of each kind, and how each says that it has ended."""
 
 
+def trial_kind(given: str) -> TrialKind:
+    """What each trial makes, as a step was given it.
+
+    Raises:
+        ConfigurationError: It is none of the kinds that Katib can make trials of here.
+    """
+    for kind in _OF_KIND:
+        if given == kind:
+            return kind
+    raise ConfigurationError(
+        "A trial cannot be of this kind",
+        received=given,
+        expected=f"one of {', '.join(_OF_KIND)}",
+        what_to_do="Name another kind of job for the trials.",
+    )
+
+
 def trial_template(manifest: Manifest) -> TrialTemplate:
-    """The template of a kind that Katib knows: a Job, a TrainJob or a PyTorchJob.
+    """The template of a Job, a TrainJob or a PyTorchJob.
 
     Raises:
         ConfigurationError: It is another kind.
     """
-    kind = str(manifest.get("kind"))
-    if kind not in TRIAL_OF_KIND:
-        raise ConfigurationError(
-            "A trial cannot be of this kind",
-            received=kind,
-            expected=f"one of {', '.join(TRIAL_OF_KIND)}",
-            what_to_do="Name another kind of job for the trials.",
-        )
-    return TrialTemplate(manifest, **TRIAL_OF_KIND[kind])
+    return TrialTemplate(manifest, **_OF_KIND[trial_kind(str(manifest["kind"]))])
 
 
 def placeholder(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import create, get, list_objects
+from stepworks.kube.pods import read_log
 from stepworks.kube.references import Reference, Selection
 from testbed.bed import Bed
 
@@ -89,6 +90,13 @@ class Katib:
         ]
         status = {"observation": {"metrics": found}, "startTime": NOW, "completionTime": NOW}
         self._write(Reference(API_VERSION, "Trial", name), condition, "Trial" + condition, status)
+
+    def collect(self, name: str, pod: str) -> dict[str, float]:
+        """Read what a trial reported as lines `name=value`, as the collector StdOut does; the latest counts."""
+        found = (line.partition("=") for line in read_log(self._cluster, pod).splitlines())
+        metrics = {key: float(value) for key, equals, value in found if equals and key.isidentifier()}
+        self.end_trial(name, **metrics)
+        return metrics
 
     def end_experiment(self, name: str, condition: str, reason: str) -> None:
         """Write how an Experiment ended."""

@@ -1,0 +1,128 @@
+"""What the step `tune` does: a search in a cluster, or on a laptop."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepworks.operations.in_cluster import connect_from_step, resolve_placement
+from stepworks.operations.run_folders import run_folder
+from stepworks.placement.pod_placement import PodPlacement
+from stepworks.report.documents import TuningDocument
+from stepworks.supervisor.client import SupervisorClient
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.workspace import Workspace
+from stepworks.tuning.experiment import TrialKind, build_experiment, trial_template
+from stepworks.tuning.katib import tune_in_cluster
+from stepworks.tuning.local import Reporter, tune_locally
+from stepworks.tuning.search_space import Value
+from stepworks.tuning.spec import TuningSpec
+from stepworks.tuning.trial import of_trial, prepare, run_here
+from stepworks.tuning.trial_job import build_trial
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What the trials of a search in a cluster are.
+
+    Attributes:
+        kind: Which kind of job each is.
+        image: The image of its pods.
+        placement: Where they run, and with which claims; one has the workspace.
+        nodes: How many pods each has.
+        seconds: After how long one is ended.
+    """
+
+    kind: TrialKind
+    image: str
+    placement: PodPlacement
+    nodes: int
+    seconds: int
+
+
+def workspace_of(parent: str, run: str, name: str) -> Workspace:
+    """The workspace of a run's search: a folder in a claim that the step and the pods of the trials mount."""
+    return Workspace(run_folder(parent, run) / name)
+
+
+def take_inputs(workspace: Workspace, inputs: Mapping[str, str]) -> dict[str, str]:
+    """Copy the step's input artifacts to where the trials find them; returns their names in the workspace.
+
+    A retried step does not copy again what is there as a whole.
+    """
+    workspace.inputs.mkdir(parents=True, exist_ok=True)
+    for name, path in inputs.items():
+        source, target = Path(path), workspace.inputs / name
+        if target.exists():
+            continue
+        writing = target.with_name(f".{name}")
+        if source.is_dir():
+            shutil.rmtree(writing, ignore_errors=True)
+            shutil.copytree(source, writing)
+        else:
+            shutil.copyfile(source, writing)
+        writing.replace(target)
+    return {name: name for name in inputs}
+
+
+def search(
+    spec: TuningSpec,
+    training: TrainingSpec,
+    workspace: Workspace,
+    trials: Trials,
+    *,
+    name: str,
+    run: str,
+    timeout: float,
+    scheduling_timeout: float,
+) -> TuningDocument:
+    """Search by Katib in a cluster, and by Optuna in a local run, where each trial is a training in processes here.
+
+    Args:
+        spec: What is searched for.
+        training: What each trial trains.
+        workspace: The search's own.
+        trials: What the trials are in a cluster.
+        name: What the search is called in the pipeline.
+        run: The run's id.
+        timeout: How long a search in a cluster may take, in seconds.
+        scheduling_timeout: How long its trials may wait for room, in seconds.
+
+    Returns:
+        All trials.
+
+    Raises:
+        StepworksError: As of `tune_in_cluster`, `tune_locally` and `build_trial`.
+    """
+    prepare(workspace, training, spec.space)
+    if SupervisorClient.from_environment():
+        return _search_here(spec, training, workspace)
+    cluster = connect_from_step("an Experiment")
+    manifest = build_trial(
+        cluster,
+        trials.kind,
+        image=trials.image,
+        placement=resolve_placement(trials.placement),
+        mounts=trials.placement.mounts_of(run),
+        nodes=trials.nodes,
+        workspace=str(workspace.root),
+        parameters=spec.space,
+        run=run,
+        active_deadline_seconds=trials.seconds,
+    )
+    experiment = build_experiment(spec, trial_template(manifest), name=name, run=run)
+    return tune_in_cluster(cluster, spec, experiment, run=run, timeout=timeout, scheduling_timeout=scheduling_timeout)
+
+
+def _search_here(spec: TuningSpec, training: TrainingSpec, workspace: Workspace) -> TuningDocument:
+    numbers = itertools.count()
+    inputs = {name: str(workspace.input(path)) for name, path in training.inputs.items()}
+    trained = TrainingSpec(**{**training.model_dump(), "inputs": inputs})
+
+    def run_trial(parameters: Mapping[str, Value], reporter: Reporter) -> None:
+        run_here(trained, of_trial(workspace, f"trial-{next(numbers)}"), parameters, reporter)
+
+    return tune_locally(spec, run_trial)
