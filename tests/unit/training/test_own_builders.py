@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 import torch
 
-from stepworks.errors import ConfigurationError, DataError, TrainingError
+from stepworks.data.transform_parameters import TransformParameters
+from stepworks.errors import ConfigurationError, DataError, EvaluationError, TrainingError
+from stepworks.training.model_directory import save_model
 from stepworks.training.predict import predict
 from stepworks.training.spec import LoopSettings, TrainingSpec
 from stepworks.training.train import train
@@ -130,6 +132,40 @@ def vector(transform):
     return Vector(2, 1.0)
 
 
+class Torn(Rows):
+    def take(self, indices):
+        from stepworks.errors import DataError
+
+        raise DataError("Row group 7 is torn")
+
+
+def torn(features, transform):
+    return Torn(pl.read_parquet(features))
+
+
+class Classes(Rows):
+    classes = 3
+
+    def take(self, indices):
+        return (self.features[indices],), self.calm[indices].long()
+
+
+def classes(features, transform):
+    return Classes(pl.read_parquet(features))
+
+
+class TwoClasses(Line):
+    def forward(self, features):
+        return self.line(features).expand(-1, 2) * self.scale
+
+    def loss(self, logits, targets):
+        return torch.nn.functional.cross_entropy(logits, targets)
+
+
+def two_classes(transform):
+    return TwoClasses(2, 1.0)
+
+
 def nothing(features, transform):
     return None
 
@@ -192,6 +228,7 @@ def test_a_model_and_rows_of_ones_own_are_trained_and_asked(features: Path, tmp_
             r"forward, given \(float32 \[2, 2\]\), returned \(float32 \[2\]\)(?s:.*)shape \(2, 2\)",
         ),
         ("build_model", "nothing", "does not return samples"),
+        ("two_classes", "classes", "logits of 2 classes, and targets of 3 classes"),
         ("build_model", "short", r"take of 2 samples returned inputs \(float32 \[1, 2\]\) and targets"),
         ("build_model", "alone", r"take returned \(float32 \[2, 2\]\)"),
         ("vector", "read_rows", r"loss, given \(float32 \[2\], float32 \[2\]\), returned \(float32 \[2\]\)"),
@@ -204,6 +241,20 @@ def test_builders_that_do_not_fit_are_told_before_the_first_epoch(
     with pytest.raises(ConfigurationError, match=message):
         run(features, tmp_path, model if ":" in model else f"{own}:{model}", f"{own}:{data}")
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_what_the_samples_say_themselves_is_not_wrapped(features: Path, tmp_path: Path, own: str) -> None:
+    with pytest.raises(DataError, match=r"^Row group 7 is torn"):
+        run(features, tmp_path, f"{own}:build_model", f"{own}:torn")
+
+
+def test_a_model_of_several_logits_is_not_asked_for_probabilities(features: Path, tmp_path: Path, own: str) -> None:
+    module = importlib.import_module(own)
+    weights = module.two_classes(None).state_dict()
+    transform = TransformParameters.read(features)
+    save_model(tmp_path / "model", weights, transform, f"{own}:two_classes", {}, f"{own}:classes")
+    with pytest.raises(EvaluationError, match=r"outputs of shape \(1000, 2\)(?s:.*)one logit and one target"):
+        predict(tmp_path / "model", features / "validation")
 
 
 def test_a_trial_leaves_the_random_generator_alone(features: Path, tmp_path: Path, own: str) -> None:
