@@ -91,6 +91,12 @@ def this_environment(pattern: str = "*/stepworks/*") -> Image:
     return Image(pattern, variables={"VIRTUAL_ENV": str(programs.parent), "PATH": path})
 
 
+def alpine() -> Image:
+    """The image with which the training operator has workers wait for their master's name."""
+    programs = Path(__file__).parent / "images" / "alpine"
+    return Image("alpine:*", variables={"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"})
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a test bed consists of.
@@ -108,7 +114,7 @@ class Settings:
     generation: Generation = "newer"
     controllers: tuple[Controller, ...] = ALL_CONTROLLERS
     process_nodes: tuple[Node, ...] = (Node("process-cpu"), gpu_node("process-gpu"))
-    images: tuple[Image, ...] = field(default_factory=lambda: (this_environment(),))
+    images: tuple[Image, ...] = field(default_factory=lambda: (this_environment(), alpine()))
     isolation: Literal["auto", "namespaces", "shared"] = "auto"
     simulation: bool = True
 

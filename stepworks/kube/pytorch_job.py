@@ -75,10 +75,11 @@ def replica_spec(spec: TrainingJobSpec, run: str, container: str) -> Manifest:
     Raises:
         ConfigurationError: The placement cannot be applied.
     """
-    return {
-        "restartPolicy": "OnFailure" if spec.restarts else "Never",
-        "template": pod_template(spec, {RUN_LABEL: check_run(run)}, container=container, restart_policy=None),
-    }
+    template = pod_template(spec, {RUN_LABEL: check_run(run)}, container=container, restart_policy=None)
+    # The operator looks at the job's deadline only when something happens to the job: so let its pods end.
+    own = template["spec"].get("activeDeadlineSeconds", spec.active_deadline_seconds)
+    template["spec"]["activeDeadlineSeconds"] = min(own, spec.active_deadline_seconds)
+    return {"restartPolicy": "OnFailure" if spec.restarts else "Never", "template": template}
 
 
 def run_policy(spec: TrainingJobSpec) -> Manifest:

@@ -27,7 +27,7 @@ def operator_job(kind: str, **spec: Any) -> dict[str, Any]:
 
 
 def test_a_master_and_workers() -> None:
-    pods = {"restartPolicy": "Never", "template": large_pod("pytorch")}
+    pods = {"restartPolicy": "Never", "template": large_pod("pytorch", activeDeadlineSeconds=600)}
     assert build_pytorch_job(large_job(), name="fit", run=RUN) == operator_job(
         "PyTorchJob",
         nprocPerNode="4",
@@ -52,6 +52,13 @@ def test_restarts_are_those_of_all_containers() -> None:
         assert "restartPolicy" not in group["template"]["spec"]
 
 
+@pytest.mark.parametrize(("timeout_seconds", "wanted"), [(60, 60), (6000, 600)])
+def test_pods_end_at_the_earlier_of_two_deadlines(timeout_seconds: int, wanted: int) -> None:
+    job = build_pytorch_job(large_job(timeout_seconds=timeout_seconds), name="fit", run=RUN)
+    for group in job["spec"]["pytorchReplicaSpecs"].values():
+        assert group["template"]["spec"]["activeDeadlineSeconds"] == wanted
+
+
 def test_an_elastic_job_has_workers_only() -> None:
     job = build_pytorch_job(large_job(retry={"count": 3}), name="fit", run=RUN, least_nodes=1)
     assert {group: each["replicas"] for group, each in job["spec"]["pytorchReplicaSpecs"].items()} == {"Worker": 2}
@@ -70,7 +77,7 @@ def test_an_elastic_job_has_no_fewer_nodes_than_it_goes_on_with(least_nodes: int
 
 
 def test_a_tensorflow_job_with_every_kind_of_pod() -> None:
-    pods = {"restartPolicy": "Never", "template": large_pod("tensorflow")}
+    pods = {"restartPolicy": "Never", "template": large_pod("tensorflow", activeDeadlineSeconds=600)}
     built = build_tf_job(large_job(), name="fit", run=RUN, parameter_servers=2, evaluator=True)
     assert built == operator_job(
         "TFJob",

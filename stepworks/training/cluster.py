@@ -1,0 +1,252 @@
+"""Train in the pods of a training job, which share the run's workspace with the step on a claim."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepworks.errors import ConfigurationError, ResourceError, StepworksError, TrainingError, WorkloadFailedError
+from stepworks.files import read_tail
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.judgement import Failed, Judgement, Rule
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.training_job import DEFAULT_RUNTIME, TrainingJobKind, end_of, run_training_job
+from stepworks.kube.workload import TrainingJobSpec
+from stepworks.training import outcome as outcomes
+from stepworks.training.outcome import Outcome
+from stepworks.training.progress_printer import printing_progress
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.worker import LOG_VARIABLE
+from stepworks.training.workspace import Workspace
+
+OVERTIME_SECONDS = 5
+"""How long after the processes' grace period torchrun may take to end, before the pod is killed."""
+_LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A training job and where it is made.
+
+    Attributes:
+        cluster: The cluster.
+        kind: Which kind of job it is.
+        name: What it is called in the pipeline; its name is `<name>-<run>`.
+        run: The run's id.
+        pods: Its pods, without what they run, which follows from what is to be trained.
+        runtime: The ClusterTrainingRuntime of a TrainJob; see `run_training_job`.
+        scheduling_timeout: How long it may wait for room in the cluster, in seconds.
+    """
+
+    cluster: Cluster
+    kind: TrainingJobKind
+    name: str
+    run: str
+    pods: TrainingJobSpec
+    scheduling_timeout: float
+    runtime: str = DEFAULT_RUNTIME
+
+
+def train_on_cluster(
+    spec: TrainingSpec,
+    workspace: Workspace,
+    job: TrainingJob,
+    *,
+    inputs: Mapping[str, Path],
+    say: Callable[[str], None] = print,
+) -> Manifest:
+    """Train in a training job to its end, and print what rank 0 prints; the model is in the workspace then.
+
+    A retried step takes up the job of the earlier attempt. A failure suspends or deletes the job.
+
+    Args:
+        spec: What to train; its `inputs` are filled in here.
+        workspace: The run's own folder, on a claim that the pods mount at the same path.
+        job: The job.
+        inputs: Files and folders of this step by the names of the spec's inputs; they are copied to the workspace
+            before the job is made.
+        say: Is told each line of progress.
+
+    Returns:
+        The finished job.
+
+    Raises:
+        ConfigurationError: A TFJob is to train anything but a command.
+        StepworksError: The error of the process that failed first, or of an earlier attempt if it is permanent.
+        WorkloadFailedError: The job failed, and no process says why; it names the pod and its last lines.
+        TrainingError: The job succeeded, and training did not.
+        ResourceError: An input cannot be copied.
+        ClusterError: As of `run_to_end`.
+    """
+    spec = spec.model_copy(update={"inputs": {name: name for name in inputs}})
+    pods = _pods(spec, workspace, job)
+    _make_for_all(workspace)
+    spec.write(workspace.spec)
+    outcomes.refuse_if_permanent(workspace)
+
+    def prepare() -> None:
+        _forget_ending(workspace)
+        _copy_inputs(inputs, workspace)
+
+    try:
+        with printing_progress(workspace, say):
+            finished = run_training_job(
+                job.cluster,
+                pods,
+                kind=job.kind,
+                name=job.name,
+                run=job.run,
+                scheduling_timeout=job.scheduling_timeout,
+                runtime=job.runtime,
+                until=_UnlessPermanent(end_of(job.kind), workspace),
+                before_making=prepare,
+                say=say,
+            )
+    except WorkloadFailedError as error:
+        _raise_own(workspace, outcomes.read(workspace), error)
+        raise
+    _check_outcome(workspace, job)
+    return finished
+
+
+@dataclass(frozen=True)
+class _UnlessPermanent:
+    """Ends the wait for a job that goes on to begin anew, once training has failed in a way that would come again."""
+
+    rule: Rule
+    workspace: Workspace
+
+    @property
+    def goal(self) -> str:
+        return self.rule.goal
+
+    @property
+    def absence_succeeds(self) -> bool:
+        return self.rule.absence_succeeds
+
+    def judge(self, manifest: Manifest) -> Judgement:
+        """Judge by the job, and by the mark that training leaves in the workspace."""
+        if self.workspace.permanent_error.exists():
+            return Failed(f"training failed, and would fail again: {self.workspace.permanent_error}")
+        return self.rule.judge(manifest)
+
+
+def _pods(spec: TrainingSpec, workspace: Workspace, job: TrainingJob) -> TrainingJobSpec:
+    """The pods of the job with what they run."""
+    environment = {
+        LOG_VARIABLE: "1",
+        # How long torchrun lets the others end when one has failed; older versions know only their own 30 seconds.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(spec.grace_seconds))),
+        **job.pods.environment,
+    }
+    if job.kind == "TFJob":
+        if spec.form != "command":
+            raise ConfigurationError(
+                "A TFJob trains by a command only",
+                received=f"the form {spec.form}",
+                expected="command: TensorFlow scripts find each other by the variable TF_CONFIG",
+                what_to_do="Give a command, or make it a TrainJob or a PyTorchJob.",
+            )
+        command = tuple(spec.command)
+        environment = {**workspace.environment(spec.inputs, spec.grace_seconds), **job.pods.environment}
+    else:
+        alone = job.pods.nodes * job.pods.processes_per_node == 1
+        torchrun = () if alone else ("-m", "torch.distributed.run")
+        command = ("python3", *torchrun, "-m", "stepworks.training.worker", str(workspace.root))
+    grace = math.ceil(spec.grace_seconds) + OVERTIME_SECONDS
+    return job.pods.model_copy(
+        update={"command": command, "environment": environment, "termination_grace_period_seconds": grace}
+    )
+
+
+def _make_for_all(workspace: Workspace) -> None:
+    """Make the folders such that pods with other users than this step's can write to them."""
+    workspace.make()
+    try:
+        workspace.inputs.mkdir(exist_ok=True)
+        for folder in (workspace.root, workspace.checkpoints, workspace.logs):
+            # Whoever can mount the claim can write there anyway.
+            folder.chmod(0o777)
+    except OSError as error:
+        raise _unusable(workspace, error) from error
+
+
+def _forget_ending(workspace: Workspace) -> None:
+    """Delete how an earlier job ended, so that it is not taken for the end of the next one."""
+    try:
+        for leftover in (workspace.outcome, workspace.stop_file):
+            leftover.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unusable(workspace, error) from error
+
+
+def _copy_inputs(inputs: Mapping[str, Path], workspace: Workspace) -> None:
+    """Copy what is not there yet; each input is there as a whole, or not."""
+    for name, source in inputs.items():
+        target = workspace.input(name)
+        if target.exists():
+            continue
+        partial = workspace.inputs / f".{name}.partial"
+        try:
+            if source.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(source, partial)
+            else:
+                shutil.copyfile(source, partial)
+            partial.replace(target)
+        except (OSError, shutil.Error) as error:
+            raise _unusable(workspace, error) from error
+
+
+def _unusable(workspace: Workspace, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"The workspace {workspace.root} cannot be prepared for the pods",
+        received=f"{type(error).__name__}: {error}",
+        expected="a folder on a claim that this step mounts and may write to, with room for the inputs",
+        what_to_do="Mount the claim in the step and in the pods at the same path, and let both write to it.",
+    )
+
+
+def _check_outcome(workspace: Workspace, job: TrainingJob) -> None:
+    """Assert what the job's success alone does not say.
+
+    Raises:
+        StepworksError: Training did not complete.
+    """
+    outcome = outcomes.read(workspace)
+    if job.kind == "TFJob":
+        done = workspace.model.is_dir() and any(workspace.model.iterdir())
+        received, expected = f"nothing in {workspace.model}", "the finished model"
+    else:
+        done = outcome is not None and outcome.state == "completed"
+        received = f"the outcome {outcome.state}" if outcome else f"no file {workspace.outcome}"
+        expected = "the outcome completed"
+    if done:
+        return
+    error = TrainingError(
+        f"The {job.kind} succeeded, and training did not complete",
+        received=received,
+        expected=expected,
+        what_to_do="See that the pods and this step mount the same claim at the same path, and that the image has the "
+        "same version of Stepworks as the step.",
+    )
+    _raise_own(workspace, outcome, error)
+    raise error
+
+
+def _raise_own(workspace: Workspace, outcome: Outcome | None, cause: StepworksError) -> None:
+    """Raise the error of the process that failed first, if one said it: it says more than that its pod ended."""
+    if outcome is None or outcome.state != "failed" or outcome.lost_peer:
+        return
+    log = workspace.log(outcome.rank)
+    try:
+        outcome.raise_error()
+    except StepworksError as error:
+        error.what_to_do = f"{error.what_to_do} The log is {log}.".lstrip()
+        if error.problem == outcomes.UNEXPECTED:
+            tail = read_tail(log).splitlines()[-_LOG_TAIL_LINES:]
+            error.received = "\n".join([error.received, *tail])
+        raise error from cause
