@@ -68,42 +68,29 @@ def train(
         parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
         processes: How many processes train, one a GPU; torchrun starts more than one.
     """
-    from pathlib import Path
-
     from stepworks.operations.run_folders import run_folder
-    from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
-    from stepworks.training.step import train_and_hand_over
+    from stepworks.training.step import step_spec, train_step
 
-    own = bool(entrypoint or command)
-    given = {"train": train_features, "validation": validation_features, "transform": transform}
-    spec = TrainingSpec(
-        model="" if own else model,
-        data="" if own else data,
+    spec = step_spec(
+        {"train": train_features, "validation": validation_features, "transform": transform},
+        {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "patience": patience,
+            "seed": seed,
+        },
+        loop,
+        model=model,
+        data=data,
         model_settings=model_settings,
         data_settings=data_settings,
         entrypoint=entrypoint,
         settings=settings,
         command=command,
-        inputs={name: artifact.path for name, artifact in given.items() if artifact is not None},
-        loop=LoopSettings(
-            **{
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-                "patience": patience,
-                "seed": seed,
-                "monitor": "validation_auc",
-                **loop,
-            }
-        ),
-        parallel=ParallelSettings(**parallel),
+        parallel=parallel,
     )
-    figures = train_and_hand_over(
-        spec,
-        run_folder(checkpoints, run),
-        processes=processes,
-        model=Path(trained_model.path),
-        document=Path(training.path),
-    )
-    for name, value in figures.items():
+    for name, value in train_step(
+        spec, run_folder(checkpoints, run), processes, trained_model.path, training.path
+    ).items():
         metrics.log_metric(name, value)

@@ -12,8 +12,8 @@ COMPONENTS = Path(__file__).parents[3] / "components"
 def test_a_page_describes_each_input_parameter_and_output() -> None:
     page = component_page("training", train)
     assert page.startswith("# training/train\n\nTrain a model")
-    assert "| `train_features` | Dataset | Encoded rows to train on. |" in page
-    assert "| `epochs` | Integer | `20` | The most passes over the training rows. |" in page
+    assert "| `train_features` | Dataset | What to train on: encoded rows for the built-in builders. |" in page
+    assert "| `epochs` | Integer | `20` | The most passes over the training samples. |" in page
     assert "| `trained_model` | Model | The model folder, with the weights of the best epoch. |" in page
     assert "Runs in the `gpu` image." in page
 

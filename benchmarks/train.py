@@ -1,0 +1,192 @@
+"""`make bench-train`: our training loop against the barest loop in torch, on the same model, data and order.
+
+Both run in one process, in turn, so that they meet the same machine. Two models: a small one, of which each step is
+so short that what a loop does besides is seen, and one whose steps are as long as those of real models on a CPU. Then
+what checkpoints cost, and how much faster the data is read than the models take it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from stepworks.report.documents import Epoch
+from stepworks.training.data.loader import Loader
+from stepworks.training.data.order import Order
+from stepworks.training.data.samples import Inputs
+from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
+from stepworks.training.train import train
+from stepworks.training.workspace import Workspace
+
+WIDTH = 64
+
+
+class Rows:
+    """Random rows in memory."""
+
+    def __init__(self, count: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.features = torch.randn(count, WIDTH, generator=generator)
+        self.targets = (self.features[:, 0] > 0).float()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, indices: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
+        """The rows at some places."""
+        return (self.features[indices],), self.targets[indices]
+
+    def fingerprint(self) -> str:
+        """The same for the same number of rows."""
+        return str(len(self))
+
+
+class Model(nn.Module):
+    """Layers of one width."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Linear(WIDTH, width)]
+        for _ in range(depth):
+            layers += [nn.ReLU(), nn.Linear(width, width)]
+        self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """One logit a row."""
+        logits: torch.Tensor = self.layers(features).squeeze(-1)
+        return logits
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean cross-entropy."""
+        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+
+
+def build_model(*, width: int, depth: int) -> Model:
+    """The model builder."""
+    return Model(width, depth)
+
+
+def read_rows(path: Path) -> Rows:
+    """The data builder: the file holds how many."""
+    return Rows(int(path.read_text()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained."""
+
+    name: str
+    width: int
+    depth: int
+    batch_size: int
+    steps: int
+
+    def spec(self, epochs: int, rows_file: Path, checkpoints: CheckpointSettings) -> TrainingSpec:
+        """What our loop is told."""
+        return TrainingSpec(
+            model="benchmarks.train:build_model",
+            data="benchmarks.train:read_rows",
+            model_settings={"width": self.width, "depth": self.depth},
+            inputs={"train": str(rows_file)},
+            loop=LoopSettings(epochs=epochs, batch_size=self.batch_size, patience=None),
+            parallel=ParallelSettings(deterministic=False),
+            checkpoints=checkpoints,
+            log_every_steps=100,
+        )
+
+
+CASES = (Case("short steps", 64, 2, 256, 1000), Case("long steps", 768, 4, 256, 60))
+
+
+def bare_epochs(case: Case, rows: Rows, epochs: int) -> Iterator[float]:
+    """Samples a second of each epoch of the barest loop."""
+    torch.manual_seed(0)
+    model = build_model(width=case.width, depth=case.depth)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * case.steps, pct_start=0.2)
+    model.train()
+    for _ in range(epochs):
+        began = time.perf_counter()
+        order = torch.randperm(len(rows))
+        for step in range(case.steps):
+            inputs, targets = rows.take(order[step * case.batch_size : (step + 1) * case.batch_size])
+            loss = model.loss(model(*inputs), targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        yield case.steps * case.batch_size / (time.perf_counter() - began)
+
+
+def our_epochs(case: Case, rows_file: Path, folder: Path, epochs: int, checkpoints: CheckpointSettings) -> list[Epoch]:
+    """The epochs of our loop."""
+    return train(case.spec(epochs, rows_file, checkpoints), Workspace(folder)).epochs
+
+
+def main() -> None:
+    """Measure and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    rounds = parser.parse_args().rounds
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, {platform.machine()}")
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            _measure(case, Path(folder) / case.name.replace(" ", "-"), rounds)
+
+
+def _measure(case: Case, folder: Path, rounds: int) -> None:
+    folder.mkdir()
+    rows_file = folder / "rows"
+    rows_file.write_text(str(case.steps * case.batch_size))
+    rows = read_rows(rows_file)
+    rare = CheckpointSettings(every_seconds=None)
+    often = CheckpointSettings(every_seconds=None, every_steps=max(1, case.steps // 10))
+    ours, bare, saving = [], [], []
+    for number in range(rounds):
+        bare.append(statistics.median(list(bare_epochs(case, rows, 3))[1:]))
+        ours.append(_speed(our_epochs(case, rows_file, folder / f"rare-{number}", 3, rare)))
+        saving.append(_speed(our_epochs(case, rows_file, folder / f"often-{number}", 3, often)))
+    order = Order(len(rows), case.batch_size, 0)
+    read = _reading(lambda: Loader(rows, order, rank=0, world=1, device=torch.device("cpu")), case)
+    pairs = [one / other for one, other in zip(ours, bare, strict=True)]
+    costs = [one / other for one, other in zip(saving, ours, strict=True)]
+    print(
+        f"{case.name}: bare {statistics.median(bare):,.0f} samples/s; ours {statistics.median(pairs):.3f} of it "
+        f"({min(pairs):.3f} to {max(pairs):.3f}; to be 0.98); with ten checkpoints an epoch "
+        f"{statistics.median(costs):.3f} of ours ({min(costs):.3f} to {max(costs):.3f}; to be 0.99); "
+        f"data alone {read / statistics.median(ours):.1f} times as fast (to be 5)"
+    )
+
+
+def _speed(epochs: list[Epoch]) -> float:
+    """The first epoch warms up and is not counted."""
+    return statistics.median(epoch.samples_per_second for epoch in epochs[1:])
+
+
+def _reading(make: Callable[[], Loader], case: Case) -> float:
+    """Samples a second of the loader alone."""
+    loader = make()
+    try:
+        batches = iter(loader)
+        next(batches)
+        began = time.perf_counter()
+        for _ in range(2 * case.steps):
+            next(batches)
+        return 2 * case.steps * case.batch_size / (time.perf_counter() - began)
+    finally:
+        loader.close()
+
+
+if __name__ == "__main__":
+    main()
