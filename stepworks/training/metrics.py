@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,20 @@ def peak_flops(device_name: str) -> float | None:
     return next((peak for part, peak in _PEAK_FLOPS.items() if part in device_name), None)
 
 
+Listener = Callable[[str, dict[str, Any]], None]
+
+
 class MetricsFile:
     """Appends to `metrics.jsonl`; each line is on its way to the disk when `write` returns.
 
     Args:
         path: The file; None to write nothing, as all processes but one do.
+        listeners: Called with the kind and the figures of each line.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, listeners: Sequence[Listener] = ()) -> None:
         self._path = path
+        self._listeners = listeners
 
     def write(self, kind: str, **figures: Any) -> None:
         """Add a line.
@@ -58,6 +63,8 @@ class MetricsFile:
             if _is_torn(self._path):
                 file.write(b"\n")
             file.write(line.encode())
+        for listener in self._listeners:
+            listener(kind, figures)
 
 
 def _is_torn(path: Path) -> bool:

@@ -20,15 +20,17 @@ from stepworks.training.checkpoint.saver import Saver
 from stepworks.training.checkpoint.store import CheckpointStore
 from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Samples
+from stepworks.training.display import Display
 from stepworks.training.interruption import Interruption
 from stepworks.training.loop import TrainingLoop, total_steps
-from stepworks.training.metrics import MetricsFile
+from stepworks.training.metrics import Listener, MetricsFile
 from stepworks.training.model_directory import save_model
 from stepworks.training.outcome import Outcome
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Processes, join
 from stepworks.training.reference import build, resolve
 from stepworks.training.spec import ParallelSettings, TrainingSpec
+from stepworks.training.trainer_status import TrainerStatus
 from stepworks.training.trial import try_model
 from stepworks.training.workspace import Workspace
 
@@ -97,7 +99,6 @@ def train_builders(
         )
         if leads:
             store.clean()
-        metrics = MetricsFile(workspace.metrics if leads else None)
         logger.info(
             "Training %s on %d x %s, %s: %d samples",
             spec.model,
@@ -106,7 +107,12 @@ def train_builders(
             engine.strategy,
             len(train_samples),
         )
-        with Saver(store, processes.checkpoints, asynchronous=spec.checkpoints.asynchronous) as saver:
+        with contextlib.ExitStack() as stack:
+            saver = stack.enter_context(Saver(store, processes.checkpoints, asynchronous=spec.checkpoints.asynchronous))
+            listeners: list[Listener] = []
+            if leads:
+                listeners = [stack.enter_context(Display()), stack.enter_context(TrainerStatus())]
+            metrics = MetricsFile(workspace.metrics if leads else None, listeners)
             loop = TrainingLoop(engine, train_samples, validation_samples, order, spec, saver, interruption, metrics)
             try:
                 end = loop.run(on_epoch=_log_epoch if leads else lambda _epoch: None)

@@ -1,0 +1,180 @@
+"""Each setting of the loop in use, on a small model in this process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stepworks.errors import CheckpointError, DataError, StepworksError, TrainingError
+from stepworks.report.documents import TrainingDocument
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.train import train
+from stepworks.training.workspace import Workspace
+from tests.training.ranks import losses, small_spec
+from tests.training.small import Small
+
+
+class Classifier(Small):
+    """Also has a figure of its own: how often the sign is right."""
+
+    def figures(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"accuracy": (outputs > 0) == (targets > 0)}
+
+
+class Hungry(Small):
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+        return super().loss(outputs, targets)
+
+
+def classifier(*, dropout: float) -> Classifier:
+    return Classifier(dropout)
+
+
+def hungry(*, dropout: float) -> Hungry:
+    return Hungry(dropout)
+
+
+def with_model(spec: TrainingSpec, name: str) -> TrainingSpec:
+    return spec.model_copy(update={"model": f"{__name__}:{name}"})
+
+
+def run(tmp_path: Path, **changed: Any) -> TrainingDocument:
+    return train(small_spec(tmp_path, **changed), Workspace(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"precision": "bf16"},
+        {"precision": "fp16"},
+        {"schedule": "cosine"},
+        {"schedule": "constant"},
+        {"schedule": "cosine", "warmup": 0},
+        {"clip_norm": None},
+        {"accumulation": 5},
+        {"patience": None},
+        {"deterministic": False},
+        {"asynchronous": False, "every_steps": 1},
+    ],
+    ids=str,
+)
+def test_a_setting_trains(tmp_path: Path, changed: dict[str, Any]) -> None:
+    document = run(tmp_path, **changed)
+    assert len(document.epochs) == 3
+    assert document.epochs[-1].train_loss < document.epochs[0].train_loss
+
+
+def test_the_learning_rate_rises_and_falls_as_the_schedule_says(tmp_path: Path) -> None:
+    rates = {}
+    for schedule in ("one_cycle", "cosine", "constant"):
+        spec = small_spec(tmp_path, schedule=schedule, warmup=0.2)
+        workspace = Workspace(tmp_path / schedule)
+        train(spec, workspace)
+        lines = [json.loads(line) for line in workspace.metrics.read_text().splitlines()]
+        rates[schedule] = [line["learning_rate"] for line in lines if line["kind"] == "step"]
+    for values in rates.values():
+        assert values[0] < values[2] == pytest.approx(0.05, rel=0.1)
+    assert rates["constant"][-1] == pytest.approx(0.05)
+    assert rates["one_cycle"][-1] < 0.001
+    assert rates["cosine"][-1] < 0.001
+
+
+def test_steps_end_in_the_middle_of_an_epoch_and_the_epoch_counts(tmp_path: Path) -> None:
+    document = run(tmp_path, steps=7)
+    assert list(losses(Workspace(tmp_path / "run"))) == list(range(1, 8))
+    assert len(document.epochs) == 2
+    values = losses(Workspace(tmp_path / "run"))
+    assert document.epochs[1].train_loss == pytest.approx((values[6] + values[7]) / 2)
+
+
+def test_without_validation_the_last_epoch_is_the_best(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path)
+    spec = spec.model_copy(update={"inputs": {"train": spec.inputs["train"]}})
+    document = train(spec, Workspace(tmp_path / "run"))
+    assert document.best_epoch == 3
+    assert document.epochs[0].validation_loss is None
+
+
+def test_a_figure_of_the_models_own_chooses_the_best_epoch(tmp_path: Path) -> None:
+    spec = with_model(small_spec(tmp_path, monitor="validation_accuracy", epochs=6), "classifier")
+    document = train(spec, Workspace(tmp_path / "run"))
+    accuracies = [epoch.figures["validation_accuracy"] for epoch in document.epochs]
+    assert document.best_epoch == 1 + accuracies.index(max(accuracies))
+    assert 0.5 < max(accuracies) <= 1
+
+
+def test_a_figure_that_nobody_computes_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="validation_loss, validation_auc"):
+        run(tmp_path, monitor="validation_accuracy")
+
+
+def test_a_loss_above_its_limit_has_diverged(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="diverged at step 1"):
+        run(tmp_path, loss_limit=1e-6)
+
+
+def test_out_of_memory_says_which_settings_to_change(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="Tried to allocate") as caught:
+        train(with_model(small_spec(tmp_path), "hungry"), Workspace(tmp_path / "run"))
+    assert "12 samples a process in 1 parts" in caught.value.received
+    assert caught.value.what_to_do == (
+        "Raise accumulation above 1, or lower batch_size below 12; or set precision to bf16."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 10}, r"loop\.batch_size: checkpoint 12, now 10"),
+        ({"seed": 4}, r"loop\.seed: checkpoint 3, now 4"),
+        ({"precision": "bf16"}, r"parallel\.precision: checkpoint fp32, now bf16"),
+        ({"compile": True}, r"parallel\.compile: checkpoint False, now True"),
+        ({"samples": 72}, "train: checkpoint"),
+        ({"dropout": 0.1}, "model_settings: checkpoint"),
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_refused_by_field(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    run(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        run(tmp_path, **changed)
+
+
+def test_what_does_not_change_the_result_may_change(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    again = run(tmp_path, every_steps=1, keep=5, asynchronous=False, timeout_seconds=5)
+    assert again.resumed_from_epoch == 3
+    assert again.epochs == first.epochs
+
+
+def test_a_best_checkpoint_that_is_torn_is_told(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path, epochs=12, learning_rate=0.5, patience=3)
+    document = train(spec, Workspace(tmp_path / "run"))
+    assert document.best_epoch < len(document.epochs)
+    best = tmp_path / "run" / "checkpoints" / f"step-{5 * document.best_epoch:08d}"
+    content = bytearray((best / "__0_0.distcp").read_bytes())
+    content[-1] ^= 1
+    (best / "__0_0.distcp").write_bytes(content)
+    with pytest.raises(CheckpointError, match="best checkpoint is not complete"):
+        train(spec, Workspace(tmp_path / "run"))
+
+
+def test_the_stop_file_ends_training_in_this_process_too(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "run")
+    workspace.make()
+    workspace.stop_file.touch()
+    with pytest.raises(TrainingError, match="stopped after step 1"):
+        train(small_spec(tmp_path), workspace)
+
+
+def test_data_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path)
+    with pytest.raises(StepworksError, match="input to train on is missing"):
+        train(spec.model_copy(update={"inputs": {}}), Workspace(tmp_path / "run"))
+    with pytest.raises((DataError, StepworksError)):
+        run(tmp_path, samples=0)
