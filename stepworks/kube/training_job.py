@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
@@ -46,6 +46,23 @@ def training_job_spec(**given: Any) -> TrainingJobSpec:
             expected="the parameters of the step training/train_distributed",
             what_to_do="Correct the value; nothing was made.",
         ) from error
+
+
+def training_job_kind(kind: str) -> TrainingJobKind:
+    """Return the name of a kind of training job.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    for known in get_args(TrainingJobKind):
+        if kind == known:
+            return cast("TrainingJobKind", known)
+    raise ConfigurationError(
+        "There is no such kind of training job",
+        received=repr(kind),
+        expected=", ".join(get_args(TrainingJobKind)),
+        what_to_do="Correct the parameter kind.",
+    )
 
 
 def end_of(kind: TrainingJobKind) -> Rule:

@@ -44,7 +44,8 @@ def refuse_shared_claims(
         made_claims: The claims that the run makes, by the task and output that carry their names.
 
     Raises:
-        ConfigurationError: Neither of two tasks that have such a claim is upstream of the other.
+        ConfigurationError: Neither of two tasks that have such a claim is upstream of the other; or a task and the pods
+            that it makes have one.
     """
     single = {name: claim for name, claim in claims.items() if claim.access_mode in SINGLE_NODE_MODES}
     if not single:
@@ -59,7 +60,11 @@ def refuse_shared_claims(
 def _users(
     pipeline_spec: Any, platform_spec: Any, claims: Mapping[str, Claim], made_claims: Mapping[str, str]
 ) -> dict[str, list[_Path]]:
-    """The tasks that have each claim."""
+    """The tasks that have each claim, themselves or by the pods that they make.
+
+    Raises:
+        ConfigurationError: A task and the pods that it makes have the same one.
+    """
     settings = json_format.MessageToDict(platform_spec).get("platforms", {}).get("kubernetes", {})
     executors = settings.get("deploymentSpec", {}).get("executors", {})
     by_claim = {claim.claim: name for name, claim in claims.items() if claim.claim}
@@ -72,9 +77,19 @@ def _users(
         names = {by_claim.get(each.get("constant"), made_claims.get(_channel(each), "")) for each in mounts}
         if placeholders.WORKSPACE in str(task.inputs):
             names.update(workspaces)
-        for name in names & users.keys():
+        of_pods = _claims_of_pods(task) & users.keys()
+        if both := sorted(of_pods & names):
+            raise _shared_with_pods(both[0], claims[both[0]], path)
+        for name in (names | of_pods) & users.keys():
             users[name].append(path)
     return users
+
+
+def _claims_of_pods(task: Any) -> set[str]:
+    """The claims of the pods that a task makes, as targets name them; see `placement_of`."""
+    given = json_format.MessageToDict(task.inputs).get("parameters", {}).get("placement", {})
+    value = given.get("runtimeValue", {}).get("constant", {})
+    return set(value.get("claims", ())) if isinstance(value, Mapping) else set()
 
 
 def _channel(mount: Mapping[str, Any]) -> str:
@@ -135,4 +150,14 @@ def _shared(name: str, claim: Claim, one: _Path, other: _Path) -> ConfigurationE
             "Make one of them wait with .after(), or a loop with parallelism=1; or make the claim ReadWriteMany; or "
             "keep the data in object storage, as an artifact."
         ),
+    )
+
+
+def _shared_with_pods(name: str, claim: Claim, path: _Path) -> ConfigurationError:
+    task = "/".join(place.task for place in path)
+    return ConfigurationError(
+        f"The claim {name} is {claim.access_mode}, and a task and the pods that it makes have it",
+        received=f"the task {task}, with {name} in its mounts and in those of its placement_of",
+        expected="a claim with the access mode ReadWriteMany: they run at once, mostly on several nodes",
+        what_to_do=f"Name a ReadWriteMany claim, or make {name} one in the target's file.",
     )

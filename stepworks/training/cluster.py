@@ -55,7 +55,6 @@ def train_on_cluster(
     workspace: Workspace,
     job: TrainingJob,
     *,
-    inputs: Mapping[str, Path],
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Train in a training job to its end, and print what rank 0 prints; the model is in the workspace then.
@@ -63,11 +62,10 @@ def train_on_cluster(
     A retried step takes up the job of the earlier attempt. A failure suspends or deletes the job.
 
     Args:
-        spec: What to train; its `inputs` are filled in here.
+        spec: What to train; its inputs are files and folders of this step, and are copied to the workspace before the
+            job is made.
         workspace: The run's own folder, on a claim that the pods mount at the same path.
         job: The job.
-        inputs: Files and folders of this step by the names of the spec's inputs; they are copied to the workspace
-            before the job is made.
         say: Is told each line of progress.
 
     Returns:
@@ -81,6 +79,7 @@ def train_on_cluster(
         ResourceError: An input cannot be copied.
         ClusterError: As of `run_to_end`.
     """
+    inputs = {name: Path(path) for name, path in spec.inputs.items()}
     spec = spec.model_copy(update={"inputs": {name: name for name in inputs}})
     pods = _pods(spec, workspace, job)
     _make_for_all(workspace)

@@ -83,6 +83,21 @@ def train_step(
     """
     workspace = Workspace(root)
     run(spec, workspace, processes=processes)
+    return hand_over(spec, workspace, model, document)
+
+
+def hand_over(spec: TrainingSpec, workspace: Workspace, model: str | Path, document: str | Path) -> dict[str, float]:
+    """Copy the model and the training document of a completed run to where the step wants them.
+
+    Args:
+        spec: What was trained.
+        workspace: The run's own folder.
+        model: Where the model folder is copied to.
+        document: Where the training document is written to. It has no epochs where the loop is not ours.
+
+    Returns:
+        The figures of the best epoch by their names; none where the loop is not ours.
+    """
     shutil.copytree(workspace.model, model, dirs_exist_ok=True)
     if spec.form != "builders":
         TrainingDocument(

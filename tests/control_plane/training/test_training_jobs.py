@@ -52,8 +52,11 @@ def test_pods_land_on_gpu_nodes_and_find_each_other(
     kubeflow_cluster: Cluster, kind: TrainingJobKind, retries: int, own_runtime: bool
 ) -> None:
     cluster = kubeflow_cluster
-    run(cluster, kind, played("succeeded", retries=retries, environment={"A": "1"}))
-    found = sorted(pods(cluster), key=lambda each: str(each["metadata"]["name"]))
+    with started(cluster, kind, played("running", retries=retries, environment={"A": "1"})) as job:
+        names = running(cluster, count=2)
+        found = sorted(pods(cluster), key=lambda each: str(each["metadata"]["name"]))
+        let(cluster, "succeeded", *names)
+        job.result(SECONDS)
     assert [each["spec"]["nodeName"] for each in found] in (
         ["simulated-gpu-0", "simulated-gpu-1"],
         ["simulated-gpu-1", "simulated-gpu-0"],

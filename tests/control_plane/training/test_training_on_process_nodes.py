@@ -114,6 +114,7 @@ class Run:
         spec = TrainingSpec(
             model="tests.training.small:build_model",
             data=data,
+            inputs={"train": str(self.data)},
             loop=LoopSettings(epochs=100, steps=STEPS, batch_size=8, patience=None),
             parallel=ParallelSettings(device="cpu", timeout_seconds=60),
             checkpoints=CheckpointSettings(every_steps=4),
@@ -121,7 +122,7 @@ class Run:
             grace_seconds=10,
         )
         job = TrainingJob(self.cluster, self.kind, "fit", "run-1", self.pods, scheduling_timeout=SECONDS)
-        return train_on_cluster(spec, self.workspace, job, inputs={"train": self.data})
+        return train_on_cluster(spec, self.workspace, job)
 
     @contextmanager
     def training(self) -> Iterator[Future[Manifest]]:

@@ -116,3 +116,12 @@ def test_what_the_target_lacks_is_told(missing: str) -> None:
 def test_on_this_machine_only_the_names_are_known() -> None:
     assert placement_of("training", mounts=["scratch"]) == {"role": "training", "claims": ["scratch"]}
     assert image_of("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("which", ["made", "kept"])
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
+def test_a_claim_of_one_node_in_a_step_and_in_its_pods_is_refused(which: str, mode: str) -> None:
+    claim = {**SCRATCH[which], "access_mode": mode}
+    with pytest.raises(ConfigurationError, match=f"The claim scratch is {mode}, and a task and the pods") as raised:
+        compile_pipeline(with_a_job, target(scratch=claim))
+    assert "run-job, with scratch in its mounts" in raised.value.received

@@ -1,0 +1,1 @@
+"""Train a model in pods of a training job."""
