@@ -17,6 +17,10 @@ from stepworks.kube.runs import SPEC_ANNOTATION, refuse_unless_of_run, run_of
 from stepworks.kube.suspension import is_suspended_by_us, resume
 from stepworks.kube.wait import wait
 
+DELETION_SECONDS = 600.0
+"""How long the object of an earlier attempt that is being deleted may take: its pods have their grace period, and a
+claim goes when the last pod that mounts it has gone."""
+
 Explain = Callable[[Manifest, str], WorkloadFailedError]
 """Diagnoses an object that failed, given what it said."""
 
@@ -40,10 +44,10 @@ class Adoption:
     Args:
         cluster: Where.
         manifest: The object, as `belonging_to` makes it.
-        timeout: How long to wait for one that is being deleted, in seconds.
         say: Is told what becomes of it.
         ending: How it ends, which it may have done before this attempt began; None for one that does not end by
             itself, such as a claim.
+        before_making: Called each time before it is made; not where one is adopted.
     """
 
     def __init__(
@@ -51,16 +55,16 @@ class Adoption:
         cluster: Cluster,
         manifest: Manifest,
         *,
-        timeout: float,
         say: Callable[[str], None],
         ending: Ending | None = None,
+        before_making: Callable[[], None] | None = None,
     ) -> None:
         self._cluster = cluster
         self._manifest = manifest
         self._reference = reference_to(manifest)
-        self._timeout = timeout
         self._say = say
         self._ending = ending
+        self._before_making = before_making
 
     def make_or_adopt(self) -> Manifest:
         """Make the object, or adopt the one that is there.
@@ -86,6 +90,8 @@ class Adoption:
         return self._make()
 
     def _make(self) -> Manifest:
+        if self._before_making:
+            self._before_making()
         try:
             made = create(self._cluster, self._manifest)
         except AlreadyExistsError:
@@ -122,7 +128,7 @@ class Adoption:
 
     def _wait_until_gone(self, present: Manifest) -> None:
         uid = str(present["metadata"]["uid"])
-        wait(self._cluster, self._reference, until=GONE, timeout=self._timeout, uid=uid)
+        wait(self._cluster, self._reference, until=GONE, timeout=DELETION_SECONDS, uid=uid)
 
 
 def _made_from(manifest: Manifest) -> str:

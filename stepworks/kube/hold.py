@@ -51,8 +51,13 @@ class Hold:
         self._done = False
 
     def take(self, made: Manifest) -> None:
-        """Know the object as it is in the cluster, once it is known to be the run's."""
+        """Know the object as it is in the cluster, once it is known to be the run's.
+
+        What is made after it was to be let go of is let go of at once.
+        """
         self._made = made
+        if self._lets_go:
+            self.let_go()
 
     def take_back(self, present: Manifest) -> None:
         """Let the object go on if an earlier attempt suspended it that ended only after this one adopted it.

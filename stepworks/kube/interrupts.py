@@ -15,8 +15,36 @@ _CLEAN_UP_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
 
 
+class Interruption:
+    """The signal that told the process to end.
+
+    Attributes:
+        number: Its number; 0 while none came.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    @property
+    def came(self) -> bool:
+        """Whether there was one."""
+        return self.number != 0
+
+    def check(self) -> None:
+        """Raise what ends the block, if a signal came.
+
+        The handler does so itself; but where it happens to run within a finalizer, Python drops what it raises.
+
+        Raises:
+            SystemExit: SIGTERM came.
+            KeyboardInterrupt: SIGINT came.
+        """
+        if self.came:
+            raise KeyboardInterrupt if self.number == signal.SIGINT else SystemExit(128 + self.number)
+
+
 @contextmanager
-def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[Interruption]:
     """Clean up as soon as SIGTERM or SIGINT comes within the block, and end the block by an exception.
 
     The clean-up begins at once in a thread of its own: whatever the main thread is doing, and locks, it unwinds
@@ -29,27 +57,27 @@ def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[Callable[[]
         clean_up: Cleans up; is called once, in another thread, and must not raise.
 
     Yields:
-        Says whether a signal came, so that the block need not clean up itself.
+        What the block knows of a signal; once one came, it need not clean up itself.
 
     Raises:
         SystemExit: SIGTERM came, and nobody had another handler for it; the code is 143.
         KeyboardInterrupt: SIGINT came.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield Interruption()
         return
-    received: list[int] = []
+    interruption = Interruption()
     impatient = threading.Event()
     cleaner = threading.Thread(target=clean_up, name="clean up", daemon=True)
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
+        if interruption.came:
             if number == signal.SIGINT:
                 impatient.set()
             return
-        received.append(number)
+        interruption.number = number
         cleaner.start()
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        interruption.check()
 
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     # One that is ignored, as under nohup, stays ignored; None is a handler that is not Python's.
@@ -57,15 +85,15 @@ def cleaning_up_at_signals(clean_up: Callable[[], None]) -> Iterator[Callable[[]
     try:
         for number in handled:
             signal.signal(number, handle)
-        yield lambda: bool(received)
+        yield interruption
     finally:
-        if received:
+        if interruption.came:
             _wait_for(cleaner, impatient)
         for number, handler in handled.items():
             signal.signal(number, handler)
-        before = handled.get(signal.Signals(received[0])) if received else None
+        before = handled.get(signal.Signals(interruption.number)) if interruption.came else None
         if callable(before) and before is not signal.default_int_handler:
-            before(received[0], None)
+            before(interruption.number, None)
 
 
 def _wait_for(cleaner: threading.Thread, impatient: threading.Event) -> None:

@@ -12,6 +12,7 @@ once; see `stepworks.kube.retry_marker`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailedError
@@ -20,11 +21,11 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.hopeless import HopelessCheck
 from stepworks.kube.hold import Hold
-from stepworks.kube.interrupts import cleaning_up_at_signals
+from stepworks.kube.interrupts import Interruption, cleaning_up_at_signals
 from stepworks.kube.judgement import Pending, Rule
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.queues import held_by
-from stepworks.kube.references import reference_to
+from stepworks.kube.references import Reference, reference_to
 from stepworks.kube.runs import belonging_to
 from stepworks.kube.wait import wait
 
@@ -41,6 +42,7 @@ def run_to_end(
     timeout: float,
     on_failure: Literal["suspend", "delete"],
     scheduling_timeout: float = SCHEDULING_SECONDS,
+    before_making: Callable[[], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Make the object of a run, or adopt the one that an earlier attempt made, and wait until it succeeds.
@@ -50,17 +52,17 @@ def run_to_end(
         manifest: The object. Its name must come from the run and the step, not from the attempt.
         run: The run's id.
         until: What success is, and what failure.
-        timeout: How long to wait for its end at most, in seconds; and before that as long for one that is being
-            deleted to be gone.
+        timeout: How long to wait for its end at most, in seconds; while a queue holds it back does not count.
         on_failure: What becomes of the object when it does not succeed. One that cannot be suspended is deleted.
-        scheduling_timeout: How long it may wait for room in the cluster, in seconds: for nodes, quota and volumes.
+        scheduling_timeout: How long it may wait for room, in seconds: for nodes, quota, volumes and its queue.
+        before_making: Called each time before the object is made; not where one is adopted.
         say: Is told each line of progress.
 
     Returns:
         The object in which success was seen.
 
     Raises:
-        ConfigurationError: The name or the run's id is none.
+        ConfigurationError: The name or the run's id is not valid.
         AlreadyExistsError: An object of that name is not of this run; nothing was changed.
         AdmissionError: The cluster does not take the object.
         AccessDeniedError: A permission is missing to make it, to watch it or to let go of it.
@@ -70,51 +72,40 @@ def run_to_end(
         SystemExit: SIGTERM came.
     """
     made = belonging_to(cluster, manifest, run)
+    reference = reference_to(made)
+    ending = Ending(until, partial(_explain, cluster, reference))
+    adoption = Adoption(cluster, made, say=say, ending=ending, before_making=before_making)
     hold = Hold(cluster, made, on_failure, say)
-    with cleaning_up_at_signals(hold.let_go) as interrupted:
+    with cleaning_up_at_signals(hold.let_go) as interruption:
         try:
-            return _make_and_wait(cluster, made, hold, until, timeout, scheduling_timeout, say)
+            hold.take(present := adoption.make_or_adopt())
+            look = partial(_look, interruption, hold, HopelessCheck(cluster, reference, scheduling_timeout, say))
+            uid = str(present["metadata"]["uid"])
+            return wait(cluster, reference, until=until, timeout=timeout, uid=uid, while_waiting=look, held=held_by)
         except BaseException as error:
             explained = error
             try:
-                # The logs of pods that run are gone once they are suspended.
-                explained = _explained(cluster, made, error)
+                explained = _explained(cluster, reference, error)  # first: the logs are gone once pods are suspended
             finally:
-                if not interrupted():  # then another thread lets go
+                if not interruption.came:  # then another thread lets go
                     hold.let_go(explained)
             if explained is error:
                 raise
             raise explained from error
 
 
-def _make_and_wait(
-    cluster: Cluster,
-    manifest: Manifest,
-    hold: Hold,
-    until: Rule,
-    timeout: float,
-    scheduling_timeout: float,
-    say: Callable[[str], None],
-) -> Manifest:
-    reference = reference_to(manifest)
-
-    def explain(present: Manifest, reason: str) -> WorkloadFailedError:
-        failed = ObjectFailedError(f"The {reference} failed", manifest=present, received=reason)
-        return diagnose(cluster, reference, failed).error()
-
-    made = Adoption(cluster, manifest, timeout=timeout, say=say, ending=Ending(until, explain)).make_or_adopt()
-    hold.take(made)
-    check = HopelessCheck(cluster, reference, scheduling_timeout, say)
-
-    def look(present: Manifest, pending: Pending) -> None:
-        hold.take_back(present)
-        check(present, pending)
-
-    uid = str(made["metadata"]["uid"])
-    return wait(cluster, reference, until=until, timeout=timeout, uid=uid, while_waiting=look, held=held_by)
-
-
-def _explained(cluster: Cluster, made: Manifest, error: BaseException) -> BaseException:
+def _explained(cluster: Cluster, reference: Reference, error: BaseException) -> BaseException:
     if isinstance(error, ObjectFailedError | WaitTimeoutError):
-        return diagnose(cluster, reference_to(made), error).error()
+        return diagnose(cluster, reference, error).error()
     return error
+
+
+def _explain(cluster: Cluster, reference: Reference, present: Manifest, reason: str) -> WorkloadFailedError:
+    failed = ObjectFailedError(f"The {reference} failed", manifest=present, received=reason)
+    return diagnose(cluster, reference, failed).error()
+
+
+def _look(interruption: Interruption, hold: Hold, check: HopelessCheck, present: Manifest, pending: Pending) -> None:
+    interruption.check()
+    hold.take_back(present)
+    check(present, pending)

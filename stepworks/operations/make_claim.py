@@ -15,9 +15,6 @@ from stepworks.placement.storage import AccessMode, Size
 from stepworks.settings_file import faults
 from stepworks.supervisor.client import SupervisorClient
 
-_DELETION_SECONDS = 600.0
-"""How long a claim of the run that is being deleted may take: it goes when the last pod that mounts it has gone."""
-
 
 def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_class: str) -> str:
     """Make a claim for a run, or adopt the one that an earlier attempt made.
@@ -54,7 +51,7 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
     else:
         cluster = connect()
         made = belonging_to(cluster, claim, run)
-        Adoption(cluster, made, timeout=_DELETION_SECONDS, say=print).make_or_adopt()
+        Adoption(cluster, made, say=print).make_or_adopt()
     return full_name
 
 

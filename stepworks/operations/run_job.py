@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,10 +75,11 @@ def run_job(
         manifest,
         run=run,
         until=JOB_COMPLETE,
-        # The Job's own deadline comes first, so that the Job says why it ended; it does not count while Kueue holds it.
+        # The Job's own deadline comes first, so that the Job says why it ended.
         timeout=spec.active_deadline_seconds + scheduling_timeout,
         on_failure="suspend",
         scheduling_timeout=scheduling_timeout,
+        before_making=partial(_forget_result, Path(folder)) if folder else None,
     )
     identity = {key: job["metadata"][key] for key in ("namespace", "uid")}
     metadata = {"job": job["metadata"]["name"], **identity}
@@ -189,6 +191,19 @@ def hand_back(folder: Path, output: Path) -> dict[str, Any]:
             what_to_do="Give the step's role more ephemeral_storage, and let the Job write files that others can read.",
         ) from error
     return result
+
+
+def _forget_result(folder: Path) -> None:
+    """Delete the result of a Job that was given up, so that the new one does not hand it back; files are its own."""
+    try:
+        (folder / RESULT_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"The {RESULT_FILE} of an earlier Job cannot be deleted",
+            received=f"{type(error).__name__}: {error}",
+            expected=f"a folder {folder} that this step may write to",
+            what_to_do="Delete the file, or let the step's user write to the claim.",
+        ) from error
 
 
 def _read_result(path: Path) -> dict[str, Any]:

@@ -2,13 +2,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from stepworks.kube.cluster import Cluster, connect
-from stepworks.supervisor import ENVIRONMENT_VARIABLE
-from tests.unit.kube.api_server import ApiServer, api_server
+from tests.unit.kube.api_server import ApiServer
 
 
 class JumpingClock:
@@ -32,15 +30,6 @@ def plain_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    with api_server() as running:
-        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-        yield running
 
 
 @pytest.fixture

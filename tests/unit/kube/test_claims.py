@@ -34,7 +34,7 @@ CLAIMS, PVC = "persistentvolumeclaims", "PersistentVolumeClaim"
 def make(cluster: Cluster, wanted: Manifest) -> Manifest:
     """Make a claim as the step does, or adopt it."""
     made = belonging_to(cluster, wanted, wanted["metadata"]["labels"][RUN_LABEL])
-    return Adoption(cluster, made, timeout=1000, say=print).make_or_adopt()
+    return Adoption(cluster, made, say=print).make_or_adopt()
 
 
 def claim(run: str = RUN, **changed: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -103,17 +104,29 @@ def test_the_block_knows_whether_a_signal_came() -> None:
     known: list[bool] = []
 
     def end() -> None:
-        with cleaning_up_at_signals(lambda: None) as came:
-            known.append(came())
+        with cleaning_up_at_signals(lambda: None) as interruption:
+            known.append(interruption.came)
             try:
                 os.kill(os.getpid(), signal.SIGINT)
                 threading.Event().wait(30)
             finally:
-                known.append(came())
+                known.append(interruption.came)
 
     with pytest.raises(KeyboardInterrupt):
         end()
     assert known == [False, True]
+
+
+def test_what_the_handler_raised_and_python_dropped_is_raised_again() -> None:
+    def drop_and_check() -> None:
+        with cleaning_up_at_signals(lambda: None) as interruption:
+            with suppress(KeyboardInterrupt):  # as in a finalizer
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(30)
+            interruption.check()
+
+    with pytest.raises(KeyboardInterrupt):
+        drop_and_check()
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

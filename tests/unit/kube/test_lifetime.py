@@ -4,13 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectDeletedError, WorkloadFailedError
 from stepworks.kube import lifetime
+from stepworks.kube.adoption import DELETION_SECONDS
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.lifetime import run_to_end
 from stepworks.kube.manifests import Manifest
@@ -386,3 +387,45 @@ def test_after_a_signal_it_is_let_go_of_once(server: ApiServer, attempt: Attempt
     with pytest.raises(KeyboardInterrupt):
         signalled(server, attempt, signal.SIGINT, lambda: server.wait_for_watches(1))
     assert len([line for line in attempt.said if "could not be let go of" in line]) == 1
+
+
+def test_one_that_is_not_deleted_is_not_waited_for_as_long_as_its_successor(
+    server: ApiServer, attempt: Attempt
+) -> None:
+    server.put(
+        job(labels={RUN_LABEL: RUN}, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example.com/a"]), "jobs"
+    )
+    with attempt.running(server, timeout=90_000):
+        attempt._cluster.clock.sleep(DELETION_SECONDS + 1)
+    assert isinstance(attempt.error, WorkloadFailedError)
+    assert attempt.error.problem.startswith("The Job train was not gone after 600 seconds: ")
+    assert attempt.error.problem.endswith("it is not deleted before its finalizers are gone: example.com/a")
+
+
+def test_what_is_to_come_before_it_is_made_comes_before_each_making_only(server: ApiServer, cluster: Cluster) -> None:
+    first, second, third = Attempt(cluster), Attempt(cluster), Attempt(cluster)
+    seen: list[bool] = []
+
+    def note() -> None:
+        seen.append(("jobs", "train") in server.objects)
+
+    put_pod(server, phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+    with first.running(server, before_making=note):
+        set_status(server, FAILED)
+    with second.running(server, before_making=note):
+        set_status(server, COMPLETE)
+    third.run(before_making=note)
+    assert seen == [False, False]
+
+
+def test_a_signal_whose_exception_python_dropped_ends_the_wait_all_the_same(
+    server: ApiServer, attempt: Attempt
+) -> None:
+    def drop() -> None:
+        with suppress(SystemExit):  # as in a finalizer
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(30)
+
+    with pytest.raises(SystemExit):
+        attempt.run(before_making=drop)
+    assert present(server)["spec"]["suspend"]

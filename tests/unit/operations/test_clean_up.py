@@ -1,7 +1,5 @@
 """The exit step deletes by the run's label whatever the run made."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,19 +7,9 @@ import pytest
 from stepworks.errors import AccessDeniedError, RunError
 from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
 from stepworks.operations.clean_up import clean_up
-from stepworks.supervisor import ENVIRONMENT_VARIABLE
-from tests.unit.kube.api_server import ApiServer, api_server
+from tests.unit.kube.api_server import ApiServer
 
 RUN = "0f8d5a52"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    with api_server() as running:
-        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-        yield running
 
 
 def put(server: ApiServer, plural: str, name: str, run: str = RUN, **labels: str) -> None:

@@ -1,17 +1,21 @@
 """What the step run_job refuses before it makes anything, and what it makes of the files that a Job wrote."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
+from stepworks.kube.cluster import connect
+from stepworks.kube.job import build_job, job_spec
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
-from stepworks.operations.run_job import fill_in, hand_back, refuse_unshared
+from stepworks.operations.run_job import fill_in, hand_back, refuse_unshared, run_job
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import AccessMode, Mount
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
+from tests.unit.kube.api_server import ApiServer
 
 TARGETS = Path(__file__).parents[3] / "targets"
 
@@ -131,3 +135,32 @@ def test_on_a_laptop_the_target_is_named_too(monkeypatch: pytest.MonkeyPatch) ->
     assert resolve_placement(given).node_selector == {"gpu-type": "a100-80gb"}
     with pytest.raises(ConfigurationError, match="folders in place of claims"):
         resolve_placement(PodPlacement(role="training", claims=("scratch",)))
+
+
+@pytest.mark.parametrize(("present", "result"), [(False, {}), (True, {"rows": 1})])
+def test_a_job_that_is_made_hands_back_no_result_of_an_earlier_one(
+    server: ApiServer, tmp_path: Path, present: bool, result: dict[str, Any]
+) -> None:
+    folder = tmp_path / "wrote"
+    folder.mkdir()
+    (folder / "rows").touch()
+    (folder / "result.json").write_text('{"rows": 1}')
+    cpu = {"cpu": {"request": "1", "limit": "1"}, "memory": {"request": "1Gi", "limit": "1Gi"}}
+    spec = job_spec(image="registry.example.com/convert:1", placement=cpu, mounts=[mount("c", str(tmp_path))])
+    manifest = build_job(spec, name="convert", run="r-1")
+
+    def complete() -> None:
+        server.wait_for_watches(1)
+        made = server.objects["jobs", "convert-r-1"]
+        server.put({**made, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}, "jobs")
+
+    if present:
+        manifest["metadata"]["namespace"] = "team"
+        server.put(manifest, "jobs")
+    thread = threading.Thread(target=complete, daemon=True)
+    thread.start()
+    metadata = run_job(
+        connect(), spec, name="convert", run="r-1", folder=str(folder), output=tmp_path / "o", scheduling_timeout=10
+    )
+    thread.join()
+    assert {key: value for key, value in metadata.items() if key not in ("job", "namespace", "uid")} == result
