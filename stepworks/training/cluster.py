@@ -16,8 +16,8 @@ from stepworks.kube.manifests import Manifest
 from stepworks.kube.training_job import DEFAULT_RUNTIME, TrainingJobKind, end_of, run_training_job
 from stepworks.kube.workload import TrainingJobSpec
 from stepworks.training import outcome as outcomes
+from stepworks.training.log_printer import printing_log
 from stepworks.training.outcome import Outcome
-from stepworks.training.progress_printer import printing_progress
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.worker import LOG_VARIABLE
 from stepworks.training.workspace import Workspace
@@ -81,7 +81,7 @@ def train_on_cluster(
     """
     inputs = {name: Path(path) for name, path in spec.inputs.items()}
     spec = spec.model_copy(update={"inputs": {name: name for name in inputs}})
-    pods = _pods(spec, workspace, job)
+    pods = training_pods(spec, workspace, job)
     _make_for_all(workspace)
     spec.write(workspace.spec)
     outcomes.refuse_if_permanent(workspace)
@@ -91,7 +91,7 @@ def train_on_cluster(
         _copy_inputs(inputs, workspace)
 
     try:
-        with printing_progress(workspace, say):
+        with printing_log(workspace, say):
             finished = run_training_job(
                 job.cluster,
                 pods,
@@ -133,8 +133,12 @@ class _UnlessPermanent:
         return self.rule.judge(manifest)
 
 
-def _pods(spec: TrainingSpec, workspace: Workspace, job: TrainingJob) -> TrainingJobSpec:
-    """The pods of the job with what they run."""
+def training_pods(spec: TrainingSpec, workspace: Workspace, job: TrainingJob) -> TrainingJobSpec:
+    """The pods of a job with what they run, which follows from what is to be trained.
+
+    Raises:
+        ConfigurationError: A TFJob is to train anything but a command.
+    """
     environment = {
         LOG_VARIABLE: "1",
         # How long torchrun lets the others end when one has failed; older versions know only their own 30 seconds.

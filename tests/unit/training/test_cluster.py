@@ -1,0 +1,100 @@
+"""What the pods of a training job run, and what the step prints of it."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from stepworks.errors import ConfigurationError
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.training_job import TrainingJobKind, training_job_kind, training_job_spec
+from stepworks.training.cluster import TrainingJob, training_pods
+from stepworks.training.log_printer import Tail, printing_log
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.workspace import Workspace
+from tests.waiting import wait_for
+
+ROOT = Path("/mnt/runs/run-1")
+CPU = {"cpu": {"request": "1", "limit": "1"}, "memory": {"request": "1Gi", "limit": "1Gi"}}
+
+
+def job(kind: TrainingJobKind = "TrainJob", nodes: int = 1, **placement: Any) -> TrainingJob:
+    pods = training_job_spec(
+        image="registry.example.com/gpu:1", placement={**CPU, **placement}, nodes=nodes, environment={"A": "1"}
+    )
+    nowhere = cast("Cluster", None)  # what the pods run does not depend on it
+    return TrainingJob(nowhere, kind, "fit", "run-1", pods, scheduling_timeout=60)
+
+
+def spec(**form: Any) -> TrainingSpec:
+    return TrainingSpec(**(form or {"entrypoint": "package.module:train"}), grace_seconds=24.5)
+
+
+@pytest.mark.parametrize("kind", ["TrainJob", "PyTorchJob"])
+def test_one_process_is_started_by_python_and_more_by_torchrun(kind: TrainingJobKind) -> None:
+    worker = ("-m", "stepworks.training.worker", str(ROOT))
+    alone = training_pods(spec(), Workspace(ROOT), job(kind))
+    assert alone.command == ("python3", *worker)
+    for several in (job(kind, nodes=2), job(kind, processes=2)):
+        pods = training_pods(spec(), Workspace(ROOT), several)
+        assert pods.command == ("python3", "-m", "torch.distributed.run", *worker)
+    assert alone.environment == {
+        "STEPWORKS_LOG_TO_FILES": "1",
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "24",
+        "A": "1",
+    }
+    assert alone.termination_grace_period_seconds == 30
+
+
+def test_a_tensorflow_script_is_started_as_it_is() -> None:
+    pods = training_pods(spec(command=["python3", "fit.py"]), Workspace(ROOT), job("TFJob", nodes=2))
+    assert pods.command == ("python3", "fit.py")
+    assert pods.environment == {
+        "STEPWORKS_WORKSPACE": str(ROOT),
+        "STEPWORKS_CHECKPOINTS": str(ROOT / "checkpoints"),
+        "STEPWORKS_MODEL": str(ROOT / "model"),
+        "STEPWORKS_METRICS": str(ROOT / "metrics.jsonl"),
+        "STEPWORKS_GRACE_SECONDS": "24.5",
+        "A": "1",
+    }
+
+
+def test_a_tensorflow_job_trains_by_a_command_only() -> None:
+    with pytest.raises(ConfigurationError, match="A TFJob trains by a command only"):
+        training_pods(spec(), Workspace(ROOT), job("TFJob"))
+
+
+def test_a_kind_that_is_none_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="no such kind of training job") as raised:
+        training_job_kind("Job")
+    assert raised.value.expected == "TrainJob, PyTorchJob, TFJob"
+
+
+def test_a_tail_gives_whole_lines_and_begins_anew_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("of an earlier attempt\n")
+    tail = Tail(path)
+    assert tail.lines() == []
+    with path.open("a") as file:
+        file.write("one\ntw")
+        file.flush()
+        assert tail.lines() == ["one"]
+        file.write("o\n")
+        file.flush()
+        assert tail.lines() == ["two"]
+    path.write_text("again\n")
+    assert tail.lines() == ["again"]
+    path.unlink()
+    assert tail.lines() == []
+
+
+def test_what_rank_0_prints_is_printed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.make()
+    said: list[str] = []
+    with printing_log(workspace, said.append):
+        workspace.log(0).write_text("Training on 4 x cpu\n")
+        wait_for("it is printed", lambda: said)
+        with workspace.log(0).open("a") as file:
+            file.write("at the very end\n")
+    assert said == ["Training on 4 x cpu", "at the very end"]
