@@ -15,6 +15,8 @@ from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Inputs, Samples
 
 _SECONDS_TO_END = 10.0
+# Longer than any row group takes from any disk that still answers.
+_SECONDS_TO_READ = 1800.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class Loader:
         started = time.perf_counter()
         with self._changed:
             assert not self._closed
-            self._changed.wait_for(lambda: self._next_to_give in self._done)
+            if not self._changed.wait_for(lambda: self._next_to_give in self._done, _SECONDS_TO_READ):
+                raise self._no_answer()
             read = self._done[self._next_to_give]
             if isinstance(read, BaseException):
                 raise self._error(read) from read
@@ -203,6 +206,15 @@ class Loader:
     def _to_gpu(self, tensor: torch.Tensor) -> torch.Tensor:
         # The allocator of pinned memory gives it out again only when the copy is done.
         return tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def _no_answer(self) -> DataError:
+        epoch, batch = divmod(self._first + self._next_to_give, self._order.batches_per_epoch)
+        return DataError(
+            f"Batch {batch} of epoch {epoch + 1} is not read",
+            received=f"no answer in {_SECONDS_TO_READ:g} seconds",
+            expected="samples from a disk that answers",
+            what_to_do="Look whether the disk of the data can be reached from this node, and train again.",
+        )
 
     def _error(self, cause: BaseException) -> StepworksError:
         if isinstance(cause, StepworksError):

@@ -168,6 +168,15 @@ def test_closing_waits_for_no_read_that_never_returns(monkeypatch: pytest.Monkey
         thread.join(30)
 
 
+def test_a_disk_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepworks.training.data.loader._SECONDS_TO_READ", 0.05)
+    go = threading.Event()
+    with loader(Numbers(10, lambda _: go.wait(30) and None), Order(10, 1, seed=0)) as opened:
+        with pytest.raises(DataError, match=r"Batch 0 of epoch 1 is not read(?s:.*)no answer in 0\.05 seconds"):
+            next(opened)
+        go.set()
+
+
 def test_the_wait_is_told() -> None:
     go = threading.Event()
     threading.Timer(0.2, go.set).start()
