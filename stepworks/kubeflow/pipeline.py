@@ -50,6 +50,7 @@ class Building:
         claims: The claims that it has asked for so far, as targets name them.
         run_claims: Those that hold only what the run needs.
         made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-claim`.
+        makes_objects: Whether a step of it makes objects in the cluster, such as a Job.
         configuration: What kfp takes for the pipeline as a whole. kfp reads it when the pipeline is traced.
     """
 
@@ -57,6 +58,7 @@ class Building:
     claims: set[str] = field(default_factory=set)
     run_claims: dict[str, RunClaim] = field(default_factory=dict)
     made_claims: dict[str, str] = field(default_factory=dict)
+    makes_objects: bool = False
     configuration: dsl.PipelineConfig = field(default_factory=dsl.PipelineConfig)
 
 

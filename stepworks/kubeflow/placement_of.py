@@ -32,6 +32,7 @@ def placement_of(role: str, *, mounts: Iterable[str] = ()) -> dict[str, Any]:
     building = current_building()
     names = tuple(mounts)
     building.claims.update(names)
+    building.makes_objects = True
     if building.target is None:
         return PodPlacement(role=role, claims=names).to_json()
     return pod_placement(building.target, role, names, building.run_claims).to_json()

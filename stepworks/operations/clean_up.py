@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from stepworks.errors import RunError, StepworksError
-from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.cluster import Cluster
 from stepworks.kube.kinds import KINDS
 from stepworks.kube.objects import delete
 from stepworks.kube.references import reference_to
 from stepworks.kube.runs import check_run, find_of_run
+from stepworks.operations.in_cluster import cluster_of_step
 from stepworks.operations.run_folders import delete_folder, run_folder
-from stepworks.supervisor.client import SupervisorClient
 
 
-def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
+def clean_up(run: str, folders: Sequence[str], *, objects: bool) -> None:
     """Delete what a run made in the cluster, and its folders, and print what was deleted.
 
     What cannot be deleted, or may not be listed, does not keep the rest: everything is tried, and the failures are
@@ -24,7 +24,8 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
     Args:
         run: The run's id.
         folders: Where the run has a folder that is named by its id, in claims that stay.
-        claims: Whether the run made claims or other objects in the cluster. On a laptop it made none.
+        objects: Whether the run made objects in a cluster: claims, Jobs and what else steps make. A local run did so
+            only if a kubeconfig was named for it.
 
     Raises:
         ClusterError: The API server refuses.
@@ -38,9 +39,11 @@ def clean_up(run: str, folders: Sequence[str], *, claims: bool) -> None:
         with _noted(failures):
             if delete_folder(folder := run_folder(parent, run)):
                 deleted.append(f"the folder {folder}")
-    if claims and not SupervisorClient.from_environment():
+    if objects:
         with _noted(failures):
-            _delete_objects(connect(), check_run(run), deleted, failures)
+            check_run(run)
+            if cluster := cluster_of_step():
+                _delete_objects(cluster, run, deleted, failures)
     if deleted or not failures:
         print(f"Deleted {', '.join(deleted)}." if deleted else "There was nothing to delete.")  # noqa: T201
     if failures:

@@ -18,10 +18,7 @@ TARGET_VARIABLE = "STEPWORKS_TARGET"
 
 
 def connect_from_step(what: str) -> Cluster:
-    """Connect a step to the cluster that it runs in.
-
-    A local run is not in a cluster, and makes something in one only if the kubeconfig is named for it: the one that
-    happens to be in the home folder may be that of production.
+    """Connect a step to the cluster that it makes something in; see `cluster_of_step`.
 
     Args:
         what: What the step makes, for the message: `a Job`.
@@ -29,10 +26,8 @@ def connect_from_step(what: str) -> Cluster:
     Raises:
         ConfigurationError: The run is a local one and no kubeconfig is named; or there is no usable cluster.
     """
-    if not SupervisorClient.from_environment():
-        return connect()
-    kubeconfig = os.environ.get(KUBECONFIG_VARIABLE)
-    if not kubeconfig:
+    cluster = cluster_of_step()
+    if cluster is None:
         raise ConfigurationError(
             f"The step makes {what} in a Kubernetes cluster, and this run is on a laptop",
             received=f"no {KUBECONFIG_VARIABLE} in the environment",
@@ -40,7 +35,22 @@ def connect_from_step(what: str) -> Cluster:
             what_to_do=f"Run the pipeline in Kubeflow: stepworks run PIPELINE --host ADDRESS. Or name a cluster: "
             f"{KUBECONFIG_VARIABLE}=FILE {TARGET_VARIABLE}=targets/NAME.yaml stepworks run PIPELINE",
         )
-    return connect(kubeconfig=Path(kubeconfig))
+    return cluster
+
+
+def cluster_of_step() -> Cluster | None:
+    """Connect a step to the cluster that it runs in, or that its local run was given; None if it was given none.
+
+    A local run is not in a cluster, and makes something in one only if the kubeconfig is named for it: the one that
+    happens to be in the home folder may be that of production.
+
+    Raises:
+        ConfigurationError: There is no usable cluster.
+    """
+    if not SupervisorClient.from_environment():
+        return connect()
+    kubeconfig = os.environ.get(KUBECONFIG_VARIABLE)
+    return connect(kubeconfig=Path(kubeconfig)) if kubeconfig else None
 
 
 def resolve_placement(given: PodPlacement) -> Placement:

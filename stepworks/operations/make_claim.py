@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from stepworks.errors import ParameterError
 from stepworks.kube.adoption import Adoption
 from stepworks.kube.claims import build_claim
-from stepworks.kube.cluster import connect
 from stepworks.kube.runs import belonging_to
+from stepworks.operations.in_cluster import connect_from_step
 from stepworks.placement.storage import AccessMode, Size
 from stepworks.settings_file import faults
 from stepworks.supervisor.client import SupervisorClient
@@ -49,7 +49,7 @@ def make_run_claim(name: str, run: str, size: str, access_mode: str, storage_cla
     if SupervisorClient.from_environment():
         print(f"A folder stands for the claim {full_name} on this machine.")  # noqa: T201
     else:
-        cluster = connect()
+        cluster = connect_from_step("a claim")
         made = belonging_to(cluster, claim, run)
         Adoption(cluster, made, say=print).make_or_adopt()
     return full_name

@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import dsl
 
+from stepworks.components.operations.run_claims import run_claims
+from stepworks.components.operations.run_job.component import run_job
 from stepworks.errors import ConfigurationError, StepFailedError
 from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.local.run import LocalRun, execute, local_run
-from stepworks.kubeflow.pipeline import Pipeline, load_pipeline
+from stepworks.kubeflow.pipeline import Pipeline, load_pipeline, pipeline
+from stepworks.kubeflow.place import place
+from stepworks.kubeflow.placement_of import placement_of
 from stepworks.placement.target import Target
 
 RUN = "{{$.pipeline_job_uuid}}"
@@ -75,7 +80,7 @@ def test_of_a_claim_that_stays_a_run_has_a_folder_which_the_exit_step_deletes(sc
     assert set(parts.root) == {"clean-up-run", "exit-handler-1"}
     exit_step = parts.root["clean-up-run"]
     assert exit_step["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
-    assert constants(exit_step) == {"run": RUN, "claims": False, "folders": ["/mnt/scratch"]}
+    assert constants(exit_step) == {"run": RUN, "objects": False, "folders": ["/mnt/scratch"]}
     inner = parts.dags["comp-exit-handler-1"]
     assert constants(inner["make-folder"]) == {"run": RUN, "parent": "/mnt/scratch"}
     channel = "pipelinechannel--make-folder-folder"
@@ -91,10 +96,27 @@ def test_of_a_claim_that_stays_a_run_has_a_folder_which_the_exit_step_deletes(sc
     }
 
 
+def test_what_a_step_makes_in_the_cluster_is_deleted_too() -> None:
+    @pipeline(version="1.0.0")
+    def converts() -> None:
+        """Convert rows in a Job."""
+        with run_claims("scratch"):
+            job = run_job(
+                name="convert",
+                run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                image="registry.example.com/convert:1",
+                placement=placement_of("small", mounts=["scratch"]),
+            )
+            place(job, "small")
+
+    exit_step = Parts(converts, target(EXISTING)).root["clean-up-run"]
+    assert constants(exit_step) == {"run": RUN, "objects": True, "folders": ["/mnt/scratch"]}
+
+
 def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None:
     parts = Parts(scratch_space, target(MADE))
     inner = parts.dags["comp-exit-handler-1"]
-    assert constants(parts.root["clean-up-run"]) == {"run": RUN, "claims": True, "folders": []}
+    assert constants(parts.root["clean-up-run"]) == {"run": RUN, "objects": True, "folders": []}
     assert constants(inner["make-claim"]) == {
         "name": "scratch", "run": RUN, "size": "10Gi", "access_mode": "ReadWriteOnce", "storage_class": "fast",
     }  # fmt: skip
@@ -186,7 +208,7 @@ def making():
     \"\"\"Make a claim by hand.\"\"\"
     run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     made = make_claim(name="scratch", run=run, size="1Gi", access_mode="ReadWriteOnce")
-    clean_up_run(run=run, claims=True, folders=[]).after(made)
+    clean_up_run(run=run, objects=True, folders=[]).after(made)
 """
 
 

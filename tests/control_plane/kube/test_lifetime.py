@@ -210,9 +210,9 @@ def test_the_exit_step_deletes_what_it_may_and_tells_the_rest(
         ],
     )
     once_allowed(lambda: list_objects(account, Selection("batch/v1", "Job")))
-    monkeypatch.setattr("stepworks.operations.clean_up.connect", lambda: account)
+    monkeypatch.setattr("stepworks.operations.clean_up.cluster_of_step", lambda: account)
     with pytest.raises(AccessDeniedError, match="refused to list objects of the kind Secret") as caught:
-        clean_up(RUN, [], claims=True)
+        clean_up(RUN, [], objects=True)
     assert 'resources: ["secrets"]' in caught.value.what_to_do
     present = {each["metadata"]["name"] for each in list_objects(cluster, Selection("v1", "ConfigMap"))}
     assert {"kept", "of-nobody"} <= present

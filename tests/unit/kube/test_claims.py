@@ -117,9 +117,9 @@ def test_a_claim_that_is_being_deleted_is_waited_for_and_made_anew(server: ApiSe
 def test_only_the_claims_of_the_run_are_deleted_and_twice_is_harmless(server: ApiServer, cluster: Cluster) -> None:
     for each in (claim(), claim("another-run"), build_claim("second", RUN, size="1Gi", access_mode="ReadWriteMany")):
         make(cluster, each)
-    clean_up(RUN, [], claims=True)
+    clean_up(RUN, [], objects=True)
     assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
-    clean_up(RUN, [], claims=True)
+    clean_up(RUN, [], objects=True)
     assert list(server.objects) == [(CLAIMS, "scratch-another-run")]
 
 
@@ -129,7 +129,7 @@ def test_a_claim_that_somebody_deleted_meanwhile_is_no_error(
     make(cluster, claim())
     capsys.readouterr()
     server.fail("delete", Fault(404))
-    clean_up(RUN, [], claims=True)
+    clean_up(RUN, [], objects=True)
     assert capsys.readouterr().out == "There was nothing to delete.\n"
 
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(
     stubborn.write_text("a file cannot be deleted as a folder")
     plain.mkdir(parents=True)
     with pytest.raises(RunError, match="2 things of the run are not deleted") as caught:
-        clean_up(RUN, [str(stubborn.parent), str(plain.parent)], claims=True)
+        clean_up(RUN, [str(stubborn.parent), str(plain.parent)], objects=True)
     assert list(server.objects) == [(CLAIMS, f"a-{RUN}")]
     assert not plain.exists()
     assert f"The folder {stubborn} cannot be deleted (NotADirectoryError" in caught.value.received
@@ -163,7 +163,7 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(
 def test_one_failure_is_told_as_it_is(server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / RUN).write_text("a file")
     with pytest.raises(ResourceError, match=r"The folder .* cannot be deleted"):
-        clean_up(RUN, [str(tmp_path)], claims=True)
+        clean_up(RUN, [str(tmp_path)], objects=True)
     assert capsys.readouterr().out == ""
     assert server.calls == [f"list {kind}" for kind in ("jobs", "inferenceservices", "configmaps", "secrets", CLAIMS)]
     assert {query["labelSelector"] for query in server.queries} == {f"{RUN_LABEL}={RUN}"}
@@ -171,7 +171,7 @@ def test_one_failure_is_told_as_it_is(server: ApiServer, tmp_path: Path, capsys:
 
 def test_without_a_run_nothing_is_selected(server: ApiServer, cluster: Cluster) -> None:
     with pytest.raises(ConfigurationError, match="id of the run"):
-        clean_up("", [], claims=True)
+        clean_up("", [], objects=True)
     assert server.calls == []
 
 
@@ -180,7 +180,7 @@ def test_a_missing_permission_is_told_by_verb_and_resource(server: ApiServer, cl
     if verb in ("get", "delete"):
         make(cluster, claim())
     makes = verb in ("create", "get")
-    ask = partial(make, cluster, claim()) if makes else partial(clean_up, RUN, [], claims=True)
+    ask = partial(make, cluster, claim()) if makes else partial(clean_up, RUN, [], objects=True)
     server.forbid(verb, CLAIMS)
     with pytest.raises(AccessDeniedError, match=f"refused to {verb} .*PersistentVolumeClaim") as caught:
         ask()
@@ -193,8 +193,8 @@ def test_the_steps_make_adopt_and_delete(server: ApiServer, tmp_path: Path, caps
     for _ in range(2):
         make_claim.python_func(**arguments, claim=str(tmp_path / "claim"))
         assert (tmp_path / "claim").read_text() == f"scratch-{RUN}"
-    clean_up_run.python_func(run=RUN, claims=True, folders=[])
-    clean_up_run.python_func(run=RUN, claims=True, folders=[])
+    clean_up_run.python_func(run=RUN, objects=True, folders=[])
+    clean_up_run.python_func(run=RUN, objects=True, folders=[])
     assert server.objects == {}
     assert capsys.readouterr().out.splitlines() == [
         f"Made the {PVC} scratch-{RUN} in the namespace team.",
@@ -207,13 +207,14 @@ def test_the_steps_make_adopt_and_delete(server: ApiServer, tmp_path: Path, caps
 def test_on_a_laptop_no_cluster_is_asked(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("KUBECONFIG")
     with Supervisor(tmp_path / "logs", claims={"/mnt/scratch": tmp_path / "scratch"}) as supervisor:
         for name, value in supervisor.environment().items():
             monkeypatch.setenv(name, value)
         made = make_run_claim("scratch", RUN, "1Gi", "ReadWriteOnce", "fast")
         (tmp_path / "scratch" / RUN / "tables").mkdir(parents=True)
         (tmp_path / "scratch" / "of another").mkdir()
-        clean_up_run.python_func(run=RUN, claims=True, folders=["/mnt/scratch"])
+        clean_up_run.python_func(run=RUN, objects=True, folders=["/mnt/scratch"])
     assert made == f"scratch-{RUN}"
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["of another"]
     assert server.calls == []
