@@ -156,13 +156,22 @@ def training_pods(spec: TrainingSpec, workspace: Workspace, job: TrainingJob) ->
         command = tuple(spec.command)
         environment = {**workspace.environment(spec.inputs, spec.grace_seconds), **job.pods.environment}
     else:
-        alone = job.pods.nodes * job.pods.processes_per_node == 1
-        torchrun = () if alone else ("-m", "torch.distributed.run")
-        command = ("python3", *torchrun, "-m", "stepworks.training.worker", str(workspace.root))
+        command = ("python3", "-m", *_program(spec, workspace, job))
     grace = math.ceil(spec.grace_seconds) + OVERTIME_SECONDS
     return job.pods.model_copy(
         update={"command": command, "environment": environment, "termination_grace_period_seconds": grace}
     )
+
+
+def _program(spec: TrainingSpec, workspace: Workspace, job: TrainingJob) -> tuple[str, ...]:
+    worker = ("stepworks.training.worker", str(workspace.root))
+    if job.pods.nodes * job.pods.processes_per_node == 1:
+        return worker
+    if job.kind == "PyTorchJob":  # the operator starts the container of each pod again
+        return ("torch.distributed.run", "-m", *worker)
+    # A pod that is preempted takes its grace period, and a while until its node says that it ended.
+    longest_wait = math.ceil(spec.grace_seconds) + 2 * OVERTIME_SECONDS
+    return ("stepworks.training.node", str(workspace.root), str(longest_wait))
 
 
 def _make_for_all(workspace: Workspace) -> None:

@@ -28,10 +28,9 @@ from stepworks.training.metrics import read_metrics
 from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.workspace import Workspace
 from testbed.bed import Bed
-from testbed.settings import Settings
-from tests.control_plane.conftest import fresh_namespace, running_bed
 from tests.control_plane.jobs import ROOT, TARGET
-from tests.control_plane.pods import pods
+from tests.control_plane.pods import holding, pods
+from tests.control_plane.training.conftest import claim
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
@@ -50,21 +49,6 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 """
 
 
-@pytest.fixture(scope="module")
-def training_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """The real controllers of training jobs, and process nodes."""
-    settings = Settings(controllers=("jobset", "trainer", "training-operator"), simulation=False)
-    with running_bed(tmp_path_factory, "training-bed", settings) as started:
-        yield started
-
-
-@pytest.fixture
-def training_cluster(training_bed: Bed) -> Iterator[Cluster]:
-    """A fresh namespace on `training_bed`."""
-    with fresh_namespace(training_bed.kubeconfig) as made:
-        yield made
-
-
 class Run:
     """A run whose step is this process, and its pods those of the cluster.
 
@@ -73,15 +57,7 @@ class Run:
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path, kind: TrainingJobKind) -> None:
         self.bed, self.cluster, self.kind = bed, cluster, kind
-        claim = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "runs"},
-            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-        create(cluster, claim)
-        mount = bed.claims / cluster.namespace / "runs"
-        wait_for("the claim has its folder", mount.is_dir)
+        mount = claim(bed, cluster)
         self.workspace = Workspace(mount / "run-1")
         self.data = folder / "samples.json"
         self.data.write_text(json.dumps({"samples": 96, "seed": 1}))
@@ -234,4 +210,4 @@ def test_a_mistake_in_the_training_code_is_not_tried_again(
         with pytest.raises(TrainingError, match="The training code failed") as raised:
             run.train(data="tests.control_plane.training.slow:read_nothing")
         assert "there is nothing to read" in raised.value.received
-        assert get(training_cluster, Reference("jobset.x-k8s.io/v1alpha2", "JobSet", "fit-run-1"))["spec"]["suspend"]
+    wait_for("nothing is held", lambda: not holding(training_cluster))

@@ -10,6 +10,8 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.training_job import TrainingJobKind, training_job_kind, training_job_spec
 from stepworks.training.cluster import TrainingJob, training_pods
 from stepworks.training.log_printer import Tail, printing_log
+from stepworks.training.node import caused_elsewhere
+from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from tests.waiting import wait_for
@@ -30,14 +32,16 @@ def spec(**form: Any) -> TrainingSpec:
     return TrainingSpec(**(form or {"entrypoint": "package.module:train"}), grace_seconds=24.5)
 
 
-@pytest.mark.parametrize("kind", ["TrainJob", "PyTorchJob"])
-def test_one_process_is_started_by_python_and_more_by_torchrun(kind: TrainingJobKind) -> None:
+def test_one_process_is_started_by_python_and_more_by_torchrun() -> None:
     worker = ("-m", "stepworks.training.worker", str(ROOT))
-    alone = training_pods(spec(), Workspace(ROOT), job(kind))
+    alone = training_pods(spec(), Workspace(ROOT), job())
     assert alone.command == ("python3", *worker)
-    for several in (job(kind, nodes=2), job(kind, processes=2)):
+    assert training_pods(spec(), Workspace(ROOT), job("PyTorchJob")).command == ("python3", *worker)
+    for several in (job("PyTorchJob", nodes=2), job("PyTorchJob", processes=2)):
         pods = training_pods(spec(), Workspace(ROOT), several)
         assert pods.command == ("python3", "-m", "torch.distributed.run", *worker)
+    pods = training_pods(spec(), Workspace(ROOT), job("TrainJob", nodes=2))
+    assert pods.command == ("python3", "-m", "stepworks.training.node", str(ROOT), "35")
     assert alone.environment == {
         "STEPWORKS_LOG_TO_FILES": "1",
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "24",
@@ -62,6 +66,24 @@ def test_a_tensorflow_script_is_started_as_it_is() -> None:
 def test_a_tensorflow_job_trains_by_a_command_only() -> None:
     with pytest.raises(ConfigurationError, match="A TFJob trains by a command only"):
         training_pods(spec(), Workspace(ROOT), job("TFJob"))
+
+
+@pytest.mark.parametrize(
+    ("exit_codes", "outcome", "elsewhere"),
+    [
+        ({2: 1, 3: 1}, None, False),
+        ({2: 1, 3: 1}, Outcome(state="preempted", rank=0), True),
+        ({2: 1, 3: 1}, Outcome(state="failed", rank=0), True),
+        ({2: 1, 3: 1}, Outcome(state="failed", rank=3), False),
+        ({2: 1, 3: 1}, Outcome(state="failed", rank=3, lost_peer=True), True),
+        ({2: -15, 3: 1}, Outcome(state="failed", rank=3, lost_peer=True), True),
+        ({2: 1, 3: -9}, Outcome(state="failed", rank=2, lost_peer=True), False),
+    ],
+)
+def test_a_pod_knows_whether_another_is_the_cause(
+    exit_codes: dict[int, int], outcome: Outcome | None, elsewhere: bool
+) -> None:
+    assert caused_elsewhere(exit_codes, outcome) is elsewhere
 
 
 def test_a_kind_that_is_none_is_told() -> None:

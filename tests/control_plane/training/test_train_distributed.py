@@ -1,0 +1,142 @@
+"""The compiled step train_distributed in a pod of its own, and the training pods beside it: all of them really run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import dsl
+
+from stepworks.components.training.train_distributed.component import train_distributed
+from stepworks.errors import ClusterError
+from stepworks.kube.cluster import Cluster
+from stepworks.kube.manifests import Manifest
+from stepworks.kube.objects import create
+from stepworks.kube.pods import read_log
+from stepworks.kube.references import reference_to
+from stepworks.kube.rules import POD_SUCCEEDED
+from stepworks.kube.wait import wait
+from stepworks.kubeflow.compile import compile_pipeline
+from stepworks.kubeflow.pipeline import claim_path, pipeline
+from stepworks.kubeflow.place import place
+from stepworks.kubeflow.placement_of import image_of, placement_of
+from stepworks.placement.target import Target
+from testbed.bed import Bed
+from tests.control_plane.jobs import ROOT, TARGET
+from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.pods import pods
+from tests.control_plane.training.conftest import claim
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="a step in a pod needs its token at its own path, which only root on Linux can give it",
+)
+RUN = "6f1d2c3b-1111-4222-8333-444455556666"
+EVERY = ["create", "get", "list", "watch", "patch", "delete"]
+RULES = [
+    {
+        "apiGroups": ["trainer.kubeflow.org"],
+        "resources": ["trainjobs", "trainingruntimes"],
+        "verbs": EVERY,
+    },
+    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+]
+
+
+@pipeline(version="1.0.0")
+def training() -> None:
+    """Train in a TrainJob."""
+    samples = dsl.importer(artifact_uri="gs://nowhere/samples.json", artifact_class=dsl.Dataset)
+    place(
+        train_distributed(
+            name="fit",
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            image=image_of("gpu"),
+            placement=placement_of("small", mounts=["runs"]),
+            workspace=claim_path("runs"),
+            train_features=samples.output,
+            nodes=1,
+            model="tests.training.small:build_model",
+            data="tests.training.small:read_samples",
+            loop={"epochs": 2, "batch_size": 8, "monitor": "validation_loss"},
+            parallel={"device": "cpu"},
+            environment={"PYTHONPATH": str(ROOT)},
+        ),
+        "effects",
+        mounts=["runs"],
+    )
+
+
+def step_pod() -> Manifest:
+    """The pod of the compiled task, as Kubeflow Pipelines would start it, with its artifacts in the claim."""
+    content = TARGET.model_dump(exclude_unset=True)
+    runs = {"claim": "runs", "mount_path": "/mnt/runs", "access_mode": "ReadWriteMany"}
+    target = Target.model_validate({**content, "claims": {"runs": runs}})
+    ir = next(iter(yaml.safe_load_all(compile_pipeline(training, target).text)))
+    given = ir["root"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
+    values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
+    values["run"] = RUN
+    outputs = {"trained_model": "system.Model", "training": "system.Artifact", "metrics": "system.Metrics"}
+    samples = {"name": "samples", "type": {"schemaTitle": "system.Dataset"}, "uri": "/mnt/runs/samples.json"}
+    executor_input: dict[str, Any] = {
+        "inputs": {"parameterValues": values, "artifacts": {"train_features": {"artifacts": [samples]}}},
+        "outputs": {
+            "artifacts": {
+                name: {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"/mnt/runs/out/{name}"}]}
+                for name, kind in outputs.items()
+            },
+            "outputFile": "/mnt/runs/executor-output.json",
+        },
+    }
+    container = ir["deploymentSpec"]["executors"]["exec-train-distributed"]["container"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "step"},
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": "runner",
+            "containers": [
+                {
+                    "name": "main",
+                    "image": container["image"],
+                    "command": container["command"],
+                    "args": [json.dumps(executor_input) if each == "{{$}}" else each for each in container["args"]],
+                    "volumeMounts": [{"name": "runs", "mountPath": "/mnt/runs"}],
+                }
+            ],
+            "volumes": [{"name": "runs", "persistentVolumeClaim": {"claimName": "runs"}}],
+        },
+    }
+
+
+def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
+    training_bed: Bed, training_cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster = training_cluster
+    connect_as(cluster, "runner", tmp_path)
+    allow(cluster, "runner", RULES)
+    folder = claim(training_bed, cluster)
+    (folder / "samples.json").write_text(json.dumps({"samples": 48, "seed": 1}))
+    step = create(cluster, step_pod())
+    try:
+        wait(cluster, reference_to(step), until=POD_SUCCEEDED, timeout=300)
+    except ClusterError as error:
+        error.add_note(read_log(cluster, "step"))
+        raise
+    assert (folder / "out" / "trained_model" / "model.safetensors").is_file()
+    document = json.loads((folder / "out" / "training").read_text())
+    assert len(document["epochs"]) == 2
+    (model,) = json.loads((folder / "executor-output.json").read_text())["artifacts"]["trained_model"]["artifacts"]
+    assert model["metadata"]["job"].startswith("fit-")
+    log = read_log(cluster, "step")
+    assert "Training tests.training.small:build_model on 1 x cpu" in log
+    assert "permission" not in log
+    (pod,) = [each for each in pods(cluster) if each["metadata"]["name"] != "step"]
+    assert pod["spec"]["nodeName"] == "process-cpu"
