@@ -6,7 +6,7 @@ Targets, environments and the linter's configuration are such files.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,7 +198,30 @@ def faults(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     return found
 
 
-def told(error: ValidationError) -> str:
+def validated(
+    model: type[_Model], given: Mapping[str, Any], *, problem: str, expected: str = "", what_to_do: str
+) -> _Model:
+    """Validate what a step, a command or a notebook was given.
+
+    Args:
+        model: What it is to be.
+        given: Its fields.
+        problem: What is wrong, for the message: `The Job is wrong`.
+        expected: What was expected, for the message.
+        what_to_do: The next action of the reader.
+
+    Raises:
+        ConfigurationError: A value is wrong; the message names the field.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ConfigurationError(
+            problem, received=describe_faults(error), expected=expected, what_to_do=what_to_do
+        ) from error
+
+
+def describe_faults(error: ValidationError) -> str:
     """The faults of a value that has no lines: `field: message; field: message`."""
     return "; ".join(
         f"{'.'.join(map(str, field))}: {message}" if field else message for field, message in faults(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from stepworks.cli.options import CompiledOption, ParametersOption, TargetsOption
 from stepworks.errors import ParameterError
+from stepworks.kube.cron_job import ConcurrencyPolicy
 
 if TYPE_CHECKING:
     from stepworks.kube.job import JobSpec
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 cronjob = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 
-class Concurrency(StrEnum):
-    """What becomes of a Job that is due while the last one runs."""
-
-    ALLOW = "Allow"
-    FORBID = "Forbid"
-    REPLACE = "Replace"
-
-
 ScheduleOption = Annotated[
     str, typer.Option("--schedule", help="Five fields: minute, hour, day, month, weekday. '0 3 * * *'")
 ]
@@ -35,7 +27,7 @@ TimeZoneOption = Annotated[
     str | None, typer.Option("--time-zone", help="Of the schedule, as Europe/Zurich; the cluster's when not given.")
 ]
 ConcurrencyOption = Annotated[
-    Concurrency,
+    ConcurrencyPolicy,
     typer.Option("--concurrency", help="While the last Job runs: start none, start one beside, or end the last one."),
 ]
 StartingDeadlineOption = Annotated[
@@ -80,7 +72,7 @@ def pipeline(
     experiment: Annotated[str, typer.Option("--experiment", help="The experiment of its runs.")] = "schedules",
     role: RoleOption = "small",
     time_zone: TimeZoneOption = None,
-    concurrency: ConcurrencyOption = Concurrency.FORBID,
+    concurrency: ConcurrencyOption = "Forbid",
     starting_deadline: StartingDeadlineOption = None,
     keep_succeeded: KeepSucceededOption = 3,
     keep_failed: KeepFailedOption = 3,
@@ -148,7 +140,7 @@ def job(
         list[str] | None, typer.Option("--mount", "-m", help="A claim that it mounts, as the target names it.")
     ] = None,
     time_zone: TimeZoneOption = None,
-    concurrency: ConcurrencyOption = Concurrency.FORBID,
+    concurrency: ConcurrencyOption = "Forbid",
     starting_deadline: StartingDeadlineOption = None,
     keep_succeeded: KeepSucceededOption = 3,
     keep_failed: KeepFailedOption = 3,

@@ -54,7 +54,7 @@ def connect(*, kubeconfig: Path | None = None, context: str | None = None, names
 
     Raises:
         ConfigurationError: There is no usable ServiceAccount or kubeconfig, no such context, or the namespace's name
-            is none.
+            is not valid.
     """
     from kubernetes import client, config
     from kubernetes.client import rest

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from stepworks.errors import ConfigurationError
 from stepworks.kube.job import JobSpec, job_template
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.names import check_name
-from stepworks.settings_file import Setting, told
+from stepworks.settings_file import Setting, validated
+
+ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
+"""What becomes of a Job that is due while the last one runs."""
 
 _NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _TERM = re.compile(r"(\*|[0-9]+|[A-Za-z]{3})(-([0-9]+|[A-Za-z]{3}))?(/[0-9]+)?")
@@ -48,7 +50,7 @@ def check_schedule(schedule: str) -> str:
     try:
         next(CronSim(" ".join(fields), datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        raise ValueError(f"{schedule!r} is no schedule: {error}; write for example {_EXAMPLE}") from error
+        raise ValueError(f"{schedule!r} is not a schedule: {error}; write for example {_EXAMPLE}") from error
     except StopIteration as error:
         raise ValueError(f"{schedule!r} never comes: there is no such day in the calendar") from error
     return schedule
@@ -65,7 +67,7 @@ def check_time_zone(name: str) -> str:
         return name
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}?" if near else "for example Europe/Zurich or Etc/UTC"
-    raise ValueError(f"{name!r} is no time zone of the IANA database; {advice}")
+    raise ValueError(f"{name!r} is not a time zone of the IANA database; {advice}")
 
 
 class CronJobSpec(Setting):
@@ -89,7 +91,7 @@ class CronJobSpec(Setting):
     name: str
     schedule: Annotated[str, AfterValidator(check_schedule)]
     time_zone: Annotated[str, AfterValidator(check_time_zone)] | None = None
-    concurrency_policy: Literal["Allow", "Forbid", "Replace"] = "Forbid"
+    concurrency_policy: ConcurrencyPolicy = "Forbid"
     starting_deadline_seconds: int | None = Field(default=None, ge=10)  # the controller looks each ten seconds
     successful_jobs_history_limit: int = Field(default=3, ge=0)
     failed_jobs_history_limit: int = Field(default=3, ge=0)
@@ -103,14 +105,12 @@ def cron_job_spec(**given: Any) -> CronJobSpec:
     Raises:
         ConfigurationError: A value is wrong; the message names the field.
     """
-    try:
-        return CronJobSpec.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(
-            "The CronJob is wrong",
-            received=told(error),
-            what_to_do="Correct the value; see stepworks cronjob --help",
-        ) from error
+    return validated(
+        CronJobSpec,
+        given,
+        problem="A setting of the CronJob is not valid",
+        what_to_do="Correct the value; see stepworks cronjob --help",
+    )
 
 
 def build_cron_job(spec: CronJobSpec, *, namespace: str | None = None) -> Manifest:

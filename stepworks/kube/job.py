@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from stepworks.errors import ConfigurationError
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.pod_template import owner_settings
 from stepworks.kube.runs import RUN_LABEL, check_run
 from stepworks.kube.workload import WorkloadSpec, pod_template
 from stepworks.placement.names import LONGEST_NAME, run_object_name
-from stepworks.settings_file import told
+from stepworks.settings_file import validated
 
 CONTAINER = "main"
 """The name of a Job's only container."""
@@ -61,15 +60,13 @@ def job_spec(**given: Any) -> JobSpec:
     Raises:
         ConfigurationError: A value is wrong; the message names the field.
     """
-    try:
-        return JobSpec.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(
-            "The Job is wrong",
-            received=told(error),
-            expected="the fields that docs/jobs.md describes",
-            what_to_do="Correct the value; nothing was made.",
-        ) from error
+    return validated(
+        JobSpec,
+        given,
+        problem="The Job is wrong",
+        expected="the fields that docs/jobs.md describes",
+        what_to_do="Correct the value; nothing was made.",
+    )
 
 
 def build_job(spec: JobSpec, *, name: str, run: str) -> Manifest:

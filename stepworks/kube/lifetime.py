@@ -19,7 +19,7 @@ from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailed
 from stepworks.kube.adoption import Adoption, Ending
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
-from stepworks.kube.diagnosis.hopeless import HopelessCheck
+from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.hold import Hold
 from stepworks.kube.interrupts import Interruption, cleaning_up_at_signals
 from stepworks.kube.judgement import Pending, Rule
@@ -79,7 +79,7 @@ def run_to_end(
     with cleaning_up_at_signals(hold.let_go) as interruption:
         try:
             hold.take(present := adoption.make_or_adopt())
-            look = partial(_look, interruption, hold, HopelessCheck(cluster, reference, scheduling_timeout, say))
+            look = partial(_look, interruption, hold, ObstacleCheck(cluster, reference, scheduling_timeout, say))
             uid = str(present["metadata"]["uid"])
             return wait(cluster, reference, until=until, timeout=timeout, uid=uid, while_waiting=look, held=held_by)
         except BaseException as error:
@@ -105,7 +105,7 @@ def _explain(cluster: Cluster, reference: Reference, present: Manifest, reason: 
     return diagnose(cluster, reference, failed).error()
 
 
-def _look(interruption: Interruption, hold: Hold, check: HopelessCheck, present: Manifest, pending: Pending) -> None:
+def _look(interruption: Interruption, hold: Hold, check: ObstacleCheck, present: Manifest, pending: Pending) -> None:
     interruption.check()
     hold.take_back(present)
     check(present, pending)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, cast, get_args
 
-from pydantic import ValidationError
-
 from stepworks.errors import AccessDeniedError, ConfigurationError
 from stepworks.kube.adoption import Adoption
 from stepworks.kube.cluster import Cluster
@@ -24,7 +22,7 @@ from stepworks.kube.train_job import (
     read_served,
 )
 from stepworks.kube.workload import TrainingJobSpec
-from stepworks.settings_file import told
+from stepworks.settings_file import validated
 
 TrainingJobKind = Literal["TrainJob", "PyTorchJob", "TFJob"]
 DEFAULT_RUNTIME = "torch-distributed"
@@ -37,15 +35,13 @@ def training_job_spec(**given: Any) -> TrainingJobSpec:
     Raises:
         ConfigurationError: A value is wrong; the message names the field.
     """
-    try:
-        return TrainingJobSpec.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(
-            "The training job is wrong",
-            received=told(error),
-            expected="the parameters of the step training/train_distributed",
-            what_to_do="Correct the value; nothing was made.",
-        ) from error
+    return validated(
+        TrainingJobSpec,
+        given,
+        problem="The training job is wrong",
+        expected="the parameters of the step training/train_distributed",
+        what_to_do="Correct the value; nothing was made.",
+    )
 
 
 def training_job_kind(kind: str) -> TrainingJobKind:

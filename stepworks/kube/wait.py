@@ -12,9 +12,9 @@ from contextlib import closing
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Rule
 from stepworks.kube.manifests import Manifest
-from stepworks.kube.readers import Readers
 from stepworks.kube.references import Reference
 from stepworks.kube.waiting import Held, Hook, Outcome, Waiting
+from stepworks.kube.watchers import Watchers
 
 _TICK_SECONDS = 0.2
 """How soon a deadline is noticed; changes are noticed at once."""
@@ -38,7 +38,7 @@ def wait(
         until: What success is, and what failure.
         timeout: How long at most, in seconds.
         uid: The uid of the object that is meant; without it, that of the first object of that name that is seen.
-        while_waiting: Called when the object changes and every 15 seconds, to find out whether the wait is hopeless.
+        while_waiting: Called when the object changes and every 15 seconds, to find out whether an obstacle lasts too long.
         held: Tells of an object whether it is held back, as by a queue. While it is, its time does not count; the whole
             time begins when it is let go. Whoever gives this sees to it that nothing is held for ever.
 
@@ -93,10 +93,10 @@ def wait_all(
         Exception: What a hook raised and is no error of Stepworks'.
     """
     waiting = Waiting(cluster, references, until, timeout, uids or {}, held)
-    with Readers(cluster, waiting.subjects) as readers:
+    with Watchers(cluster, waiting.subjects) as watchers:
         while waiting.subjects:
-            for told in readers.take(_TICK_SECONDS):
-                yield from waiting.hear(told)
-            yield from waiting.overdue(readers.troubles())
+            for notice in watchers.take(_TICK_SECONDS):
+                yield from waiting.hear(notice)
+            yield from waiting.overdue(watchers.troubles())
             if while_waiting:
                 yield from waiting.call(while_waiting)

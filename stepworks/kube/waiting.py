@@ -17,9 +17,9 @@ from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Pending, Rule, Succeeded
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.objects import find
-from stepworks.kube.readers import Told
 from stepworks.kube.references import Reference, Selection, located
 from stepworks.kube.watch import Change
+from stepworks.kube.watchers import Notice
 
 CHECK_SECONDS = 15.0
 """How often the hook for checks is called while nothing changes."""
@@ -109,20 +109,20 @@ class Waiting:
             reference = located(cluster, each)
             self.subjects[reference] = Subject(reference, each, uids.get(each, ""), now + timeout, now + CHECK_SECONDS)
 
-    def hear(self, told: Told) -> Iterator[Outcome]:
-        """Take in what a reader told."""
-        change = told.change
+    def hear(self, notice: Notice) -> Iterator[Outcome]:
+        """Take in what a watcher told."""
+        change = notice.change
         if isinstance(change, StepworksError):
-            for key in self._of(told.selection):
+            for key in self._of(notice.selection):
                 yield self._end(key, change)
         elif isinstance(change, Exception):
             raise change
         elif change.kind == "listed":
-            for key in self._of(told.selection):
+            for key in self._of(notice.selection):
                 if not self.subjects[key].manifest:
                     yield from self._absent(key)
         else:
-            where = told.selection
+            where = notice.selection
             key = Reference(where.api_version, where.kind, change.manifest["metadata"]["name"], where.namespace)
             if key in self.subjects:
                 yield from self._changed(key, change)

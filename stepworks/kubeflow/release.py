@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepworks.errors import ConfigurationError, NotFoundError, UserError
 from stepworks.files import write_atomically
-from stepworks.settings_file import told
+from stepworks.settings_file import describe_faults
 
 INDEX = "index.json"
 """The index's name in the folder of compiled files."""
@@ -62,7 +62,7 @@ class ReleaseIndex(BaseModel):
         except ValidationError as error:
             raise ConfigurationError(
                 f"{name} is not an index of releases",
-                received=told(error),
+                received=describe_faults(error),
                 expected="JSON as `stepworks release` writes it",
                 what_to_do="Take back the last change of the file; it is not written by hand.",
             ) from error

@@ -66,7 +66,7 @@ def run_job(
     folder, spec = fill_in(folder, run), _filled_in(spec, run)
     if folder:
         refuse_unshared(folder, spec.mounts)
-        spec = _telling(spec, folder)
+        spec = _with_output_variable(spec, folder)
     manifest = build_job(spec, name=name, run=run)
     if folder:
         make_folder(Path(folder), purpose="the Job's output")
@@ -151,7 +151,7 @@ def refuse_unshared(folder: str, mounts: Sequence[Mount]) -> None:
         )
 
 
-def _telling(spec: JobSpec, folder: str) -> JobSpec:
+def _with_output_variable(spec: JobSpec, folder: str) -> JobSpec:
     """The specification with the folder in its environment, first, so that other variables can refer to it."""
     if OUTPUT_VARIABLE in spec.environment:
         raise ConfigurationError(
@@ -170,7 +170,7 @@ def hand_back(folder: Path, output: Path) -> dict[str, Any]:
         What `result.json` holds; empty if there is none.
 
     Raises:
-        DataError: There is no file in the folder, or `result.json` is no JSON object or too large.
+        DataError: There is no file in the folder, or `result.json` is not a JSON object, or is too large.
         ResourceError: It cannot be copied.
     """
     if not any(path.is_file() for path in folder.rglob("*")):
@@ -221,7 +221,7 @@ def _read_result(path: Path) -> dict[str, Any]:
                 return result
             told = f"a JSON {type(result).__name__}"
     raise DataError(
-        f"The Job's {RESULT_FILE} is no small JSON object",
+        f"The Job's {RESULT_FILE} is not a small JSON object",
         received=told,
         expected=f'an object of at most {LARGEST_RESULT} bytes, such as {{"rows": 1000}}',
         what_to_do=f"Correct what the program writes, or give the file another name than {RESULT_FILE}.",

@@ -11,7 +11,7 @@ from stepworks.errors import ParameterError
 from stepworks.placement.names import run_object_name
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
-from stepworks.settings_file import Setting, told
+from stepworks.settings_file import Setting, describe_faults
 
 
 class PodPlacement(Setting):
@@ -62,7 +62,7 @@ class PodPlacement(Setting):
         except ValidationError as error:
             raise ParameterError(
                 "The parameter placement is wrong",
-                received=told(error),
+                received=describe_faults(error),
                 expected="what placement_of(role) returns",
                 what_to_do="Write placement=placement_of('training') in the pipeline, and compile it again.",
             ) from error

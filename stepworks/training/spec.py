@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.files import write_atomically
-from stepworks.settings_file import Setting, told
+from stepworks.settings_file import Setting, describe_faults
 
 
 class _Settings(Setting):
@@ -30,7 +30,7 @@ class _Settings(Setting):
 def _with_values(error: ValidationError) -> str:
     found = error.errors(include_url=False)
     given = [f"{'.'.join(map(str, each['loc']))} is {each['input']!r}" for each in found if each["loc"]]
-    return "; ".join([told(error), *given])
+    return "; ".join([describe_faults(error), *given])
 
 
 class LoopSettings(_Settings):
@@ -218,4 +218,4 @@ class TrainingSpec(_Settings):
                 what_to_do="Start the processes with the workspace that was prepared for them.",
             ) from error
         except ValidationError as error:
-            raise ConfigurationError(f"{path} is no training spec", received=told(error)) from error
+            raise ConfigurationError(f"{path} is no training spec", received=describe_faults(error)) from error

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError
-from stepworks.settings_file import Setting, told
+from stepworks.settings_file import Setting, describe_faults
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName, written
 
 Algorithm: TypeAlias = Literal[
@@ -131,7 +131,7 @@ def tuning_spec(**given: Any) -> TuningSpec:
     except ValidationError as error:
         raise ConfigurationError(
             "The search is not valid",
-            received=told(error),
+            received=describe_faults(error),
             expected="the fields that docs/tuning.md describes",
             what_to_do="Correct the value; nothing was started.",
         ) from error

@@ -7,7 +7,7 @@ from typing import Literal
 
 from stepworks.kube.diagnosis.facts import ContainerFacts, PodFacts
 
-Hope = Literal["none", "soon", "room", "any"]
+Tolerance = Literal["none", "soon", "room", "any"]
 """How long it makes sense to wait for the cause to go away by itself: not at all; a moment; as long as the object may
 wait for room in the cluster; or as long as there is time."""
 
@@ -21,7 +21,7 @@ class Finding:
         problem: What happened, to go on after "The Job train failed: ".
         what_to_do: The next action of the reader.
         permanent: Whether another attempt would end the same way.
-        hope: How long to wait for it to go away.
+        tolerance: How long to wait for it to go away.
         pod: The pod that it is about; None if it is about none.
         container: The container of that pod; None if it is about none.
     """
@@ -30,6 +30,6 @@ class Finding:
     problem: str
     what_to_do: str
     permanent: bool = False
-    hope: Hope = "any"
+    tolerance: Tolerance = "any"
     pod: PodFacts | None = None
     container: ContainerFacts | None = None

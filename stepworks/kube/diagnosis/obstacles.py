@@ -37,8 +37,8 @@ def judge_image(facts: Facts) -> Finding | None:
         what = f"the container {container.name} of the pod {pod.name}"
         if container.reason == "InvalidImageName":
             return Finding(
-                "image-name", f"{what} has an image whose name is none: {container.message}",
-                "Correct the image's name.", permanent=True, hope="none", pod=pod, container=container,
+                "image-name", f"{what} has an image whose name is not valid: {container.message}",
+                "Correct the image's name.", permanent=True, tolerance="none", pod=pod, container=container,
             )  # fmt: skip
         if container.reason not in _PULLING:
             continue
@@ -50,7 +50,7 @@ def judge_image(facts: Facts) -> Finding | None:
             return Finding(
                 "registry-unreachable", f"the image of {what} cannot be pulled: {told}",
                 "See whether the nodes reach the registry; then start the step again.",
-                hope="room", pod=pod, container=container,
+                tolerance="room", pod=pod, container=container,
             )  # fmt: skip
         advice = (
             "Give the pod's ServiceAccount an image pull secret for the registry."
@@ -59,7 +59,7 @@ def judge_image(facts: Facts) -> Finding | None:
         )
         return Finding(
             "image-missing", f"the image of {what} cannot be pulled: {told}", advice,
-            permanent=True, hope="soon", pod=pod, container=container,
+            permanent=True, tolerance="soon", pod=pod, container=container,
         )  # fmt: skip
     return None
 
@@ -76,7 +76,7 @@ def judge_configuration(facts: Facts) -> Finding | None:
             "Create what is missing in the namespace, or correct its name in the step."
             if missing
             else "Correct what the message names.",
-            permanent=True, hope="soon", pod=pod, container=container,
+            permanent=True, tolerance="soon", pod=pod, container=container,
         )  # fmt: skip
     return None
 
@@ -89,7 +89,7 @@ def judge_creation(facts: Facts) -> Finding | None:
                 "container-refused",
                 f"the container {container.name} of the pod {pod.name} cannot be started: {container.message}",
                 "Correct the command, the mount or the hook that the message names.",
-                permanent=True, hope="soon", pod=pod, container=container,
+                permanent=True, tolerance="soon", pod=pod, container=container,
             )  # fmt: skip
     return None
 
@@ -118,14 +118,14 @@ def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
             f"{lead}: the quota {quota['name']} is exceeded (requested: {quota['more']})",
             "Ask for less, wait until others end, or have the quota raised: "
             f"{facts.kubectl('describe', 'resourcequota', quota['name'])}",
-            hope="room",
+            tolerance="room",
         )
     if _CALLING.search(message):
         return Finding(
             "webhook-unreachable",
             f"{lead}: an admission webhook does not answer ({message})",
             "See whether the pods of that webhook run; then start the step again.",
-            hope="room",
+            tolerance="room",
         )
     if webhook := _WEBHOOK.search(message):
         problem, what_to_do = f"the webhook {webhook['name']} refuses them: {webhook['why']}", _WHAT_STOPS_A_REFUSAL
@@ -144,9 +144,9 @@ def _judge_refusal(facts: Facts, event: EventFacts) -> Finding:
             "creation-failed",
             f"{maker} fails to make its pods: {message}",
             "Its controller tries again by itself; correct what the message names if it stays.",
-            hope="room",
+            tolerance="room",
         )
-    return Finding("refused", f"{lead}: {problem}", what_to_do, permanent=True, hope="none")
+    return Finding("refused", f"{lead}: {problem}", what_to_do, permanent=True, tolerance="none")
 
 
 def judge_queue(facts: Facts) -> Finding | None:
@@ -158,7 +158,7 @@ def judge_queue(facts: Facts) -> Finding | None:
         "queued",
         f"the queue {queue} holds it back",
         f"Wait until others end, or see what the queue says of it: {facts.kubectl('describe', 'workload')}",
-        hope="room",
+        tolerance="room",
     )
 
 
@@ -197,7 +197,7 @@ def judge_volume(facts: Facts) -> Finding | None:
         "Create what is missing in the namespace, or correct its name in the step."
         if missing
         else f"See {facts.kubectl('describe', 'pvc')}; a volume that is ReadWriteOnce may still be at another node.",
-        hope="room",
+        tolerance="room",
         pod=pod,
     )
 
@@ -209,7 +209,7 @@ def judge_scheduling(facts: Facts) -> Finding | None:
             return Finding(
                 "gated", f"the pod {pod.name} waits for a scheduling gate to be opened",
                 f"See which queue or controller holds the gate: {facts.kubectl('describe', 'pod', pod.name)}",
-                hope="room", pod=pod,
+                tolerance="room", pod=pod,
             )  # fmt: skip
         if pod.waits_because:
             said = parse_scheduler_message(pod.scheduler)
@@ -218,7 +218,7 @@ def judge_scheduling(facts: Facts) -> Finding | None:
             return Finding(
                 "unschedulable", f"there is no node for the pod {pod.name}{asked}: {said}",
                 said.advice(facts.kubectl()),
-                hope="room", pod=pod,
+                tolerance="room", pod=pod,
             )  # fmt: skip
     return None
 

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import kfp_server_api as api
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.delivery.cron import Cron, parse_cron
 from stepworks.kubeflow.semantic_version import Version
 from stepworks.placement.names import DnsLabel
-from stepworks.settings_file import Setting, told
+from stepworks.settings_file import Setting, validated
 
 LONGEST_INTERVAL = 366 * 24 * 3600
 """Seconds; a year."""
@@ -103,14 +103,12 @@ def schedule_spec(**given: Any) -> ScheduleSpec:
     """
     if given.get("cron") is not None:
         parse_cron(given["cron"])  # its own error says more
-    try:
-        return ScheduleSpec.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(
-            "The schedule is wrong",
-            received=told(error),
-            what_to_do="Correct it; see stepworks schedule --help",
-        ) from error
+    return validated(
+        ScheduleSpec,
+        given,
+        problem="The schedule is wrong",
+        what_to_do="Correct it; see stepworks schedule --help",
+    )
 
 
 def _normal(value: Any) -> Any:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepworks.errors import DataError, NotFoundError, ResourceError
 from stepworks.files import write_atomically
-from stepworks.settings_file import told
+from stepworks.settings_file import describe_faults
 from stepworks.training.data.samples import Inputs
 
 MANIFEST_FILE = "tokens.json"
@@ -296,7 +296,7 @@ def _read_manifest(folder: Path) -> TokenManifest:
     except ValidationError as error:
         raise DataError(
             f"The manifest {path} is not one of token shards",
-            received=told(error),
+            received=describe_faults(error),
             expected="what was written beside the shards",
             what_to_do="Write the shards again.",
         ) from error

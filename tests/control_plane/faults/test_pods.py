@@ -10,7 +10,7 @@ import pytest
 
 from stepworks.errors import AdmissionError, ObjectDeletedError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.diagnosis import hopeless
+from stepworks.kube.diagnosis import obstacle_check
 from stepworks.kube.objects import delete, get
 from stepworks.kube.pods import evict
 from stepworks.kube.references import Reference
@@ -51,7 +51,7 @@ def test_a_container_out_of_memory(cluster: Cluster) -> None:
 
 
 def test_a_missing_image(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hopeless, "GRACE_SECONDS", 1.0)  # two minutes otherwise
+    monkeypatch.setattr(obstacle_check, "GRACE_SECONDS", 1.0)  # two minutes otherwise
     error = failure(cluster, outcome="image-missing")
     assert (error.cause, error.permanent) == ("image-missing", True)
     assert "registry.example.com/tools:1" in str(error)

@@ -89,10 +89,10 @@ def test_a_schedule_is_refused(schedule: str, told: str) -> None:
     ("name", "told"),
     [
         ("Europe/Zuric", "did you mean Europe/Zurich?"),
-        ("CEST+2", "is no time zone"),
-        ("Local", "is no time zone"),
+        ("CEST+2", "is not a time zone"),
+        ("Local", "is not a time zone"),
         ("", "for example Europe/Zurich"),
-        ("../etc/passwd", "is no time zone"),
+        ("../etc/passwd", "is not a time zone"),
     ],
 )
 def test_a_time_zone_is_refused(name: str, told: str) -> None:
@@ -104,14 +104,14 @@ def test_a_time_zone_is_refused(name: str, told: str) -> None:
     ("changes", "told"),
     [
         ({"schedule": "x"}, "schedule: 'x' has 1 fields"),
-        ({"time_zone": "Mars"}, "time_zone: 'Mars' is no time zone"),
+        ({"time_zone": "Mars"}, "time_zone: 'Mars' is not a time zone"),
         ({"concurrency_policy": "Never"}, "concurrency_policy"),
         ({"starting_deadline_seconds": 9}, "starting_deadline_seconds"),
         ({"failed_jobs_history_limit": -1}, "failed_jobs_history_limit"),
     ],
 )
 def test_a_wrong_field_is_named(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match="The CronJob is wrong") as raised:
+    with pytest.raises(ConfigurationError, match="A setting of the CronJob is not valid") as raised:
         cron_job_spec(**{"name": "nightly", "schedule": "@daily", "job": JOB, **changes})
     assert told in raised.value.received
 

@@ -7,7 +7,7 @@ import pytest
 from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.diagnosis.diagnose import diagnose
-from stepworks.kube.diagnosis.hopeless import GRACE_SECONDS, HopelessCheck
+from stepworks.kube.diagnosis.obstacle_check import GRACE_SECONDS, ObstacleCheck
 from stepworks.kube.judgement import Pending
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.references import Reference
@@ -183,7 +183,7 @@ class Checked:
     def __init__(self, cluster: Cluster, manifest: Manifest) -> None:
         self.said: list[str] = []
         self.manifest = manifest
-        self.check = HopelessCheck(cluster, TRAIN, 600, self.said.append)
+        self.check = ObstacleCheck(cluster, TRAIN, 600, self.said.append)
 
     def __call__(self) -> None:
         self.check(self.manifest, Pending("not yet"))

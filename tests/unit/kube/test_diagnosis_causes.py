@@ -164,7 +164,7 @@ OBSTACLES = [
     ),
     (
         stuck(waiting("InvalidImageName", "couldn't parse image name")),
-        ("image-name", True, f"{C} has an image whose name is none: couldn't parse image name"),
+        ("image-name", True, f"{C} has an image whose name is not valid: couldn't parse image name"),
         "none",
     ),
     (
@@ -299,11 +299,11 @@ OBSTACLES = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "expected", "hope"), OBSTACLES, ids=[each[1][0] for each in OBSTACLES])
-def test_an_obstacle_is_judged(facts: Facts, expected: tuple[str, bool, str], hope: str) -> None:
+@pytest.mark.parametrize(("facts", "expected", "tolerance"), OBSTACLES, ids=[each[1][0] for each in OBSTACLES])
+def test_an_obstacle_is_judged(facts: Facts, expected: tuple[str, bool, str], tolerance: str) -> None:
     found = judge_obstacles(facts)
     assert found
-    assert (short(found), found.hope) == (expected, hope)
+    assert (short(found), found.tolerance) == (expected, tolerance)
     assert judge(facts) == found
 
 

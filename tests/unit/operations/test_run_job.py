@@ -93,7 +93,7 @@ def test_a_job_that_wrote_nothing_is_a_failure(tmp_path: Path) -> None:
 def test_a_wrong_result_is_a_failure_before_anything_is_copied(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "wrote").mkdir()
     (tmp_path / "wrote" / "result.json").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(DataError, match=r"result\.json is no small JSON object") as raised:
+    with pytest.raises(DataError, match=r"result\.json is not a small JSON object") as raised:
         hand_back(tmp_path / "wrote", tmp_path / "output")
     assert told in raised.value.received
     assert not (tmp_path / "output").exists()

@@ -9,7 +9,7 @@ from stepworks.kube.diagnosis.causes import judge_obstacles
 from stepworks.kube.diagnosis.collect import Collector
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.facts import Facts
-from stepworks.kube.diagnosis.finding import Hope
+from stepworks.kube.diagnosis.finding import Tolerance
 from stepworks.kube.judgement import Pending
 from stepworks.kube.kinds import kind_of
 from stepworks.kube.manifests import Manifest
@@ -20,12 +20,12 @@ GRACE_SECONDS = 120.0
 _PATIENCE_SECONDS = 2.0
 
 
-class HopelessCheck:
-    """The hook of a wait that raises as soon as there is no hope left, and tells of progress until then.
+class ObstacleCheck:
+    """The hook of a wait that raises as soon as an obstacle has lasted too long, and tells of progress until then.
 
-    An object that its controller may not make pods for is hopeless at once, a missing image or Secret after two
-    minutes, and a pod that finds no node, quota or volume after the time that it may wait for room. Where the pods do
-    not need each other, as those of a Job, that is no obstacle while one of them runs.
+    An object that its controller may not make pods for is given up at once, one with a missing image or Secret after
+    two minutes, and one whose pods find no node, quota or volume after the time that it may wait for room. Where the
+    pods do not need each other, as those of a Job, missing room is no obstacle while one of them runs.
 
     Args:
         cluster: Where.
@@ -34,7 +34,7 @@ class HopelessCheck:
         say: Is told what the pods do, when that changes.
 
     Raises:
-        WorkloadFailedError: From a call: there is no hope.
+        WorkloadFailedError: From a call: there is no tolerance.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class HopelessCheck:
     ) -> None:
         self._cluster = cluster
         self._reference = reference
-        self._limits: dict[Hope, float] = {"none": 0.0, "soon": GRACE_SECONDS, "room": scheduling_timeout}
+        self._limits: dict[Tolerance, float] = {"none": 0.0, "soon": GRACE_SECONDS, "room": scheduling_timeout}
         self._say = say
         self._said = ""
         self._since: dict[str, float] = {}
@@ -55,13 +55,13 @@ class HopelessCheck:
         if told and told != self._said:
             self._said = told
             self._say(f"The {self._reference}: {told}.")
-        if found is None or (found.hope == "room" and _gets_on(manifest, facts)):
+        if found is None or (found.tolerance == "room" and _gets_on(manifest, facts)):
             self._since.clear()
             return
         now = self._cluster.clock.now()
         # Each cause has its own time; one that goes away gets it anew.
         self._since = {found.cause: self._since.get(found.cause, now)}
-        limit = self._limits.get(found.hope)
+        limit = self._limits.get(found.tolerance)
         if limit is not None and now - self._since[found.cause] >= limit:
             lead = f"The {self._reference} cannot go on"
             raise diagnose(self._cluster, self._reference, manifest=manifest, lead=lead).error()

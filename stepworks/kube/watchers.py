@@ -21,11 +21,11 @@ _END_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a reader tells: a change, or the error that ended it.
+class Notice:
+    """What a watcher tells: a change, or the error that ended it.
 
     Attributes:
-        selection: What the reader watches.
+        selection: What the watcher watches.
         change: The change, or the error.
     """
 
@@ -33,7 +33,7 @@ class Told:
     change: Change | Exception
 
 
-class Readers:
+class Watchers:
     """Watches objects from threads of its own, which end with the block.
 
     Args:
@@ -42,7 +42,7 @@ class Readers:
     """
 
     def __init__(self, cluster: Cluster, references: Iterable[Reference]) -> None:
-        self._told: queue.Queue[Told] = queue.Queue(_WAITING_CHANGES)
+        self._notices: queue.Queue[Notice] = queue.Queue(_WAITING_CHANGES)
         self._closed = threading.Event()
         self._watches: dict[Selection, Watch] = {}
         self._threads: list[threading.Thread] = []
@@ -54,18 +54,18 @@ class Readers:
             name = f"watch {selection.kind}"
             self._threads.append(threading.Thread(target=self._read, args=arguments, name=name, daemon=True))
 
-    def take(self, seconds: float) -> Iterator[Told]:
+    def take(self, seconds: float) -> Iterator[Notice]:
         """Take what was told up to now; if it is nothing, wait up to so many seconds for the first."""
         try:
-            yield self._told.get(timeout=seconds)
+            yield self._notices.get(timeout=seconds)
             # No more than there is now, so that a flood of changes does not keep a wait from its deadline.
-            for _ in range(self._told.qsize()):
-                yield self._told.get_nowait()
+            for _ in range(self._notices.qsize()):
+                yield self._notices.get_nowait()
         except queue.Empty:
             return
 
     def troubles(self) -> list[tuple[Selection, Exception | None]]:
-        """Why each reader has nothing to tell at present; None while the API server answers."""
+        """Why each watcher has nothing to tell at present; None while the API server answers."""
         return [(selection, watch.trouble) for selection, watch in self._watches.items()]
 
     def __enter__(self) -> Self:
@@ -87,14 +87,14 @@ class Readers:
         try:
             for change in watch:
                 if change.kind == "listed" or change.manifest["metadata"]["name"] in names:
-                    self._put(Told(selection, change))
+                    self._put(Notice(selection, change))
         except Exception as error:  # noqa: BLE001  # whatever ends the watch is for the waiting thread to raise
-            self._put(Told(selection, error))
+            self._put(Notice(selection, error))
 
-    def _put(self, told: Told) -> None:
+    def _put(self, notice: Notice) -> None:
         while not self._closed.is_set():
             try:
-                self._told.put(told, timeout=_PUT_SECONDS)
+                self._notices.put(notice, timeout=_PUT_SECONDS)
             except queue.Full:
                 continue
             return
