@@ -38,7 +38,7 @@ def wait(
         until: What success is, and what failure.
         timeout: How long at most, in seconds.
         uid: The uid of the object that is meant; without it, that of the first object of that name that is seen.
-        while_waiting: Called when the object changes and every 15 seconds, to find out whether an obstacle lasts too long.
+        while_waiting: Called when the object changes and every 15 seconds, to see whether an obstacle lasts too long.
         held: Tells of an object whether it is held back, as by a queue. While it is, its time does not count; the whole
             time begins when it is let go. Whoever gives this sees to it that nothing is held for ever.
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from stepworks.kube.diagnosis.facts import ContainerFacts, Facts, PodFacts
-from stepworks.kube.diagnosis.finding import Finding
+from stepworks.kube.diagnosis.finding import Cause, Finding
 
 _AGAIN = "Start the step again"
-_DISRUPTIONS: Mapping[str, tuple[str, str, str]] = {
+_DISRUPTIONS: Mapping[str, tuple[Cause, str, str]] = {
     "PreemptionByScheduler": (
         "preempted",
         "a pod of higher priority took its place",
@@ -68,6 +68,42 @@ def judge_end(facts: Facts) -> Finding | None:
         where = "the last lines of its log above" if facts.log else facts.kubectl("logs", pod.name, "-c", named)
         found = replace(found, what_to_do=f"Correct the program or its arguments; see {where}.")
     return replace(found, pod=pod)
+
+
+def judge_deadline(facts: Facts) -> Finding | None:
+    """An object that took longer than its own deadline."""
+    if not facts.failed or "DeadlineExceeded" not in facts.reasons:
+        return None
+    return Finding(
+        "deadline-exceeded",
+        "it did not end within its activeDeadlineSeconds, the time to wait for a node included",
+        "Allow more time, or start the step again if it goes on where it stopped.",
+    )
+
+
+def judge_policy(facts: Facts) -> Finding | None:
+    """A pod's end that the podFailurePolicy of its Job takes for final."""
+    if "PodFailurePolicy" not in facts.reasons:
+        return None
+    return Finding(
+        "program-failed",
+        f"its program ended in a way that its podFailurePolicy takes for final: {facts.ended}",
+        "Read the log of the pod that the message names, and correct the program or its arguments.",
+        permanent=True,
+    )
+
+
+def judge_model(facts: Facts) -> Finding | None:
+    """A model that KServe cannot serve."""
+    if not facts.ended.startswith("InvalidSpec"):
+        return None
+    return Finding(
+        "spec-invalid",
+        f"KServe cannot serve what it asks for ({facts.ended})",
+        "Correct the model format, or name a runtime that is there: "
+        f"{facts.kubectl('get', 'clusterservingruntimes,servingruntimes')}",
+        permanent=True,
+    )
 
 
 def _judge_pod(pod: PodFacts) -> Finding | None:

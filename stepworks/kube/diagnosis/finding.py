@@ -7,6 +7,40 @@ from typing import Literal
 
 from stepworks.kube.diagnosis.facts import ContainerFacts, PodFacts
 
+Cause = Literal[
+    "command-missing",
+    "configuration-missing",
+    "container-refused",
+    "creation-failed",
+    "deadline-exceeded",
+    "deletion-blocked",
+    "drained",
+    "evicted",
+    "gated",
+    "image-missing",
+    "image-name",
+    "init-failed",
+    "interrupted",
+    "killed",
+    "node-lost",
+    "out-of-memory",
+    "pod-refused",
+    "preempted",
+    "program-failed",
+    "queued",
+    "quota-exceeded",
+    "refused",
+    "registry-unreachable",
+    "spec-invalid",
+    "still-running",
+    "terminated",
+    "unknown",
+    "unschedulable",
+    "volume-unavailable",
+    "webhook-unreachable",
+]
+"""Every cause; docs/reliability.md says of each whether another attempt helps."""
+
 Tolerance = Literal["none", "soon", "room", "any"]
 """How long it makes sense to wait for the cause to go away by itself: not at all; a moment; as long as the object may
 wait for room in the cluster; or as long as there is time."""
@@ -26,7 +60,7 @@ class Finding:
         container: The container of that pod; None if it is about none.
     """
 
-    cause: str
+    cause: Cause
     problem: str
     what_to_do: str
     permanent: bool = False

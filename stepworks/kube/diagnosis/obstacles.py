@@ -37,9 +37,14 @@ def judge_image(facts: Facts) -> Finding | None:
         what = f"the container {container.name} of the pod {pod.name}"
         if container.reason == "InvalidImageName":
             return Finding(
-                "image-name", f"{what} has an image whose name is not valid: {container.message}",
-                "Correct the image's name.", permanent=True, tolerance="none", pod=pod, container=container,
-            )  # fmt: skip
+                "image-name",
+                f"{what} has an image whose name is not valid: {container.message}",
+                "Correct the image's name.",
+                permanent=True,
+                tolerance="none",
+                pod=pod,
+                container=container,
+            )
         if container.reason not in _PULLING:
             continue
         failed = [each.message for each in facts.events_with("Failed") if each.about == f"Pod {pod.name}"]
@@ -48,19 +53,27 @@ def judge_image(facts: Facts) -> Finding | None:
         told = pulls[-1] if pulls else container.message
         if _NETWORK.search(told):
             return Finding(
-                "registry-unreachable", f"the image of {what} cannot be pulled: {told}",
+                "registry-unreachable",
+                f"the image of {what} cannot be pulled: {told}",
                 "See whether the nodes reach the registry; then start the step again.",
-                tolerance="room", pod=pod, container=container,
-            )  # fmt: skip
+                tolerance="room",
+                pod=pod,
+                container=container,
+            )
         advice = (
             "Give the pod's ServiceAccount an image pull secret for the registry."
             if _DENIED.search(told)
             else "Push the image, or correct its name and tag. A private registry needs an image pull secret."
         )
         return Finding(
-            "image-missing", f"the image of {what} cannot be pulled: {told}", advice,
-            permanent=True, tolerance="soon", pod=pod, container=container,
-        )  # fmt: skip
+            "image-missing",
+            f"the image of {what} cannot be pulled: {told}",
+            advice,
+            permanent=True,
+            tolerance="soon",
+            pod=pod,
+            container=container,
+        )
     return None
 
 
@@ -76,8 +89,11 @@ def judge_configuration(facts: Facts) -> Finding | None:
             "Create what is missing in the namespace, or correct its name in the step."
             if missing
             else "Correct what the message names.",
-            permanent=True, tolerance="soon", pod=pod, container=container,
-        )  # fmt: skip
+            permanent=True,
+            tolerance="soon",
+            pod=pod,
+            container=container,
+        )
     return None
 
 
@@ -89,8 +105,11 @@ def judge_creation(facts: Facts) -> Finding | None:
                 "container-refused",
                 f"the container {container.name} of the pod {pod.name} cannot be started: {container.message}",
                 "Correct the command, the mount or the hook that the message names.",
-                permanent=True, tolerance="soon", pod=pod, container=container,
-            )  # fmt: skip
+                permanent=True,
+                tolerance="soon",
+                pod=pod,
+                container=container,
+            )
     return None
 
 
@@ -207,19 +226,23 @@ def judge_scheduling(facts: Facts) -> Finding | None:
     for pod in facts.stuck:
         if pod.waits_because == "SchedulingGated":
             return Finding(
-                "gated", f"the pod {pod.name} waits for a scheduling gate to be opened",
+                "gated",
+                f"the pod {pod.name} waits for a scheduling gate to be opened",
                 f"See which queue or controller holds the gate: {facts.kubectl('describe', 'pod', pod.name)}",
-                tolerance="room", pod=pod,
-            )  # fmt: skip
+                tolerance="room",
+                pod=pod,
+            )
         if pod.waits_because:
             said = parse_scheduler_message(pod.scheduler)
             asked = f", which asks for {pod.asks_for}" if pod.asks_for else ""
             asked += ", and one before it was preempted" if facts.events_with("Preempted") else ""
             return Finding(
-                "unschedulable", f"there is no node for the pod {pod.name}{asked}: {said}",
+                "unschedulable",
+                f"there is no node for the pod {pod.name}{asked}: {said}",
                 said.advice(facts.kubectl()),
-                tolerance="room", pod=pod,
-            )  # fmt: skip
+                tolerance="room",
+                pod=pod,
+            )
     return None
 
 

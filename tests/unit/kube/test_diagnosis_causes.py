@@ -395,25 +395,3 @@ def test_without_a_log_what_to_do_says_how_to_read_it() -> None:
     assert judge(replace(failed(pod(ended(3))), log="")).what_to_do == (
         "Correct the program or its arguments; see kubectl -n team logs train-a -c main."
     )
-
-
-def test_a_refusal_that_was_answered_since_is_over() -> None:
-    refusal = EventFacts("Job train", "FailedCreate", 'Pod "train-x" is invalid: spec', last="10:00:00")
-    made = EventFacts("Job train", "SuccessfulCreate", "Created pod: train-a", last="10:00:05")
-    again = replace(refusal, last="10:00:09")
-    other = replace(made, about="Job another")
-    assert judge_obstacles(stuck(chain=(SHORT_OF_PODS,), events=(refusal, made))) is None
-    assert judge_obstacles(stuck(chain=(SHORT_OF_PODS,), events=(refusal, made, again))) is not None
-    assert judge_obstacles(stuck(chain=(SHORT_OF_PODS,), events=(refusal, other))) is not None
-
-
-@pytest.mark.parametrize(
-    ("pods", "told"),
-    [
-        ((pod(phase="Running", node="gpu-1"),), "it is not deleted while its pod train-a is on the node gpu-1"),
-        ((), "it is not deleted before its finalizers are gone: example.com/a"),
-    ],
-)
-def test_what_keeps_an_object_from_being_deleted_is_told(pods: tuple[PodFacts, ...], told: str) -> None:
-    found = judge(stuck(*pods, chain=(replace(JOB, finalizers=("example.com/a",)),)))
-    assert (found.cause, found.problem) == ("deletion-blocked", told)
