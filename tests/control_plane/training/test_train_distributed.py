@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,6 @@ pytestmark = pytest.mark.skipif(
     reason="a step in a pod needs its token at its own path, which only root on Linux can give it",
 )
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
-EVERY = ["create", "get", "list", "watch", "patch", "delete"]
-RULES = [
-    {
-        "apiGroups": ["trainer.kubeflow.org"],
-        "resources": ["trainjobs", "trainingruntimes"],
-        "verbs": EVERY,
-    },
-    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
-    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-]
 
 
 @pipeline(version="1.0.0")
@@ -121,7 +112,8 @@ def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
 ) -> None:
     cluster = training_cluster
     connect_as(cluster, "runner", tmp_path)
-    allow(cluster, "runner", RULES)
+    (rules,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    allow(cluster, "runner", yaml.safe_load(rules)["rules"])
     folder = claim(training_bed, cluster)
     (folder / "samples.json").write_text(json.dumps({"samples": 48, "seed": 1}))
     step = create(cluster, step_pod())
