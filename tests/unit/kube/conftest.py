@@ -7,6 +7,7 @@ import pytest
 
 from stepworks.kube.cluster import Cluster, connect
 from tests.unit.kube.api_server import ApiServer
+from tests.unit.kube.attempts import Attempt
 
 
 class JumpingClock:
@@ -40,3 +41,8 @@ def clock() -> JumpingClock:
 @pytest.fixture
 def cluster(server: ApiServer, clock: JumpingClock) -> Cluster:
     return replace(connect(), clock=clock)
+
+
+@pytest.fixture
+def attempt(cluster: Cluster) -> Attempt:
+    return Attempt(cluster)
