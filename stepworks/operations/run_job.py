@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from stepworks.kube.lifetime import run_to_end
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.rules import JOB_COMPLETE
 from stepworks.operations.run_folders import make_folder
+from stepworks.placement.placeholders import PLACEHOLDER, RUN_PLACEHOLDER
 from stepworks.placement.storage import SINGLE_NODE_MODES, Mount
 
 OUTPUT_VARIABLE = "STEPWORKS_OUTPUT"
@@ -26,8 +26,6 @@ RESULT_FILE = "result.json"
 """A file of that folder whose JSON object becomes metadata of the artifact."""
 JOB_FILE = "job.json"
 """The finished Job as JSON, in the artifact of a Job that has no folder to write into."""
-_RUN_PLACEHOLDER = "{{$.pipeline_job_uuid}}"
-_PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs|pipeline_\w+|workspace_path)\b[^}]*\}\}")
 LARGEST_RESULT = 64 * 1024
 """In bytes: the metadata of an artifact is kept in a database, and shown on one page."""
 
@@ -97,8 +95,8 @@ def fill_in(text: str, run: str) -> str:
     Raises:
         ConfigurationError: Another placeholder is left, whose value is not known here.
     """
-    filled = text.replace(_RUN_PLACEHOLDER, run)
-    left = _PLACEHOLDER.search(filled)
+    filled = text.replace(RUN_PLACEHOLDER, run)
+    left = PLACEHOLDER.search(filled)
     if left:
         raise ConfigurationError(
             "Kubeflow Pipelines has left a placeholder in what the Job is given",

@@ -168,7 +168,8 @@ def test_a_pod_is_evicted(cluster: Cluster) -> None:
     with pytest.raises(ConflictError):
         evict(cluster, "serve", uid="of another")
     evict(cluster, "serve", uid=uid)
-    assert wait(cluster, Reference("v1", "Pod", "serve"), until=GONE, timeout=30, uid=uid) is not None
+    wait(cluster, Reference("v1", "Pod", "serve"), until=GONE, timeout=30, uid=uid)
+    assert find(cluster, Reference("v1", "Pod", "serve")) is None
 
 
 def test_credentials_and_certificates_that_are_none_are_told(cluster: Cluster, tmp_path: Path) -> None:

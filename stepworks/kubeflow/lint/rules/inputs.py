@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from stepworks.kubeflow.ir.source import ComponentInput, Constant, TaskOutput
 from stepworks.kubeflow.ir.tasks import given
 from stepworks.kubeflow.lint.finding import Severity
 from stepworks.kubeflow.lint.rule import RECOMPILE, Context, Found, rule
+from stepworks.placement.placeholders import OF_THE_RUN
 
 _COMPILER_MADE = "pipelinechannel--"
 _ANY_ARTIFACT = "system.Artifact"
@@ -22,9 +22,6 @@ _MACHINE_SETTINGS = {
 
 _ALIKE = ({"NUMBER_INTEGER", "NUMBER_DOUBLE"}, {"STRUCT", "TASK_FINAL_STATUS"})
 """Types whose values are read as each other's."""
-
-_OF_THE_RUN = re.compile(r"\{\{\$\.pipeline_(?:job|task)_\w+\}\}")
-"""What the driver of KFP fills in where it is all of a value: `{{$.pipeline_job_uuid}}`."""
 
 _WRITTEN = {
     "STRING": "a text",
@@ -230,7 +227,7 @@ def placeholder_within_a_value(context: Context) -> Iterator[Found]:
         constants = [(each, each.source.value) for each in task.inputs if isinstance(each.source, Constant)]
         whole = {value for _, value in constants if isinstance(value, str)}
         for each, value in constants:
-            left = set(_OF_THE_RUN.findall(str(value)))
+            left = set(OF_THE_RUN.findall(str(value)))
             if left and not (isinstance(value, str) and value in left):
                 yield Found(
                     f"The input {each.name} is given a longer value with {', '.join(sorted(left))} in it",
