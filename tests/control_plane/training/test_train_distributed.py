@@ -1,7 +1,5 @@
 """The compiled step train_distributed in a pod of its own, and the training pods beside it: all of them really run."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from kfp import dsl
+from kfp.dsl import Dataset, Output
 
 from stepworks.components.training.train_distributed.component import train_distributed
 from stepworks.errors import ClusterError
@@ -23,6 +22,7 @@ from stepworks.kube.references import reference_to
 from stepworks.kube.rules import POD_SUCCEEDED
 from stepworks.kube.wait import wait
 from stepworks.kubeflow.compile import compile_pipeline
+from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
@@ -40,10 +40,15 @@ pytestmark = pytest.mark.skipif(
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 
 
+@component("cpu")
+def write_samples(samples: Output[Dataset]) -> None:
+    """Stand for whatever makes the samples; it is compiled only."""
+
+
 @pipeline(version="1.0.0")
 def training() -> None:
     """Train in a TrainJob."""
-    samples = dsl.importer(artifact_uri="gs://nowhere/samples.json", artifact_class=dsl.Dataset)
+    samples = place(write_samples(), "small")
     place(
         train_distributed(
             name="fit",
@@ -51,7 +56,7 @@ def training() -> None:
             image=image_of("gpu"),
             placement=placement_of("small", mounts=["runs"]),
             workspace=claim_path("runs"),
-            train_features=samples.output,
+            train_features=samples.outputs["samples"],
             nodes=1,
             model="tests.training.small:build_model",
             data="tests.training.small:read_samples",
