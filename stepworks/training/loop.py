@@ -104,7 +104,8 @@ class TrainingLoop:
             CheckpointError: The checkpoints are of another run, or none is complete.
             ResourceError: A checkpoint cannot be written.
         """
-        self.engine.warm_up(*self.train.take(torch.arange(self._part_size())))
+        if self.engine.strategy == "ddp":
+            self.engine.warm_up(*self.train.take(torch.arange(self._part_size())))
         self._resume()
         end: End = "completed"
         if not self.course.finished:

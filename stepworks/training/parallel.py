@@ -117,8 +117,6 @@ class Engine:
         The groups decide the order in which numbers are summed up. Without this, the first step of a resumed run would
         sum in another order than the same step of a run that was not ended.
         """
-        if self.strategy != "ddp":
-            return
         device = self.processes.device
         buffers = [buffer.clone() for buffer in self.objective.buffers()]
         self.objective.train()

@@ -51,7 +51,8 @@ def main(root: Path) -> int:
     if rank == 0:
         workspace.outcome.unlink(missing_ok=True)
     outcome = _run(workspace, rank)
-    outcomes.write(workspace, outcome)
+    if rank == 0 or outcome.state == "failed":  # The others' good ends say nothing about the run's.
+        outcomes.write(workspace, outcome)
     logging.shutdown()
     if outcome.state == "failed":
         # No clean-up of the interpreter: it would wait for threads that wait for another process, which may be gone.
