@@ -271,18 +271,23 @@ from stepworks.training.data.loader import Loader
 from stepworks.training.data.order import Order
 parquet._BLOCK_BYTES = 0
 columns = parquet.Columns([f"c{i}" for i in range(20)], torch.float32)
+def resident():  # not ru_maxrss, which a process inherits from the one that starts it
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 samples = parquet.ParquetSamples(Path(sys.argv[1]), [columns], parquet.Columns("y", torch.float32))
 order = Order(len(samples), 256, 0, samples.block_sizes)
 with Loader(samples, order, rank=0, world=1, device=torch.device("cpu")) as loader:
+    first = most = resident()
     for batch in loader:
+        most = max(most, resident())
         if batch.next.batch == 0:
             break
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(most - first)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="there is no /proc to read the memory from")
 def test_the_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    """The greatest resident memory of a process that reads an epoch of 80 MB is that of one that reads 16 MB."""
+    """Reading an epoch of 80 MB takes as much memory as reading one of 16 MB."""
 
     def peak_kib(groups: int) -> int:
         schema = pa.schema([*((f"c{i}", pa.float32()) for i in range(20)), ("y", pa.float32())])
