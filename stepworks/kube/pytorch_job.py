@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stepworks.errors import ConfigurationError
 from stepworks.kube.manifests import Manifest
 from stepworks.kube.pod_template import owner_settings
 from stepworks.kube.runs import RUN_LABEL, check_run
@@ -16,25 +15,22 @@ TTL_SECONDS = 86_400
 """How long a finished job stays, for its logs and for a retried step."""
 
 
-def build_pytorch_job(spec: TrainingJobSpec, *, name: str, run: str, least_nodes: int | None = None) -> Manifest:
+def build_pytorch_job(spec: TrainingJobSpec, *, name: str, run: str) -> Manifest:
     """Build the PyTorchJob of a run.
 
     With a `retry` in the placement, a container that failed is started again, and a pod that was lost is made again;
-    without, either is a failure.
+    without, either is a failure. With `least_nodes` all pods are workers.
 
     Args:
         spec: What it runs and where.
         name: What it is called in the pipeline; its name is `<name>-<run>`, see `run_object_name`.
         run: The run's id.
-        least_nodes: With how many of its nodes the job goes on; then all pods are workers, and whatever they run must
-            bear another number of processes. None for all of them.
 
     Raises:
-        ConfigurationError: The name or the run's id is not valid, the placement cannot be applied, or `least_nodes` is
-            above the nodes or below one.
+        ConfigurationError: The name or the run's id is not valid, or the placement cannot be applied.
     """
     pods = replica_spec(spec, run, CONTAINER)
-    if least_nodes is None:
+    if spec.least_nodes is None:
         groups = {"Master": {**pods, "replicas": 1}}
         if spec.nodes > 1:
             groups["Worker"] = {**pods, "replicas": spec.nodes - 1}
@@ -47,20 +43,13 @@ def build_pytorch_job(spec: TrainingJobSpec, *, name: str, run: str, least_nodes
         "spec": {
             "nprocPerNode": str(spec.processes_per_node),
             "runPolicy": run_policy(spec),
-            **({} if least_nodes is None else {"elasticPolicy": _elastic_policy(spec, least_nodes)}),
+            **({"elasticPolicy": _elastic_policy(spec, spec.least_nodes)} if spec.least_nodes else {}),
             "pytorchReplicaSpecs": groups,
         },
     }
 
 
 def _elastic_policy(spec: TrainingJobSpec, least_nodes: int) -> Manifest:
-    if not 1 <= least_nodes <= spec.nodes:
-        raise ConfigurationError(
-            "A PyTorchJob cannot go on with that number of nodes",
-            received=f"least_nodes {least_nodes}, nodes {spec.nodes}",
-            expected="at least one node, and at most all of them",
-            what_to_do="Correct least_nodes, or leave it out.",
-        )
     return {
         "minReplicas": least_nodes,
         "maxReplicas": spec.nodes,

@@ -10,23 +10,19 @@ CONTAINER = "tensorflow"
 """The name of the container that the operator looks for."""
 
 
-def build_tf_job(
-    spec: TrainingJobSpec, *, name: str, run: str, parameter_servers: int = 0, evaluator: bool = False
-) -> Manifest:
+def build_tf_job(spec: TrainingJobSpec, *, name: str, run: str) -> Manifest:
     """Build the TFJob of a run: a chief, which says when training has succeeded, and as many workers as nodes are left.
 
     Args:
-        spec: What it runs and where. All pods are alike; parameter servers and the evaluator come on top of the nodes.
+        spec: What it runs and where. All pods are alike.
         name: What it is called in the pipeline; its name is `<name>-<run>`, see `run_object_name`.
         run: The run's id.
-        parameter_servers: How many pods hold weights, for a script with the strategy ParameterServerStrategy.
-        evaluator: Whether one more pod evaluates checkpoints meanwhile.
 
     Raises:
         ConfigurationError: The name or the run's id is not valid, or the placement cannot be applied.
     """
     pods = replica_spec(spec, run, CONTAINER)
-    counts = {"Chief": 1, "Worker": spec.nodes - 1, "PS": parameter_servers, "Evaluator": int(evaluator)}
+    counts = {"Chief": 1, "Worker": spec.nodes - 1, "PS": spec.parameter_servers, "Evaluator": int(spec.evaluator)}
     return {
         "apiVersion": API_VERSION,
         "kind": "TFJob",

@@ -61,6 +61,21 @@ def training_job_kind(kind: str) -> TrainingJobKind:
     )
 
 
+def _refuse_what_another_kind_has(spec: TrainingJobSpec, kind: TrainingJobKind) -> None:
+    given = {
+        "PyTorchJob": ["least_nodes"] if spec.least_nodes else [],
+        "TFJob": [name for name in ("parameter_servers", "evaluator") if getattr(spec, name)],
+    }
+    for owner, names in given.items():
+        if names and kind != owner:
+            raise ConfigurationError(
+                f"A {kind} has no {' and no '.join(names)}",
+                received=", ".join(f"{name}: {getattr(spec, name)}" for name in names),
+                expected=f"a {owner}",
+                what_to_do=f"Leave it out, or make it a {owner}.",
+            )
+
+
 def end_of(kind: TrainingJobKind) -> Rule:
     """When a training job has succeeded, and when it has failed."""
     return TRAIN_JOB_COMPLETE if kind == "TrainJob" else TRAINING_OPERATOR_JOB_SUCCEEDED
@@ -102,6 +117,7 @@ def run_training_job(
     Raises:
         StepworksError: As of `run_to_end`.
     """
+    _refuse_what_another_kind_has(spec, kind)
     own_runtime: Manifest | None = None
     beyond: list[str] = []
     if kind == "TrainJob":

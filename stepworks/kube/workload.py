@@ -74,9 +74,17 @@ class TrainingJobSpec(WorkloadSpec):
 
     Attributes:
         nodes: How many pods.
+        least_nodes: With how many of them a PyTorchJob goes on, in processes that bear another number of them; None for
+            all of them.
+        parameter_servers: How many pods of a TFJob hold weights, on top of the nodes, for a script with the strategy
+            ParameterServerStrategy.
+        evaluator: Whether one more pod of a TFJob evaluates checkpoints meanwhile.
     """
 
     nodes: int = Field(default=1, ge=1, le=10_000)
+    least_nodes: int | None = Field(default=None, ge=1)
+    parameter_servers: int = Field(default=0, ge=0)
+    evaluator: bool = False
 
     @property
     def processes_per_node(self) -> int:
@@ -95,6 +103,8 @@ class TrainingJobSpec(WorkloadSpec):
             raise ValueError(
                 f"environment has {', '.join(reserved)}: torchrun reads PET_* variables, and the controller sets them"
             )
+        if self.least_nodes and self.least_nodes > self.nodes:
+            raise ValueError(f"least_nodes is {self.least_nodes} and nodes is {self.nodes}: it is at most all of them")
         return self
 
 

@@ -22,6 +22,9 @@ def train_distributed(
     transform: Optional[Input[Artifact]] = None,  # noqa: UP045
     kind: str = "TrainJob",
     nodes: int = 2,
+    least_nodes: int = 0,
+    parameter_servers: int = 0,
+    evaluator: bool = False,
     runtime: str = "torch-distributed",
     model: str = "stepworks.training.tabular:build_model",
     data: str = "stepworks.training.tabular:read_rows",
@@ -63,6 +66,9 @@ def train_distributed(
         transform: The transform's parameters; they are copied into the model folder.
         kind: `TrainJob` of Kubeflow Trainer, `PyTorchJob` of the training operator, or `TFJob`, for a `command`.
         nodes: How many pods.
+        least_nodes: With how many of its nodes a PyTorchJob goes on; 0 for all of them.
+        parameter_servers: How many pods of a TFJob hold weights, on top of the nodes.
+        evaluator: Whether one more pod of a TFJob evaluates checkpoints meanwhile.
         runtime: The ClusterTrainingRuntime of a TrainJob, where the placement asks for nothing that only a
             TrainingRuntime of its own can say, as restarts and a priority class.
         model: The model builder, `package.module:name`, as of `training/train`.
@@ -117,6 +123,9 @@ def train_distributed(
         placement=resolve_placement(given),
         mounts=given.mounts_of(run),
         nodes=nodes,
+        least_nodes=least_nodes or None,
+        parameter_servers=parameter_servers,
+        evaluator=evaluator,
         environment={key: fill_in(value, run) for key, value in environment.items()},
         config_maps=config_maps,
         secrets=secrets,

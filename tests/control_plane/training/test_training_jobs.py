@@ -156,3 +156,26 @@ def test_a_runtime_goes_when_its_run_is_cleaned_up(kubeflow_cluster: Cluster) ->
         for made in find_of_run(cluster, each.api_version, each.kind, "run-1"):
             delete(cluster, reference_to(made))
     wait_for("the runtime is gone", lambda: not list_objects(cluster, Selection(TRAINER, "TrainingRuntime")))
+
+
+def test_an_elastic_job_tells_its_workers_of_the_range(kubeflow_cluster: Cluster) -> None:
+    cluster = kubeflow_cluster
+    with started(cluster, "PyTorchJob", played("running", retries=2, least_nodes=1)) as job:
+        names = running(cluster, count=2)
+        variables = [environment(each) for each in pods(cluster)]
+        let(cluster, "succeeded", *names)
+        job.result(SECONDS)
+    assert sorted(names) == ["fit-run-1-worker-0", "fit-run-1-worker-1"]
+    assert {each["PET_NNODES"] for each in variables} == {"1:2"}
+    assert {each["PET_RDZV_ENDPOINT"] for each in variables} == {"fit-run-1-worker-0:23456"}
+
+
+def test_a_tensorflow_job_succeeds_with_its_chief(kubeflow_cluster: Cluster) -> None:
+    cluster = kubeflow_cluster
+    with started(cluster, "TFJob", played("running", nodes=1, parameter_servers=1)) as job:
+        names = running(cluster, count=2)
+        assert sorted(names) == ["fit-run-1-chief-0", "fit-run-1-ps-0"]
+        assert all("TF_CONFIG" in environment(each) for each in pods(cluster))
+        let(cluster, "succeeded", "fit-run-1-chief-0")
+        job.result(SECONDS)
+    wait_for("nothing is held", lambda: not holding(cluster))

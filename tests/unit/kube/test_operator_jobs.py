@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from stepworks.errors import ConfigurationError
 from stepworks.kube.pytorch_job import build_pytorch_job
 from stepworks.kube.tf_job import build_tf_job
+from stepworks.kube.workload import TrainingJobSpec
 from tests.unit.kube.training_jobs import RUN, large_job, large_pod, training_job
 
 RUN_POLICY = {
@@ -24,6 +25,10 @@ def operator_job(kind: str, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": f"fit-{RUN}", "labels": {"stepworks.dev/run": RUN}},
         "spec": spec,
     }
+
+
+def changed(spec: TrainingJobSpec, **fields: Any) -> TrainingJobSpec:
+    return spec.model_copy(update=fields)
 
 
 def test_a_master_and_workers() -> None:
@@ -60,7 +65,7 @@ def test_pods_end_at_the_earlier_of_two_deadlines(timeout_seconds: int, wanted: 
 
 
 def test_an_elastic_job_has_workers_only() -> None:
-    job = build_pytorch_job(large_job(retry={"count": 3}), name="fit", run=RUN, least_nodes=1)
+    job = build_pytorch_job(changed(large_job(retry={"count": 3}), least_nodes=1), name="fit", run=RUN)
     assert {group: each["replicas"] for group, each in job["spec"]["pytorchReplicaSpecs"].items()} == {"Worker": 2}
     assert job["spec"]["elasticPolicy"] == {
         "minReplicas": 1,
@@ -72,13 +77,13 @@ def test_an_elastic_job_has_workers_only() -> None:
 
 @pytest.mark.parametrize("least_nodes", [0, 3])
 def test_an_elastic_job_has_no_fewer_nodes_than_it_goes_on_with(least_nodes: int) -> None:
-    with pytest.raises(ConfigurationError, match="cannot go on with that number of nodes"):
-        build_pytorch_job(large_job(), name="fit", run=RUN, least_nodes=least_nodes)
+    with pytest.raises(ValidationError, match="least_nodes"):
+        training_job(nodes=2, least_nodes=least_nodes)
 
 
 def test_a_tensorflow_job_with_every_kind_of_pod() -> None:
     pods = {"restartPolicy": "Never", "template": large_pod("tensorflow", activeDeadlineSeconds=600)}
-    built = build_tf_job(large_job(), name="fit", run=RUN, parameter_servers=2, evaluator=True)
+    built = build_tf_job(changed(large_job(), parameter_servers=2, evaluator=True), name="fit", run=RUN)
     assert built == operator_job(
         "TFJob",
         runPolicy=RUN_POLICY,

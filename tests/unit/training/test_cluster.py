@@ -7,7 +7,7 @@ import pytest
 
 from stepworks.errors import ConfigurationError
 from stepworks.kube.cluster import Cluster
-from stepworks.kube.training_job import TrainingJobKind, training_job_kind, training_job_spec
+from stepworks.kube.training_job import TrainingJobKind, run_training_job, training_job_kind, training_job_spec
 from stepworks.training.cluster import TrainingJob, training_pods
 from stepworks.training.log_printer import Tail, printing_log
 from stepworks.training.node import caused_elsewhere
@@ -66,6 +66,24 @@ def test_a_tensorflow_script_is_started_as_it_is() -> None:
 def test_a_tensorflow_job_trains_by_a_command_only() -> None:
     with pytest.raises(ConfigurationError, match="A TFJob trains by a command only"):
         training_pods(spec(), Workspace(ROOT), job("TFJob"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        ("TrainJob", {"least_nodes": 1}, "A TrainJob has no least_nodes"),
+        (
+            "PyTorchJob",
+            {"parameter_servers": 1, "evaluator": True},
+            "A PyTorchJob has no parameter_servers and no eval",
+        ),
+    ],
+)
+def test_what_another_kind_of_job_has_is_refused(kind: TrainingJobKind, changes: dict[str, Any], told: str) -> None:
+    made = job(kind)
+    pods = made.pods.model_copy(update=changes)
+    with pytest.raises(ConfigurationError, match=told):
+        run_training_job(made.cluster, pods, kind=kind, name="fit", run="run-1", scheduling_timeout=60)
 
 
 @pytest.mark.parametrize(
