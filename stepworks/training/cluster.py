@@ -187,10 +187,12 @@ def _make_for_all(workspace: Workspace) -> None:
 
 
 def _forget_ending(workspace: Workspace) -> None:
-    """Delete how an earlier job ended, so that it is not taken for the end of the next one."""
+    """Delete how an earlier job ended, and its model, so that they are not taken for those of the next one."""
     try:
         for leftover in (workspace.outcome, workspace.stop_file):
             leftover.unlink(missing_ok=True)
+        if workspace.model.exists():
+            shutil.rmtree(workspace.model)
     except OSError as error:
         raise _unusable(workspace, error) from error
 
