@@ -222,12 +222,13 @@ def _not_found(told: str, answer: Answer, operation: Operation) -> NotFoundError
 
 def _conflict(told: str, answer: Answer, operation: Operation) -> ConflictError:
     if answer.get("reason") == "AlreadyExists":
-        get = kubectl("get", operation.kind.lower(), operation.name, namespace=operation.namespace)
+        words = ("get", operation.kind.lower(), operation.name, "-o", "yaml", "--show-managed-fields")
+        command = kubectl(*words, namespace=operation.namespace)
         return AlreadyExistsError(
             f"The {operation.kind} {operation.name} is there already",
             received=told,
             expected=f"no {operation.kind} of that name",
-            what_to_do=f"See whose it is with: {get} -o yaml --show-managed-fields",
+            what_to_do=f"See whose it is with: {command}",
         )
     causes = (answer.get("details") or {}).get("causes") or []
     held = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]

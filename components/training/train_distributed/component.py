@@ -7,7 +7,7 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 from stepworks.kubeflow.component import component
 
 
-@component("cpu")
+@component("gpu")
 def train_distributed(
     name: str,
     run: str,

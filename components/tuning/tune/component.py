@@ -7,7 +7,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Output, OutputPath
 from stepworks.kubeflow.component import component
 
 
-@component("cpu")
+@component("gpu")
 def tune(
     name: str,
     run: str,
