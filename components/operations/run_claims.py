@@ -42,12 +42,7 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
             has such a block already.
     """
     building = current_building()
-    if building.run_claims or not names:
-        raise ConfigurationError(
-            "A pipeline has one block of run_claims, with all the claims",
-            received=f"a second one, with {', '.join(names)}" if names else "a block without claims",
-            expected=f"with run_claims({', '.join(repr(name) for name in [*building.run_claims, *names])}):",
-        )
+    _refuse_second_block(building, names)
     building.claims.update(names)
     target = building.target
     if target and target.placement(role).cache:
@@ -79,6 +74,15 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
         for name, volume in made.items():
             _make(building, name, volume, role)
         yield
+
+
+def _refuse_second_block(building: Building, names: tuple[str, ...]) -> None:
+    if building.run_claims or not names:
+        raise ConfigurationError(
+            "A pipeline has one block of run_claims, with all the claims",
+            received=f"a second one, with {', '.join(names)}" if names else "a block without claims",
+            expected=f"with run_claims({', '.join(repr(name) for name in [*building.run_claims, *names])}):",
+        )
 
 
 def _refuse_read_only(name: str, claim: Claim) -> None:

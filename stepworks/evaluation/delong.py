@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
 from stepworks.evaluation.predictions import Booleans, Floats
-from stepworks.report.documents import Interval
+from stepworks.report.document import Interval
 
 
 def auc_covariance(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:

@@ -9,57 +9,12 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from stepworks.errors import NotFoundError, RunError
-from stepworks.files import write_atomically
-
-
-class Fragment(BaseModel):
-    """A part of a document: immutable, unknown fields refused, NaN and infinity refused."""
-
-    # A process reads or writes one or two kinds; the validators of the others are never built.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-
-class Interval(Fragment):
-    """A value with the interval it was judged by; `low` and `high` are missing when none was computed."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    confidence: float = 0.95
-
-
-class _Document(Fragment):
-    def write(self, path: str | Path) -> Path:
-        """Write the document to `path` in one piece.
-
-        Raises:
-            ResourceError: The disk is full or the path is not writable.
-        """
-        return write_atomically(Path(path), self.model_dump_json(indent=1).encode() + b"\n")
-
-    @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Read a document of this kind.
-
-        Raises:
-            NotFoundError: There is no such file.
-            RunError: The file is not a document of this kind.
-        """
-        try:
-            return cls.model_validate_json(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise NotFoundError(
-                f"There is no {cls.__name__} at {path}", what_to_do="Run the step that writes it first."
-            ) from error
-        except ValidationError as error:
-            raise RunError(
-                f"{path} is not a {cls.__name__}", received=_first_fault(error), what_to_do="Run its step again."
-            ) from error
+from stepworks.errors import RunError
+from stepworks.report.document import Fragment, Interval, StoredDocument, first_fault
 
 
 class Histogram(Fragment):
@@ -101,7 +56,7 @@ class PeriodRate(Fragment):
     rate: float
 
 
-class ProfileDocument(_Document):
+class ProfileDocument(StoredDocument):
     """What a table holds (`data/profile_table`)."""
 
     kind: Literal["profile"] = "profile"
@@ -125,7 +80,7 @@ class Check(Fragment):
     expected: str
 
 
-class ValidationDocument(_Document):
+class ValidationDocument(StoredDocument):
     """Whether a table keeps its contract (`data/validate_table`)."""
 
     kind: Literal["validation"] = "validation"
@@ -145,7 +100,7 @@ class SplitPart(Fragment):
     target_rate: float
 
 
-class SplitDocument(_Document):
+class SplitDocument(StoredDocument):
     """How a table was split (`data/split_table`)."""
 
     kind: Literal["split"] = "split"
@@ -170,7 +125,7 @@ class Epoch(Fragment):
     samples_per_second: float
 
 
-class TrainingDocument(_Document):
+class TrainingDocument(StoredDocument):
     """How training went (`training/train`)."""
 
     kind: Literal["training"] = "training"
@@ -199,7 +154,7 @@ class Trial(Fragment):
         return self.state in {"succeeded", "stopped_early"}
 
 
-class TuningDocument(_Document):
+class TuningDocument(StoredDocument):
     """What a search found (`tuning/tune`). The trials are in the order in which they began."""
 
     kind: Literal["tuning"] = "tuning"
@@ -260,7 +215,7 @@ class Confusion(Fragment):
     false_negatives: int
 
 
-class EvaluationDocument(_Document):
+class EvaluationDocument(StoredDocument):
     """How good a model is on rows it has not seen (`evaluation/evaluate`)."""
 
     kind: Literal["evaluation"] = "evaluation"
@@ -286,7 +241,7 @@ class Comparison(Fragment):
     rows: int
 
 
-class ComparisonDocument(_Document):
+class ComparisonDocument(StoredDocument):
     """The candidate against its baseline and the champion (`evaluation/compare`)."""
 
     kind: Literal["comparison"] = "comparison"
@@ -301,7 +256,7 @@ class Rule(Fragment):
     statement: str
 
 
-class VerdictDocument(_Document):
+class VerdictDocument(StoredDocument):
     """What the gate said (`evaluation/gate`)."""
 
     kind: Literal["verdict"] = "verdict"
@@ -310,7 +265,7 @@ class VerdictDocument(_Document):
     rules: list[Rule]
 
 
-class ServingCheckDocument(_Document):
+class ServingCheckDocument(StoredDocument):
     """A real server against offline answers (`serving/check_serving`). Latencies are in milliseconds."""
 
     kind: Literal["serving_check"] = "serving_check"
@@ -324,7 +279,7 @@ class ServingCheckDocument(_Document):
     latency_p95_ms: float
 
 
-class RegistrationDocument(_Document):
+class RegistrationDocument(StoredDocument):
     """A registered model version (`registry/register_model`)."""
 
     kind: Literal["registration"] = "registration"
@@ -335,7 +290,7 @@ class RegistrationDocument(_Document):
     already_registered: bool = False
 
 
-class DeploymentDocument(_Document):
+class DeploymentDocument(StoredDocument):
     """A deployed service (`serving/deploy`).
 
     `stable_version` is missing when nothing served before; `candidate_version` waits for its roll-out.
@@ -371,7 +326,7 @@ class CanaryStage(Fragment):
     seconds: float
 
 
-class CanaryDocument(_Document):
+class CanaryDocument(StoredDocument):
     """The course of a roll-out (`serving/roll_out_canary`), or of a rehearsed one (`rehearsal`)."""
 
     kind: Literal["canary"] = "canary"
@@ -423,11 +378,5 @@ def find_document(path: str | Path) -> Document | None:
         if {fault["type"] for fault in error.errors()} & _NO_DOCUMENT:
             return None
         raise RunError(
-            f"{path} is not a whole document", received=_first_fault(error), what_to_do="Run its step again."
+            f"{path} is not a whole document", received=first_fault(error), what_to_do="Run its step again."
         ) from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "the document"
-    return f"{where}: {fault['msg']}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stepworks.report.documents import Histogram, Interval
+from stepworks.report.document import Interval
+from stepworks.report.documents import Histogram
 from stepworks.report.markup import Markup, element
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stepworks.report.documents import Fragment
+from stepworks.report.document import Fragment
 
 
 class StepRecord(Fragment):

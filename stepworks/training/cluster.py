@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepworks.errors import ConfigurationError, ResourceError, StepworksError, TrainingError, WorkloadFailedError
-from stepworks.files import read_tail
+from stepworks.errors import ConfigurationError, ResourceError, TrainingError, WorkloadFailedError
 from stepworks.kube.cluster import Cluster
 from stepworks.kube.judgement import Failed, Judgement, Rule
 from stepworks.kube.manifests import Manifest
@@ -17,14 +16,12 @@ from stepworks.kube.training_job import DEFAULT_RUNTIME, TrainingJobKind, end_of
 from stepworks.kube.workload import TrainingJobSpec
 from stepworks.training import outcome as outcomes
 from stepworks.training.log_printer import printing_log
-from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.worker import LOG_VARIABLE
 from stepworks.training.workspace import Workspace
 
 OVERTIME_SECONDS = 5
 """How long after the processes' grace period torchrun may take to end, before the pod is killed."""
-_LOG_TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def train_on_cluster(
 
     def prepare() -> None:
         _forget_ending(workspace)
-        _copy_inputs(inputs, workspace)
+        copy_inputs(inputs, workspace)
 
     try:
         with printing_log(workspace, say):
@@ -105,7 +102,7 @@ def train_on_cluster(
                 say=say,
             )
     except WorkloadFailedError as error:
-        _raise_own(workspace, outcomes.read(workspace), error)
+        outcomes.raise_own_error(workspace, outcomes.read(workspace), error)
         raise
     _check_outcome(workspace, job)
     return finished
@@ -197,8 +194,12 @@ def _forget_ending(workspace: Workspace) -> None:
         raise _unusable(workspace, error) from error
 
 
-def _copy_inputs(inputs: Mapping[str, Path], workspace: Workspace) -> None:
-    """Copy what is not there yet; each input is there as a whole, or not."""
+def copy_inputs(inputs: Mapping[str, Path], workspace: Workspace) -> None:
+    """Copy inputs to the workspace that are not there yet; each is there as a whole, or not.
+
+    Raises:
+        ResourceError: One cannot be copied.
+    """
     for name, source in inputs.items():
         target = workspace.input(name)
         if target.exists():
@@ -247,20 +248,5 @@ def _check_outcome(workspace: Workspace, job: TrainingJob) -> None:
         what_to_do="See that the pods and this step mount the same claim at the same path, and that the image has the "
         "same version of Stepworks as the step.",
     )
-    _raise_own(workspace, outcome, error)
+    outcomes.raise_own_error(workspace, outcome, error)
     raise error
-
-
-def _raise_own(workspace: Workspace, outcome: Outcome | None, cause: StepworksError) -> None:
-    """Raise the error of the process that failed first, if one said it: it says more than that its pod ended."""
-    if outcome is None or outcome.state != "failed" or outcome.lost_peer:
-        return
-    log = workspace.log(outcome.rank)
-    try:
-        outcome.raise_error()
-    except StepworksError as error:
-        error.what_to_do = f"{error.what_to_do} The log is {log}.".lstrip()
-        if error.problem == outcomes.UNEXPECTED:
-            tail = read_tail(log).splitlines()[-_LOG_TAIL_LINES:]
-            error.received = "\n".join([error.received, *tail])
-        raise error from cause

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from stepworks.errors import StepworksError, TrainingError
+from stepworks.errors import TrainingError
 from stepworks.files import read_tail
 from stepworks.training import outcome as outcomes
 from stepworks.training.outcome import Outcome
@@ -25,7 +25,6 @@ from stepworks.training.workspace import Workspace
 _POLL_SECONDS = 0.1
 _OVERTIME_SECONDS = 5.0
 """How long after the grace period torchrun may take to end by itself."""
-_LOG_TAIL_LINES = 20
 
 
 def run(spec: TrainingSpec, workspace: Workspace, *, processes: int = 1) -> Outcome:
@@ -150,14 +149,7 @@ def _judge(workspace: Workspace, exit_code: int, *, terminated: bool) -> Outcome
     outcome = outcomes.read(workspace)
     if outcome is not None and outcome.state == "completed" and exit_code == 0:
         return outcome
-    if outcome is not None and outcome.state == "failed" and not outcome.lost_peer:
-        try:
-            outcome.raise_error()
-        except StepworksError as error:
-            error.what_to_do = f"{error.what_to_do} The log is {workspace.log(outcome.rank)}.".lstrip()
-            if error.problem == outcomes.UNEXPECTED:
-                error.received += f"\n{_tail(workspace.log(outcome.rank))}"
-            raise
+    outcomes.raise_own_error(workspace, outcome)
     ended_from_outside = (
         outcome is not None
         and outcome.state in ("preempted", "stopped")
@@ -183,7 +175,7 @@ def _killed(workspace: Workspace, exit_code: int) -> TrainingError:
     rank, ending = _first_end(read_tail(_starter_log(workspace))) or (0, exit_code)
     ended = f"was ended by {signal.Signals(-ending).name}" if ending < 0 else f"ended with exit code {ending}"
     log = workspace.log(rank)
-    tail = _tail(log) or _tail(_starter_log(workspace))
+    tail = outcomes.log_tail(log) or outcomes.log_tail(_starter_log(workspace))
     return TrainingError(
         f"The training process {rank} {ended} and left no outcome",
         received=f"the end of its log:\n{tail}" if tail else "an empty log",
@@ -204,10 +196,6 @@ def _first_end(log: str) -> tuple[int, int] | None:
     ]
     killed = [end for end in ends if end[1] < 0 and end[1] != -signal.SIGTERM]
     return next(reversed(killed or ends), None)
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(read_tail(log).splitlines()[-_LOG_TAIL_LINES:])
 
 
 def _starter_log(workspace: Workspace) -> Path:

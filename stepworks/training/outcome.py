@@ -9,12 +9,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepworks.errors import CheckpointError, DataError, ResourceError, StepworksError, TrainingError, UserError
-from stepworks.files import write_atomically
+from stepworks.files import read_tail, write_atomically
 from stepworks.supervisor.control import error_from_json, error_to_json
 from stepworks.training.workspace import Workspace
 
 TRY_AGAIN_EXIT_CODE = 75
 """`EX_TEMPFAIL`: the attempt was ended from outside, and another one resumes."""
+
+_LOG_TAIL_LINES = 20
 
 UNEXPECTED = "The training code failed"
 """The problem of an error that is none of ours; the log has its traceback."""
@@ -107,6 +109,34 @@ def read(workspace: Workspace) -> Outcome | None:
         return Outcome.model_validate_json(workspace.outcome.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def raise_own_error(workspace: Workspace, outcome: Outcome | None, cause: StepworksError | None = None) -> None:
+    """Raise the error of the process that failed first, if one said it: it says more than that its process ended.
+
+    Args:
+        workspace: The run's own folder; it has the log of the process.
+        outcome: How the attempt ended; None if nothing says it.
+        cause: What was seen from outside.
+
+    Raises:
+        StepworksError: As it was raised in the process; with the end of its log where we did not expect it.
+    """
+    if outcome is None or outcome.state != "failed" or outcome.lost_peer:
+        return
+    log = workspace.log(outcome.rank)
+    try:
+        outcome.raise_error()
+    except StepworksError as error:
+        error.what_to_do = f"{error.what_to_do} The log is {log}.".lstrip()
+        if error.problem == UNEXPECTED:
+            error.received = "\n".join(filter(None, [error.received, log_tail(log)]))
+        raise error from cause
+
+
+def log_tail(log: Path) -> str:
+    """The last lines of a log, for a message."""
+    return "\n".join(read_tail(log).splitlines()[-_LOG_TAIL_LINES:])
 
 
 def write_permanent_error(workspace: Workspace, outcome: Outcome) -> None:

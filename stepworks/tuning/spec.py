@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from stepworks.errors import ConfigurationError
-from stepworks.settings_file import Setting, describe_faults
+from stepworks.settings_file import Setting, validated
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName, written
 
 Algorithm: TypeAlias = Literal[
@@ -126,12 +125,10 @@ def tuning_spec(**given: Any) -> TuningSpec:
     Raises:
         ConfigurationError: A value is wrong; the message names the field.
     """
-    try:
-        return TuningSpec.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(
-            "The search is not valid",
-            received=describe_faults(error),
-            expected="the fields that docs/tuning.md describes",
-            what_to_do="Correct the value; nothing was started.",
-        ) from error
+    return validated(
+        TuningSpec,
+        given,
+        problem="The search is not valid",
+        expected="the fields that docs/tuning.md describes",
+        what_to_do="Correct the value; nothing was started.",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from stepworks.operations.run_folders import run_folder
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.report.documents import TuningDocument
 from stepworks.supervisor.client import SupervisorClient
+from stepworks.training.cluster import copy_inputs
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.experiment import TrialKind, build_experiment, trial_template
@@ -54,17 +54,7 @@ def take_inputs(workspace: Workspace, inputs: Mapping[str, str]) -> dict[str, st
     A retried step does not copy again what is there as a whole.
     """
     workspace.inputs.mkdir(parents=True, exist_ok=True)
-    for name, path in inputs.items():
-        source, target = Path(path), workspace.inputs / name
-        if target.exists():
-            continue
-        writing = target.with_name(f".{name}")
-        if source.is_dir():
-            shutil.rmtree(writing, ignore_errors=True)
-            shutil.copytree(source, writing)
-        else:
-            shutil.copyfile(source, writing)
-        writing.replace(target)
+    copy_inputs({name: Path(path) for name, path in inputs.items()}, workspace)
     return {name: name for name in inputs}
 
 

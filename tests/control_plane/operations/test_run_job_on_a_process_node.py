@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -21,14 +20,13 @@ from stepworks.kube.pods import read_log
 from stepworks.kube.references import Reference, reference_to
 from stepworks.kube.rules import POD_SUCCEEDED
 from stepworks.kube.wait import wait
-from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
-from stepworks.placement.target import Target
 from tests.control_plane.jobs import ROOT, SECONDS, TARGET, run_step
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.pods import pods
+from tests.control_plane.step_pod import step_pod
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 PROGRAM = """
@@ -59,44 +57,10 @@ def with_a_job() -> None:
     )
 
 
-def step_pod() -> Manifest:
-    """The pod of the compiled task, as Kubeflow Pipelines would start it, with its artifacts in the claim."""
-    content = TARGET.model_dump(exclude_unset=True)
-    scratch = {"claim": "scratch", "mount_path": "/mnt/scratch", "access_mode": "ReadWriteMany"}
-    target = Target.model_validate({**content, "claims": {"scratch": scratch}})
-    ir = next(iter(yaml.safe_load_all(compile_pipeline(with_a_job, target).text)))
-    given = ir["root"]["dag"]["tasks"]["run-job"]["inputs"]["parameters"]
-    values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
-    assert values["run"] == dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    values["run"] = RUN  # Kubeflow fills in a placeholder that is all of a value, and none in a path
+def pod_of_the_step() -> Manifest:
+    """The pod of the step."""
     artifact = {"name": "output", "type": {"schemaTitle": "system.Artifact"}, "uri": "/mnt/scratch/artifact"}
-    executor_input: dict[str, Any] = {
-        "inputs": {"parameterValues": values},
-        "outputs": {
-            "artifacts": {"output": {"artifacts": [artifact]}},
-            "outputFile": "/mnt/scratch/executor-output.json",
-        },
-    }
-    container = ir["deploymentSpec"]["executors"]["exec-run-job"]["container"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "step"},
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": "runner",
-            "containers": [
-                {
-                    "name": "main",
-                    "image": container["image"],
-                    "command": container["command"],
-                    "args": [json.dumps(executor_input) if each == "{{$}}" else each for each in container["args"]],
-                    "volumeMounts": [{"name": "scratch", "mountPath": "/mnt/scratch"}],
-                }
-            ],
-            "volumes": [{"name": "scratch", "persistentVolumeClaim": {"claimName": "scratch"}}],
-        },
-    }
+    return step_pod(with_a_job, "run-job", claim="scratch", run=RUN, outputs={"output": {"artifacts": [artifact]}})
 
 
 def claim() -> Manifest:
@@ -121,7 +85,7 @@ def test_a_job_writes_into_a_claim_and_the_step_hands_it_back(process_cluster: C
     connect_as(cluster, "runner", tmp_path)
     allow(cluster, "runner", yaml.safe_load(rules)["rules"])
     scratch = create(cluster, claim())
-    step = create(cluster, step_pod())
+    step = create(cluster, pod_of_the_step())
     try:
         wait(cluster, reference_to(step), until=POD_SUCCEEDED, timeout=3 * SECONDS)
     except ClusterError as error:

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -21,16 +20,15 @@ from stepworks.kube.pods import read_log
 from stepworks.kube.references import reference_to
 from stepworks.kube.rules import POD_SUCCEEDED
 from stepworks.kube.wait import wait
-from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
-from stepworks.placement.target import Target
 from testbed.bed import Bed
-from tests.control_plane.jobs import ROOT, TARGET
+from tests.control_plane.jobs import ROOT
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.pods import pods
+from tests.control_plane.step_pod import step_pod
 from tests.control_plane.training.conftest import claim
 
 pytestmark = pytest.mark.skipif(
@@ -69,47 +67,21 @@ def training() -> None:
     )
 
 
-def step_pod() -> Manifest:
-    """The pod of the compiled task, as Kubeflow Pipelines would start it, with its artifacts in the claim."""
-    content = TARGET.model_dump(exclude_unset=True)
-    runs = {"claim": "runs", "mount_path": "/mnt/runs", "access_mode": "ReadWriteMany"}
-    target = Target.model_validate({**content, "claims": {"runs": runs}})
-    ir = next(iter(yaml.safe_load_all(compile_pipeline(training, target).text)))
-    given = ir["root"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
-    values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
-    values["run"] = RUN
+def pod_of_the_step() -> Manifest:
+    """The pod of the step."""
     outputs = {"trained_model": "system.Model", "training": "system.Artifact", "metrics": "system.Metrics"}
     samples = {"name": "samples", "type": {"schemaTitle": "system.Dataset"}, "uri": "/mnt/runs/samples.json"}
-    executor_input: dict[str, Any] = {
-        "inputs": {"parameterValues": values, "artifacts": {"train_features": {"artifacts": [samples]}}},
-        "outputs": {
-            "artifacts": {
-                name: {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"/mnt/runs/out/{name}"}]}
-                for name, kind in outputs.items()
-            },
-            "outputFile": "/mnt/runs/executor-output.json",
+    return step_pod(
+        training,
+        "train-distributed",
+        claim="runs",
+        run=RUN,
+        inputs={"train_features": {"artifacts": [samples]}},
+        outputs={
+            name: {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"/mnt/runs/out/{name}"}]}
+            for name, kind in outputs.items()
         },
-    }
-    container = ir["deploymentSpec"]["executors"]["exec-train-distributed"]["container"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "step"},
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": "runner",
-            "containers": [
-                {
-                    "name": "main",
-                    "image": container["image"],
-                    "command": container["command"],
-                    "args": [json.dumps(executor_input) if each == "{{$}}" else each for each in container["args"]],
-                    "volumeMounts": [{"name": "runs", "mountPath": "/mnt/runs"}],
-                }
-            ],
-            "volumes": [{"name": "runs", "persistentVolumeClaim": {"claimName": "runs"}}],
-        },
-    }
+    )
 
 
 def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
@@ -121,7 +93,7 @@ def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
     allow(cluster, "runner", yaml.safe_load(rules)["rules"])
     folder = claim(training_bed, cluster)
     (folder / "samples.json").write_text(json.dumps({"samples": 48, "seed": 1}))
-    step = create(cluster, step_pod())
+    step = create(cluster, pod_of_the_step())
     try:
         wait(cluster, reference_to(step), until=POD_SUCCEEDED, timeout=300)
     except ClusterError as error:

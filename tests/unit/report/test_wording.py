@@ -1,6 +1,7 @@
 import pytest
 
-from stepworks.report.documents import Histogram, Interval
+from stepworks.report.document import Interval
+from stepworks.report.documents import Histogram
 from stepworks.report.marks import Scale, bar_mark, counts_mark, histogram_mark, interval_mark
 from stepworks.report.markup import Markup, element, join
 from stepworks.report.wording import (
