@@ -175,6 +175,7 @@ def test_a_process_that_ends_before_it_is_ready_says_why(supervisor: Supervisor)
 
 
 def test_a_process_that_is_never_ready_is_ended(supervisor: Supervisor) -> None:
+    others = set(psutil.Process().children())  # such as torch's and the fork server of other tests
     with pytest.raises(ServingError, match=r"(?s)not ready within 0.3 seconds.*\(nothing\)"):
         supervisor.start(
             "sleeper",
@@ -183,7 +184,7 @@ def test_a_process_that_is_never_ready_is_ended(supervisor: Supervisor) -> None:
             timeout_seconds=0.3,
         )
     assert supervisor.processes() == {}
-    assert len(psutil.Process().children()) == 1, "only the guard is left"
+    assert len(set(psutil.Process().children()) - others) == 1, "only the guard is left"
 
 
 def test_a_process_that_dies_later_is_seen_dead_and_may_be_started_again(supervisor: Supervisor) -> None:
