@@ -19,12 +19,12 @@ from typing import Any
 
 from kubernetes import client
 
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.judgement import Succeeded
-from stepworks.kube.objects import apply, get
-from stepworks.kube.references import Reference, reference_to
-from stepworks.kube.rules import JOB_COMPLETE
-from stepworks.kube.wait import wait, wait_all
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import apply, get
+from stepworks.kube.api.references import Reference, reference_to
+from stepworks.kube.kinds.judgement import Succeeded
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.waiting.wait import wait, wait_all
 from testbed.bed import Bed
 from testbed.settings import Settings
 

@@ -10,11 +10,11 @@ import typer
 
 from stepworks.cli.options import CompiledOption, ParametersOption, TargetsOption
 from stepworks.errors import ParameterError
-from stepworks.kube.cron_job import ConcurrencyPolicy
+from stepworks.kube.builders.cron_job import ConcurrencyPolicy
 
 if TYPE_CHECKING:
-    from stepworks.kube.job import JobSpec
-    from stepworks.kube.manifests import Manifest
+    from stepworks.kube.builders.job import JobSpec
+    from stepworks.kube.kinds.manifests import Manifest
     from stepworks.placement.target import Target
 
 cronjob = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -152,7 +152,7 @@ def job(
     targets: TargetsOption = Path("targets"),
 ) -> None:
     """A CronJob whose Jobs run a command in any image, on the nodes that the target has for a role."""
-    from stepworks.kube.job import job_spec
+    from stepworks.kube.builders.job import job_spec
     from stepworks.kubeflow.placement_of import pod_placement
     from stepworks.placement.target import read_targets
 
@@ -182,7 +182,7 @@ def job(
 
 
 def _build(made: JobSpec, namespace: str | None, **settings: Any) -> Manifest:
-    from stepworks.kube.cron_job import build_cron_job, cron_job_spec
+    from stepworks.kube.builders.cron_job import build_cron_job, cron_job_spec
 
     return build_cron_job(cron_job_spec(job=made, **settings), namespace=namespace)
 
@@ -190,7 +190,7 @@ def _build(made: JobSpec, namespace: str | None, **settings: Any) -> Manifest:
 def _with_account(made: JobSpec, service_account: str | None) -> JobSpec:
     if service_account is None:
         return made
-    from stepworks.kube.names import check_name
+    from stepworks.kube.kinds.names import check_name
 
     account = check_name("ServiceAccount", service_account)
     return made.model_copy(update={"placement": made.placement.model_copy(update={"service_account": account})})

@@ -6,22 +6,22 @@ from collections.abc import Callable
 from typing import Any, Literal, cast, get_args
 
 from stepworks.errors import AccessDeniedError, ConfigurationError
-from stepworks.kube.adoption import Adoption
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.judgement import Rule
-from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.pytorch_job import build_pytorch_job
-from stepworks.kube.rules import TRAIN_JOB_COMPLETE, TRAINING_OPERATOR_JOB_SUCCEEDED
-from stepworks.kube.runs import belonging_to
-from stepworks.kube.tf_job import build_tf_job
-from stepworks.kube.train_job import (
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.pytorch_job import build_pytorch_job
+from stepworks.kube.builders.tf_job import build_tf_job
+from stepworks.kube.builders.train_job import (
     beyond_overrides,
     build_train_job,
     build_training_runtime,
     read_served,
 )
-from stepworks.kube.workload import TrainingJobSpec
+from stepworks.kube.builders.workload import TrainingJobSpec
+from stepworks.kube.kinds.judgement import Rule
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import TRAIN_JOB_COMPLETE, TRAINING_OPERATOR_JOB_SUCCEEDED
+from stepworks.kube.runs.adoption import Adoption
+from stepworks.kube.runs.belonging import belonging_to
+from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.settings_file import validated
 
 TrainingJobKind = Literal["TrainJob", "PyTorchJob", "TFJob"]
@@ -96,7 +96,7 @@ def run_training_job(
 ) -> Manifest:
     """Make a training job, or adopt the one that an earlier attempt of the step made, and wait until it succeeds.
 
-    Otherwise it is suspended or deleted, so that it holds no accelerator; see `stepworks.kube.lifetime`.
+    Otherwise it is suspended or deleted, so that it holds no accelerator; see `stepworks.kube.runs.lifetime`.
 
     Args:
         cluster: Where.

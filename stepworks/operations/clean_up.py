@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from stepworks.errors import RunError, StepworksError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.kinds import KINDS
-from stepworks.kube.objects import delete
-from stepworks.kube.references import reference_to
-from stepworks.kube.runs import check_run, find_of_run
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import delete
+from stepworks.kube.api.references import reference_to
+from stepworks.kube.kinds.table import KINDS
+from stepworks.kube.runs.belonging import check_run, find_of_run
 from stepworks.operations.in_cluster import cluster_of_step
 from stepworks.operations.run_folders import delete_folder, run_folder
 
@@ -19,7 +19,7 @@ def clean_up(run: str, folders: Sequence[str], *, objects: bool) -> None:
     """Delete what a run made in the cluster, and its folders, and print what was deleted.
 
     What cannot be deleted, or may not be listed, does not keep the rest: everything is tried, and the failures are
-    told together. Objects that are to outlive their run stay; see `stepworks.kube.runs.KEEP_LABEL`.
+    told together. Objects that are to outlive their run stay; see `stepworks.kube.runs.belonging.KEEP_LABEL`.
 
     Args:
         run: The run's id.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.api.cluster import Cluster, connect
 from stepworks.placement.placement import Placement
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.target import Target

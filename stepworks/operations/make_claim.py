@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stepworks.errors import ParameterError
-from stepworks.kube.adoption import Adoption
-from stepworks.kube.claims import build_claim
-from stepworks.kube.runs import belonging_to
+from stepworks.kube.builders.claims import build_claim
+from stepworks.kube.runs.adoption import Adoption
+from stepworks.kube.runs.belonging import belonging_to
 from stepworks.operations.in_cluster import connect_from_step
 from stepworks.placement.storage import AccessMode, Size
 from stepworks.settings_file import faults

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from stepworks.errors import ResourceError
-from stepworks.kube.runs import check_run
+from stepworks.kube.runs.belonging import check_run
 from stepworks.supervisor.client import local_path
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
 from stepworks.files import write_atomically
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import JobSpec, build_job
-from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.rules import JOB_COMPLETE
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.job import JobSpec, build_job
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.operations.run_folders import make_folder
 from stepworks.placement.placeholders import PLACEHOLDER, RUN_PLACEHOLDER
 from stepworks.placement.storage import SINGLE_NODE_MODES, Mount

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepworks.errors import ConfigurationError, ResourceError, TrainingError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.judgement import Failed, Judgement, Rule
-from stepworks.kube.manifests import Manifest
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.workload import TrainingJobSpec
+from stepworks.kube.kinds.judgement import Failed, Judgement, Rule
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import DEFAULT_RUNTIME, TrainingJobKind, end_of, run_training_job
-from stepworks.kube.workload import TrainingJobSpec
 from stepworks.training import outcome as outcomes
 from stepworks.training.log_printer import printing_log
 from stepworks.training.spec import TrainingSpec

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.runs import RUN_LABEL, check_run
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.runs.belonging import RUN_LABEL, check_run
 from stepworks.placement.names import run_object_name
 from stepworks.settings_file import Setting
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter, written

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.lifetime import SCHEDULING_SECONDS, run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import list_objects
-from stepworks.kube.references import Selection
-from stepworks.kube.rules import EXPERIMENT_SUCCEEDED
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import list_objects
+from stepworks.kube.api.references import Selection
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import EXPERIMENT_SUCCEEDED
+from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
 from stepworks.report.documents import TuningDocument
 from stepworks.tuning.experiment import API_VERSION, EXPERIMENT_LABEL
 from stepworks.tuning.result import read_tuning

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from stepworks.errors import RunError
-from stepworks.kube.manifests import Manifest
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.report.documents import Trial, TuningDocument
 from stepworks.tuning.search_space import typed_assignments
 from stepworks.tuning.spec import Objective, TuningSpec

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import build_job, job_spec
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.pytorch_job import build_pytorch_job
-from stepworks.kube.train_job import beyond_overrides, build_train_job, read_served
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.job import build_job, job_spec
+from stepworks.kube.builders.pytorch_job import build_pytorch_job
+from stepworks.kube.builders.train_job import beyond_overrides, build_train_job, read_served
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import DEFAULT_RUNTIME, training_job_spec
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.api.cluster import Cluster, connect
 from testbed.bed import Bed
 from testbed.settings import Generation, Node, Settings, gpu_node
 

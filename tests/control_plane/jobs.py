@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import JobSpec, build_job, job_spec
-from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.rules import JOB_COMPLETE
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.job import JobSpec, build_job, job_spec
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.operations.run_job import run_job
 from stepworks.placement.target import Target
 

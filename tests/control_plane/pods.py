@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import list_objects, patch
-from stepworks.kube.references import Reference, Selection
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import list_objects, patch
+from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.kinds.manifests import Manifest
 from tests.waiting import wait_for
 
 

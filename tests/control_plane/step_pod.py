@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from kfp import dsl
 
-from stepworks.kube.manifests import Manifest
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.pipeline import Pipeline
 from stepworks.placement.target import Target

@@ -54,7 +54,7 @@ def run_job(
     """
     from pathlib import Path
 
-    from stepworks.kube.job import job_spec
+    from stepworks.kube.builders.job import job_spec
     from stepworks.operations.in_cluster import connect_from_step, resolve_placement
     from stepworks.operations.run_job import run_job as run_to_its_end
     from stepworks.placement.pod_placement import PodPlacement

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stepworks.kube.kinds import Descent, kind_of
-from stepworks.kube.manifests import Manifest, labels_of
-from stepworks.kube.references import Selection
+from stepworks.kube.api.references import Selection
+from stepworks.kube.kinds.manifests import Manifest, labels_of
+from stepworks.kube.kinds.table import Descent, kind_of
 
 _POD = ("v1", "Pod")
 _RANK_LABELS = ("batch.kubernetes.io/job-completion-index", "training.kubeflow.org/replica-index")

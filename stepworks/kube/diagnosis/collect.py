@@ -8,15 +8,15 @@ from functools import partial
 from typing import TypeVar
 
 from stepworks.errors import AccessDeniedError, StepworksError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.discovery import is_served
+from stepworks.kube.api.objects import find, list_objects
+from stepworks.kube.api.pods import read_log
+from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.diagnosis.chain import made_by
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.read import hide, merge_events, read_event, read_object, read_pod, says_failed
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import find, list_objects
-from stepworks.kube.pods import read_log
-from stepworks.kube.references import Reference, Selection
-from stepworks.kube.runs import is_served
+from stepworks.kube.kinds.manifests import Manifest
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 10.0

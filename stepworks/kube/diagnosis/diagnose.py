@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from stepworks.errors import ObjectFailedError, WaitError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge
 from stepworks.kube.diagnosis.collect import PATIENCE_SECONDS, Collector
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.finding import Finding
 from stepworks.kube.diagnosis.page import event_lines, render
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.references import Reference
+from stepworks.kube.kinds.manifests import Manifest
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepworks.kube.commands import kubectl
-from stepworks.kube.references import Reference
+from stepworks.kube.api.commands import kubectl
+from stepworks.kube.api.references import Reference
 
 
 @dataclass(frozen=True)

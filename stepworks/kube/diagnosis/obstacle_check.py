@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge_obstacles
 from stepworks.kube.diagnosis.collect import Collector
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.finding import Tolerance
-from stepworks.kube.judgement import Pending
-from stepworks.kube.kinds import kind_of
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.references import Reference
+from stepworks.kube.kinds.judgement import Pending
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.table import kind_of
 
 GRACE_SECONDS = 120.0
 """How long an image or a Secret may be missing: another step may be just making it."""

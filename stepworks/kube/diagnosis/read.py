@@ -9,8 +9,8 @@ from typing import Any
 
 from stepworks.kube.diagnosis.chain import lacks_pods, rank_of
 from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, ObjectFacts, PodFacts
-from stepworks.kube.manifests import Manifest, condition_line, conditions_of, status_of
-from stepworks.kube.queues import held_by
+from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.kinds.queues import held_by
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|credential|api_?key|access_?key|private_?key")
 _COMBINED = "(combined from similar events): "

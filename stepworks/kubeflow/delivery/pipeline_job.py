@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.job import JobSpec, job_spec
-from stepworks.kube.manifests import Manifest
+from stepworks.kube.builders.job import JobSpec, job_spec
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kubeflow.arguments import declared_in_ir, parse_arguments
 from stepworks.kubeflow.delivery.login import IN_CLUSTER, IN_CLUSTER_TOKEN, Login
 from stepworks.kubeflow.delivery.version_file import VersionFile

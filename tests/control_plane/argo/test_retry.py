@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stepworks.kube.cluster import connect
-from stepworks.kube.pods import evict
+from stepworks.kube.api.cluster import connect
+from stepworks.kube.api.pods import evict
 from testbed.bed import Bed
 from tests.control_plane.argo.conftest import NAMESPACE
 from tests.waiting import wait_for

@@ -6,9 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.objects import list_objects
-from stepworks.kube.references import Selection
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import list_objects
+from stepworks.kube.api.references import Selection
 from testbed.bed import Bed
 from tests.control_plane.faults.proxy import LOST, proxy_before
 from tests.control_plane.jobs import job_of_run, run

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stepworks.errors import AdmissionError, ObjectDeletedError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import delete, get
+from stepworks.kube.api.pods import evict
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis import obstacle_check
-from stepworks.kube.objects import delete, get
-from stepworks.kube.pods import evict
-from stepworks.kube.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Node
 from tests.control_plane.jobs import job_of_run, run

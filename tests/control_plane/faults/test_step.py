@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import find, get
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import find, get
+from stepworks.kube.api.references import Reference
 from testbed.bed import Bed
 from tests.control_plane.jobs import job_of_run, run
 from tests.control_plane.pods import holding, let_succeed, running
@@ -22,7 +22,7 @@ JOB = Reference("batch/v1", "Job", "train")
 CODE = """
 import sys
 from pathlib import Path
-from stepworks.kube.cluster import connect
+from stepworks.kube.api.cluster import connect
 from tests.control_plane.jobs import job_of_run, run
 print("started", flush=True)
 run(connect(kubeconfig=Path(sys.argv[1]), namespace=sys.argv[2]), job_of_run("train", "running"))

@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ObjectFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.judgement import Rule, Succeeded
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import apply, get
-from stepworks.kube.references import Reference, reference_to
-from stepworks.kube.rules import (
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import apply, get
+from stepworks.kube.api.references import Reference, reference_to
+from stepworks.kube.api.schema import read_schema
+from stepworks.kube.kinds.judgement import Rule, Succeeded
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import (
     INFERENCE_SERVICE_READY,
     TRAIN_JOB_COMPLETE,
     TRAINING_OPERATOR_JOB_SUCCEEDED,
     RolledOut,
 )
-from stepworks.kube.schema import read_schema
-from stepworks.kube.wait import wait
+from stepworks.kube.waiting.wait import wait
 from testbed.bed import Bed
 from tests.control_plane.kube.workloads import AFTER, OUTCOME, pod_template
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from stepworks.errors import AccessDeniedError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import apply, find, get, list_objects, patch
+from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.diagnosis.diagnose import diagnose
-from stepworks.kube.kinds import kind_of
-from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import apply, find, get, list_objects, patch
-from stepworks.kube.references import Reference, Selection
-from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.table import kind_of
+from stepworks.kube.runs.belonging import KEEP_LABEL, RUN_LABEL
+from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.operations.clean_up import clean_up
 from testbed.bed import Bed
 from tests.control_plane.jobs import LABEL, RUN

@@ -16,15 +16,15 @@ from stepworks.errors import (
     ConflictError,
     NotFoundError,
 )
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.judgement import Judgement, Pending, Succeeded
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import apply, create, delete, find, get, list_objects, patch
-from stepworks.kube.pods import evict
-from stepworks.kube.references import Reference, Selection, reference_to
-from stepworks.kube.rules import GONE, status_of
-from stepworks.kube.schema import read_schema
-from stepworks.kube.wait import wait
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import apply, create, delete, find, get, list_objects, patch
+from stepworks.kube.api.pods import evict
+from stepworks.kube.api.references import Reference, Selection, reference_to
+from stepworks.kube.api.schema import read_schema
+from stepworks.kube.kinds.judgement import Judgement, Pending, Succeeded
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import GONE, status_of
+from stepworks.kube.waiting.wait import wait
 from tests.control_plane.kube.workloads import allow, config_map, connect_as, job, once_allowed, pod
 
 
@@ -64,7 +64,7 @@ def test_a_dry_run_stores_nothing(cluster: Cluster) -> None:
 
 
 def test_lists_come_in_pages(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepworks.kube.objects._PAGE", 2)
+    monkeypatch.setattr("stepworks.kube.api.objects._PAGE", 2)
     for number in range(5):
         apply(cluster, config_map(f"settings-{number}"))
     names = [each["metadata"]["name"] for each in list_objects(cluster, Selection("v1", "ConfigMap"))]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from stepworks.errors import NotFoundError, ObjectDeletedError, ObjectFailedError, WaitTimeoutError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import apply, create, delete, patch
-from stepworks.kube.references import Selection, reference_to
-from stepworks.kube.rules import (
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import apply, create, delete, patch
+from stepworks.kube.api.references import Selection, reference_to
+from stepworks.kube.kinds.rules import (
     CLAIM_BOUND,
     DEPLOYMENT_ROLLED_OUT,
     GONE,
@@ -19,8 +19,8 @@ from stepworks.kube.rules import (
     POD_READY,
     RolledOut,
 )
-from stepworks.kube.wait import wait, wait_all
-from stepworks.kube.watch import Watch
+from stepworks.kube.waiting.wait import wait, wait_all
+from stepworks.kube.waiting.watch import Watch
 from testbed.bed import Bed
 from tests.control_plane.kube.workloads import allow, claim, connect_as, deployment, job, once_allowed, pod, volume
 

@@ -12,9 +12,9 @@ import yaml
 from kubernetes import client
 
 from stepworks.errors import AccessDeniedError
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import apply
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import apply
+from stepworks.kube.kinds.manifests import Manifest
 
 OUTCOME = "testbed.stepworks.dev/outcome"
 AFTER = "testbed.stepworks.dev/after"

@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import find, get, list_objects
-from stepworks.kube.references import Reference, Selection
-from stepworks.kube.rules import JOB_COMPLETE
-from stepworks.kube.wait import wait
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import find, get, list_objects
+from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.pipeline import load_pipeline
 from testbed.bed import Bed
 from tests.control_plane.jobs import ROOT, SECONDS

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from stepworks.errors import AlreadyExistsError, ClusterError, ConfigurationError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import build_job
-from stepworks.kube.objects import create, get, list_objects
-from stepworks.kube.references import Selection, reference_to
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, get, list_objects
+from stepworks.kube.api.references import Selection, reference_to
+from stepworks.kube.builders.job import build_job
 from tests.control_plane.jobs import ROOT, played, run_step
 from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
 from tests.control_plane.pods import pods

@@ -12,14 +12,14 @@ from kfp import dsl
 
 from stepworks.components.operations.run_job.component import run_job
 from stepworks.errors import ClusterError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import job_spec
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import create, get
-from stepworks.kube.pods import read_log
-from stepworks.kube.references import Reference, reference_to
-from stepworks.kube.rules import POD_SUCCEEDED
-from stepworks.kube.wait import wait
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, get
+from stepworks.kube.api.pods import read_log
+from stepworks.kube.api.references import Reference, reference_to
+from stepworks.kube.builders.job import job_spec
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import POD_SUCCEEDED
+from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create, get
-from stepworks.kube.pod_template import placed_pod_template
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, get
+from stepworks.kube.api.references import Reference
+from stepworks.kube.builders.pod_template import placed_pod_template
 from stepworks.placement.placement import Placement
 from stepworks.placement.target import read_targets
 from testbed.bed import Bed

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create, delete, find, get
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, delete, find, get
+from stepworks.kube.api.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Settings
 from tests.waiting import wait_for

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create, get
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, get
+from stepworks.kube.api.references import Reference
 from testbed.bed import Bed
 from testbed.ports import choose_ports
 from testbed.settings import Node, Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create
 from testbed.bed import Bed
 from testbed.settings import Settings
 from tests.control_plane.conftest import fresh_namespace, running_bed

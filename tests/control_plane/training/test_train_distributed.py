@@ -13,13 +13,13 @@ from kfp.dsl import Dataset, Output
 
 from stepworks.components.training.train_distributed.component import train_distributed
 from stepworks.errors import ClusterError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import create
-from stepworks.kube.pods import read_log
-from stepworks.kube.references import reference_to
-from stepworks.kube.rules import POD_SUCCEEDED
-from stepworks.kube.wait import wait
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create
+from stepworks.kube.api.pods import read_log
+from stepworks.kube.api.references import reference_to
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import POD_SUCCEEDED
+from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place

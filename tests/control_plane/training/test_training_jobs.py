@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ObjectDeletedError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import delete, find, get, list_objects
-from stepworks.kube.references import Reference, Selection
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import delete, find, get, list_objects
+from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import TrainingJobKind
 from testbed.bed import Bed
 from tests.control_plane.pods import holding, pods, running
@@ -146,9 +146,9 @@ def condition(cluster: Cluster, kind: TrainingJobKind, name: str) -> bool:
 
 
 def test_a_runtime_goes_when_its_run_is_cleaned_up(kubeflow_cluster: Cluster) -> None:
-    from stepworks.kube.kinds import KINDS as ALL
-    from stepworks.kube.references import reference_to
-    from stepworks.kube.runs import find_of_run
+    from stepworks.kube.api.references import reference_to
+    from stepworks.kube.kinds.table import KINDS as ALL
+    from stepworks.kube.runs.belonging import find_of_run
 
     cluster = kubeflow_cluster
     run(cluster, "TrainJob", played("succeeded", retries=1))

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from stepworks.errors import TrainingError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import apply, create, delete, get
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import apply, create, delete, get
+from stepworks.kube.api.references import Reference
+from stepworks.kube.builders.workload import TrainingJobSpec
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import TrainingJobKind, run_training_job
-from stepworks.kube.workload import TrainingJobSpec
 from stepworks.placement.storage import Mount
 from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step

@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import patch
-from stepworks.kube.references import Reference
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import patch
+from stepworks.kube.api.references import Reference
+from stepworks.kube.builders.workload import TrainingJobSpec
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import TrainingJobKind, run_training_job
-from stepworks.kube.workload import TrainingJobSpec
 from tests.control_plane.jobs import TARGET
 
 RUN = "run-1"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import create, get, list_objects
-from stepworks.kube.pods import read_log
-from stepworks.kube.references import Reference, Selection
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create, get, list_objects
+from stepworks.kube.api.pods import read_log
+from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.kinds.manifests import Manifest
 from testbed.bed import Bed
 
 API_VERSION = "kubeflow.org/v1beta1"

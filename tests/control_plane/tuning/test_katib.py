@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from stepworks.errors import WorkloadFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.job import build_job
-from stepworks.kube.objects import list_objects
-from stepworks.kube.references import Selection
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import list_objects
+from stepworks.kube.api.references import Selection
+from stepworks.kube.builders.job import build_job
 from stepworks.report.documents import TuningDocument
 from stepworks.tuning.experiment import build_experiment, placeholder, trial_template
 from stepworks.tuning.katib import tune_in_cluster

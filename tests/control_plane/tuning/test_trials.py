@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.objects import create
-from stepworks.kube.references import Reference
-from stepworks.kube.rules import CLAIM_BOUND, JOB_COMPLETE
-from stepworks.kube.wait import wait
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create
+from stepworks.kube.api.references import Reference
+from stepworks.kube.kinds.rules import CLAIM_BOUND, JOB_COMPLETE
+from stepworks.kube.waiting.wait import wait
 from stepworks.placement.storage import Mount
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace

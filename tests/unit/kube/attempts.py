@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.lifetime import run_to_end
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.rules import JOB_COMPLETE
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.runs.lifetime import run_to_end
 from tests.unit.kube.api_server import ApiServer
 
 RUN = "0f8d5a52"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepworks.kube.cluster import Cluster, connect
+from stepworks.kube.api.cluster import Cluster, connect
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.attempts import Attempt
 

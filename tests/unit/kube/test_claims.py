@@ -17,11 +17,11 @@ from stepworks.errors import (
     ResourceError,
     RunError,
 )
-from stepworks.kube.adoption import Adoption
-from stepworks.kube.claims import build_claim
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.runs import RUN_LABEL, belonging_to
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.claims import build_claim
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.runs.adoption import Adoption
+from stepworks.kube.runs.belonging import RUN_LABEL, belonging_to
 from stepworks.operations.clean_up import clean_up
 from stepworks.operations.make_claim import make_run_claim
 from stepworks.supervisor.supervisor import Supervisor

@@ -10,12 +10,12 @@ import yaml
 from kubernetes.config import incluster_config
 
 from stepworks.errors import ClusterError, ConfigurationError
-from stepworks.kube import cluster as cluster_module
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.objects import find
-from stepworks.kube.references import Reference
-from stepworks.kube.rules import JOB_COMPLETE
-from stepworks.kube.wait import wait
+from stepworks.kube.api import cluster as cluster_module
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import find
+from stepworks.kube.api.references import Reference
+from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.waiting.wait import wait
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.cron_job import build_cron_job, check_schedule, check_time_zone, cron_job_spec
-from stepworks.kube.job import job_spec, job_template
+from stepworks.kube.builders.cron_job import build_cron_job, check_schedule, check_time_zone, cron_job_spec
+from stepworks.kube.builders.job import job_spec, job_template
 
 CPU: dict[str, Any] = {"cpu": {"request": "1", "limit": "2"}, "memory": {"request": "1Gi", "limit": "2Gi"}}
 JOB = job_spec(image="registry.example.com/tools:1", placement={**CPU, "queue": "team"})

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ObjectFailedError, WaitTimeoutError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import GRACE_SECONDS, ObstacleCheck
-from stepworks.kube.judgement import Pending
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.references import Reference
+from stepworks.kube.kinds.judgement import Pending
+from stepworks.kube.kinds.manifests import Manifest
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

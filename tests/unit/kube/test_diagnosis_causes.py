@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge, judge_obstacles
 from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, Facts, ObjectFacts, PodFacts
 from stepworks.kube.diagnosis.finding import Finding
-from stepworks.kube.references import Reference
 
 TRAIN = Reference("batch/v1", "Job", "train", "team")
 JOB = ObjectFacts("Job", "train")

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from stepworks.kube.interrupts import cleaning_up_at_signals
+from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 
 
 def interrupted(number: int, clean_up: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.job import JobSpec, build_job, job_spec
+from stepworks.kube.builders.job import JobSpec, build_job, job_spec
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 CPU: dict[str, Any] = {"cpu": {"request": "1", "limit": "2"}, "memory": {"request": "1Gi", "limit": "2Gi"}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepworks.kube.kinds import KINDS, Kind, kind_of
+from stepworks.kube.kinds.table import KINDS, Kind, kind_of
 
 WORKLOADS = [each for each in KINDS if each.made_by_runs and each.descent]
 IDS = [each.kind for each in WORKLOADS]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from stepworks.errors import WorkloadFailedError
-from stepworks.kube import lifetime
-from stepworks.kube.adoption import DELETION_SECONDS
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.retry_marker import NO_RETRY_ANNOTATION
-from stepworks.kube.runs import RUN_LABEL
-from stepworks.kube.suspension import SUSPENDED_ANNOTATION
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.runs import lifetime
+from stepworks.kube.runs.adoption import DELETION_SECONDS
+from stepworks.kube.runs.belonging import RUN_LABEL
+from stepworks.kube.runs.retry_marker import NO_RETRY_ANNOTATION
+from stepworks.kube.runs.suspension import SUSPENDED_ANNOTATION
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.attempts import COMPLETE, FAILED, RUN, Attempt, job, present, put_pod, set_status

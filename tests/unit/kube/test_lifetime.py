@@ -3,9 +3,9 @@
 import pytest
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectDeletedError, WorkloadFailedError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.retry_marker import NO_RETRY_ANNOTATION
-from stepworks.kube.runs import RUN_LABEL
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.runs.belonging import RUN_LABEL
+from stepworks.kube.runs.retry_marker import NO_RETRY_ANNOTATION
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.attempts import COMPLETE, FAILED, RUN, Attempt, job, present, put_pod, set_status
 

@@ -1,7 +1,7 @@
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.names import check_name
+from stepworks.kube.kinds.names import check_name
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from stepworks.errors import (
     NotFoundError,
     StepworksError,
 )
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.objects import REQUEST_ANNOTATION, apply, create, delete, find, get, list_objects, patch
-from stepworks.kube.pods import evict, read_log
-from stepworks.kube.references import Reference, Selection, reference_to
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import REQUEST_ANNOTATION, apply, create, delete, find, get, list_objects, patch
+from stepworks.kube.api.pods import evict, read_log
+from stepworks.kube.api.references import Reference, Selection, reference_to
+from stepworks.kube.kinds.manifests import Manifest
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

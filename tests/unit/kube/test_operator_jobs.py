@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stepworks.kube.pytorch_job import build_pytorch_job
-from stepworks.kube.tf_job import build_tf_job
-from stepworks.kube.workload import TrainingJobSpec
+from stepworks.kube.builders.pytorch_job import build_pytorch_job
+from stepworks.kube.builders.tf_job import build_tf_job
+from stepworks.kube.builders.workload import TrainingJobSpec
 from tests.unit.kube.training_jobs import RUN, large_job, large_pod, training_job
 
 RUN_POLICY = {

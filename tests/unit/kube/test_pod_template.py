@@ -8,7 +8,7 @@ import pytest
 from kubernetes import client
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.pod_template import OwnerSettings, owner_settings, placed_pod_template
+from stepworks.kube.builders.pod_template import OwnerSettings, owner_settings, placed_pod_template
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 

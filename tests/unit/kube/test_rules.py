@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from stepworks.kube import rules
-from stepworks.kube.judgement import Failed, Judgement, Pending, Rule, Succeeded
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.rules import InferenceServiceReady, RolledOut
+from stepworks.kube.kinds import rules
+from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Rule, Succeeded
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.rules import InferenceServiceReady, RolledOut
 
 
 def with_conditions(*conditions: tuple[str, str, str, str], **status: Any) -> Manifest:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ClusterError, NotFoundError
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.schema import read_schema
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.schema import read_schema
 from tests.unit.kube.api_server import ApiServer
 
 API = "serving.kserve.io/v1beta1"

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.train_job import Served, beyond_overrides, build_train_job, build_training_runtime
+from stepworks.kube.builders.train_job import Served, beyond_overrides, build_train_job, build_training_runtime
 from tests.unit.kube.training_jobs import (
     CPU,
     GPU,

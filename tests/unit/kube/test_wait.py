@@ -19,12 +19,12 @@ from stepworks.errors import (
     ObjectFailedError,
     WaitTimeoutError,
 )
-from stepworks.kube.cluster import Cluster
-from stepworks.kube.judgement import Pending
-from stepworks.kube.manifests import Manifest, labels_of
-from stepworks.kube.references import Reference
-from stepworks.kube.rules import GONE, JOB_COMPLETE
-from stepworks.kube.wait import wait, wait_all
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.references import Reference
+from stepworks.kube.kinds.judgement import Pending
+from stepworks.kube.kinds.manifests import Manifest, labels_of
+from stepworks.kube.kinds.rules import GONE, JOB_COMPLETE
+from stepworks.kube.waiting.wait import wait, wait_all
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.conftest import JumpingClock

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepworks.kube.cluster import Cluster, connect
-from stepworks.kube.manifests import Manifest
-from stepworks.kube.references import Selection
-from stepworks.kube.watch import Watch
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.references import Selection
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.waiting.watch import Watch
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer, api_server
 from tests.unit.kube.conftest import JumpingClock
@@ -125,8 +125,8 @@ def reading(watch: Watch) -> Iterator[queue.Queue[str]]:
 def test_a_connection_that_died_unnoticed_is_replaced(
     server: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepworks.kube.watch.WATCH_SECONDS", 1)
-    monkeypatch.setattr("stepworks.kube.watch.GRACE_SECONDS", 0)
+    monkeypatch.setattr("stepworks.kube.waiting.watch.WATCH_SECONDS", 1)
+    monkeypatch.setattr("stepworks.kube.waiting.watch.GRACE_SECONDS", 0)
     with reading(Watch(cluster, Selection("v1", "Pod"))) as kinds:
         server.wait_for_watches(1)
         server.silence_watches()

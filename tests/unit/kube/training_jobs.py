@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepworks.kube.workload import TrainingJobSpec
+from stepworks.kube.builders.workload import TrainingJobSpec
 
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"
 IMAGE = "registry.example.com/gpu:1"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stepworks.errors import AccessDeniedError, RunError
-from stepworks.kube.runs import KEEP_LABEL, RUN_LABEL
+from stepworks.kube.runs.belonging import KEEP_LABEL, RUN_LABEL
 from stepworks.operations.clean_up import clean_up
 from stepworks.supervisor import ENVIRONMENT_VARIABLE
 from tests.unit.kube.api_server import ApiServer

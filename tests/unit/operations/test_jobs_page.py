@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from stepworks.cli.main import app
-from stepworks.kube.job import job_spec
+from stepworks.kube.builders.job import job_spec
 from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.pipeline import load_pipeline
 from stepworks.placement.pod_placement import PodPlacement

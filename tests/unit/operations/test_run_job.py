@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
-from stepworks.kube.cluster import connect
-from stepworks.kube.job import build_job, job_spec
+from stepworks.kube.api.cluster import connect
+from stepworks.kube.builders.job import build_job, job_spec
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
 from stepworks.operations.run_job import fill_in, hand_back, refuse_unshared, run_job
 from stepworks.placement.pod_placement import PodPlacement

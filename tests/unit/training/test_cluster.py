@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.cluster import Cluster
+from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.training_job import TrainingJobKind, run_training_job, training_job_kind, training_job_spec
 from stepworks.training.cluster import TrainingJob, training_pods
 from stepworks.training.log_printer import Tail, printing_log

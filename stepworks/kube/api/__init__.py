@@ -1,0 +1,1 @@
+"""Talking to the API server: the cluster, requests, objects, and what it refused."""

@@ -1,0 +1,1 @@
+"""Manifests as pure data, one builder a kind."""

@@ -1,0 +1,1 @@
+"""What a run makes: adopted, held, let go of, deleted."""

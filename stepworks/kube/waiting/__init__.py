@@ -1,0 +1,1 @@
+"""Waiting for objects, by watching them."""
