@@ -1,6 +1,6 @@
 """The decorator that every step is declared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from kfp import dsl
@@ -44,7 +44,12 @@ def is_unplaced(image: str) -> bool:
     return image.startswith(_PREFIX)
 
 
-def component(image: ImageFamily) -> Callable[[Callable[..., Any]], Any]:
+Check = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Looks at the parameters of a task that are known when its pipeline is built, and refuses what cannot work; returns
+the references to code among them, `package.module:name`, by what each is for."""
+
+
+def component(image: ImageFamily, *, check: Check | None = None) -> Callable[[Callable[..., Any]], Any]:
     """Declare a function as a step that runs in the image of a family.
 
     The image holds `stepworks` and kfp, so nothing is installed when the step starts: a GPU that waits for pip
@@ -52,15 +57,18 @@ def component(image: ImageFamily) -> Callable[[Callable[..., Any]], Any]:
 
     Args:
         image: The image family. Compiling replaces it by the target's reference.
+        check: What sees that a task's parameters can work before anything runs.
     """
 
     def declare(function: Callable[..., Any]) -> Any:
-        return dsl.component(
+        declared = dsl.component(
             func=function,
             base_image=f"{_PREFIX}{image}",
             packages_to_install=[],
             install_kfp_package=False,
             pip_trusted_hosts=[],
         )
+        declared.component_spec.check = check  # every task of the component has this very object
+        return declared
 
     return declare

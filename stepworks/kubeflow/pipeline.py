@@ -51,6 +51,7 @@ class Building:
         run_claims: Those that hold only what the run needs.
         made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-claim`.
         makes_objects: Whether a step of it makes objects in the cluster, such as a Job.
+        in_images: Packages that only the images hold.
         configuration: What kfp takes for the pipeline as a whole. kfp reads it when the pipeline is traced.
     """
 
@@ -59,6 +60,7 @@ class Building:
     run_claims: dict[str, RunClaim] = field(default_factory=dict)
     made_claims: dict[str, str] = field(default_factory=dict)
     makes_objects: bool = False
+    in_images: frozenset[str] = frozenset()
     configuration: dsl.PipelineConfig = field(default_factory=dsl.PipelineConfig)
 
 
@@ -82,12 +84,21 @@ class Built:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline function, its name, its version, and the targets that it is for: all when None."""
+    """A pipeline function with what `pipeline` declares of it.
+
+    Attributes:
+        name: The function's name.
+        version: Its version.
+        function: The function.
+        targets: The targets that it is for; all when None.
+        in_images: Packages that only the images hold.
+    """
 
     name: str
     version: str
     function: Callable[..., Any]
     targets: frozenset[str] | None = None
+    in_images: frozenset[str] = frozenset()
 
     @property
     def file(self) -> Path:
@@ -111,7 +122,7 @@ class Pipeline:
                 may run at once mount a claim that only one of them can have, or a task asks for what Kubeflow would
                 drop in silence.
         """
-        building = Building(target)
+        building = Building(target, in_images=self.in_images)
         token = _building.set(building)
         try:
             with _cached_by_default():
@@ -153,12 +164,16 @@ def _cached_by_default() -> Iterator[None]:
         kfp_pipeline._execution_caching_default = default  # noqa: SLF001
 
 
-def pipeline(*, version: str, targets: Collection[str] | None = None) -> Callable[[Callable[..., Any]], Pipeline]:
+def pipeline(
+    *, version: str, targets: Collection[str] | None = None, in_images: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Pipeline]:
     """Declare a function as a pipeline.
 
     Args:
         version: The version of what the function composes, `major.minor.patch`.
         targets: The targets that it is compiled for; all that there are when None.
+        in_images: Packages that only the images of the steps hold, and not the machine that compiles. References into
+            them, such as `team.churn:build_model`, are then not followed when the pipeline compiles.
 
     Raises:
         ConfigurationError: The version is not of that form.
@@ -168,7 +183,7 @@ def pipeline(*, version: str, targets: Collection[str] | None = None) -> Callabl
             "A pipeline's version is wrong", received=repr(version), expected="major.minor.patch, for example 1.0.0"
         )
     chosen = None if targets is None else frozenset(targets)
-    return lambda function: Pipeline(function.__name__, version, function, chosen)
+    return lambda function: Pipeline(function.__name__, version, function, chosen, frozenset(in_images))
 
 
 def current_building() -> Building:

@@ -9,6 +9,7 @@ from kfp import dsl
 from kfp.dsl import structures
 
 from stepworks.errors import ConfigurationError
+from stepworks.kubeflow.check_task import check_task
 from stepworks.kubeflow.executor_config import executor_config
 from stepworks.kubeflow.pipeline import RunClaim, current_building, needs_run_claims
 from stepworks.kubeflow.task_settings import (
@@ -25,7 +26,8 @@ from stepworks.placement.volumes import refuse_clash
 def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> dsl.PipelineTask:
     """Give a task the image, the resources and the nodes that the target has for a role.
 
-    On this machine, where no target is compiled for, the task is left as it is.
+    On this machine, where no target is compiled for, the task is left as it is. In any case the step is asked whether
+    it can work with what the task is given.
 
     Args:
         task: The task.
@@ -33,12 +35,13 @@ def place(task: dsl.PipelineTask, role: str, *, mounts: Iterable[str] = ()) -> d
         mounts: The claims to mount, as targets name them: `checkpoints`, `datasets`, `registry`.
 
     Raises:
-        ConfigurationError: The target lacks the role, the claim or the image, KFP cannot express a field, or a
-            claim that is made for each run is mounted outside of `run_claims`.
+        ConfigurationError: The target lacks the role, the claim or the image, KFP cannot express a field, a claim that
+            is made for each run is mounted outside of `run_claims`, or the step cannot work with what it is given.
     """
     building = current_building()
     names = list(mounts)
     building.claims.update(names)
+    check_task(task, building.in_images)
     target = building.target
     if target is None:
         return task

@@ -20,7 +20,7 @@ from stepworks.data.transform_parameters import FILE_NAME as TRANSFORM_FILE
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import NotFoundError, TrainingError
 from stepworks.files import write_atomically
-from stepworks.training.reference import resolve
+from stepworks.reference import resolve
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"

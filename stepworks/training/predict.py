@@ -13,7 +13,7 @@ from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, EvaluationError
 from stepworks.training.data.samples import Samples
 from stepworks.training.model_directory import load_model, read_model_file
-from stepworks.training.reference import build
+from stepworks.reference import build
 
 ROWS_AT_ONCE = 16_384
 

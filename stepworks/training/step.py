@@ -3,64 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.launch import run
-from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
+from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
-
-
-class _Artifact(Protocol):
-    """An artifact of Kubeflow Pipelines."""
-
-    @property
-    def path(self) -> str:
-        """Where its file or folder is."""
-        ...
-
-
-def step_spec(
-    inputs: Mapping[str, _Artifact | None],
-    parameters: Mapping[str, Any],
-    loop: Mapping[str, Any],
-    *,
-    model: str,
-    data: str,
-    entrypoint: str,
-    command: Sequence[str],
-    parallel: Mapping[str, Any],
-    **settings: Any,
-) -> TrainingSpec:
-    """The spec of what a step was given.
-
-    Args:
-        inputs: The artifacts by name; None for one that was not given.
-        parameters: Fields of `LoopSettings` that are parameters of their own.
-        loop: Further ones, which come before those.
-        model: The model builder; it counts where there is neither an entrypoint nor a command.
-        data: The data builder; likewise.
-        entrypoint: A function of the user's own.
-        command: A command of the user's own.
-        parallel: Fields of `ParallelSettings`.
-        **settings: Other fields of `TrainingSpec`.
-
-    Raises:
-        ConfigurationError: A value is wrong, or both an entrypoint and a command are given.
-    """
-    own = bool(entrypoint or command)
-    return TrainingSpec(
-        model="" if own else model,
-        data="" if own else data,
-        entrypoint=entrypoint,
-        command=list(command),
-        inputs={name: artifact.path for name, artifact in inputs.items() if artifact is not None},
-        loop=LoopSettings(**{"monitor": "validation_auc", **parameters, **loop}),
-        parallel=ParallelSettings(**parallel),
-        **settings,
-    )
 
 
 def train_step(

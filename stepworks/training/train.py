@@ -28,7 +28,7 @@ from stepworks.training.model_directory import save_model
 from stepworks.training.outcome import Outcome
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Processes, join
-from stepworks.training.reference import build, resolve
+from stepworks.reference import build, resolve
 from stepworks.training.spec import ParallelSettings, TrainingSpec
 from stepworks.training.trainer_status import TrainerStatus
 from stepworks.training.trial import try_model

@@ -13,7 +13,8 @@ from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.runs.belonging import RUN_LABEL, check_run
 from stepworks.placement.names import run_object_name
 from stepworks.settings_file import Setting
-from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter, written
+from stepworks.training.parameters import written
+from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter
 from stepworks.tuning.spec import Objective, TuningSpec
 
 API_VERSION = "kubeflow.org/v1beta1"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepworks.errors import ConfigurationError, RunError
 from stepworks.report.documents import Trial, TuningDocument
+from stepworks.training.parameters import Value
 from stepworks.tuning.result import best_of
-from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter, Value
+from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter
 from stepworks.tuning.spec import TuningSpec
 
 if TYPE_CHECKING:

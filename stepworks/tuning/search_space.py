@@ -10,9 +10,7 @@ from pydantic import Field, model_validator
 
 from stepworks.errors import RunError
 from stepworks.settings_file import Setting
-
-Value: TypeAlias = bool | int | float | str
-"""What a parameter can be given."""
+from stepworks.training.parameters import Value, written
 
 ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
 
@@ -127,13 +125,6 @@ SearchSpace: TypeAlias = Mapping[ParameterName, Parameter]
 def _refuse_empty(minimum: float, maximum: float) -> None:
     if not minimum < maximum:
         raise ValueError(f"the minimum is {minimum} and the maximum {maximum}: there is nothing between them")
-
-
-def written(value: Value) -> str:
-    """A value as Katib is told it, and as it stands in an argument or a variable."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def typed_assignments(space: SearchSpace, assignments: Mapping[str, str]) -> dict[str, Value]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from stepworks.settings_file import Setting, validated
-from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName, written
+from stepworks.training.parameters import written
+from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName
 
 Algorithm: TypeAlias = Literal[
     "random", "grid", "tpe", "multivariate-tpe", "bayesianoptimization", "cmaes", "sobol", "hyperband", "pbt",

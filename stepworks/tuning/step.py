@@ -13,12 +13,12 @@ from stepworks.placement.pod_placement import PodPlacement
 from stepworks.report.documents import TuningDocument
 from stepworks.supervisor.client import SupervisorClient
 from stepworks.training.cluster import copy_inputs
+from stepworks.training.parameters import Value
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.experiment import TrialKind, build_experiment, trial_template
 from stepworks.tuning.katib import tune_in_cluster
 from stepworks.tuning.local import Reporter, tune_locally
-from stepworks.tuning.search_space import Value
 from stepworks.tuning.spec import TuningSpec
 from stepworks.tuning.trial import of_trial, prepare, run_here
 from stepworks.tuning.trial_job import build_trial

@@ -5,9 +5,10 @@ from typing import Any, Optional
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 from stepworks.kubeflow.component import component
+from stepworks.training.given import check_training
 
 
-@component("gpu")
+@component("gpu", check=check_training)
 def train(
     train_features: Input[Dataset],
     checkpoints: str,
@@ -27,10 +28,9 @@ def train(
     epochs: int = 20,
     batch_size: int = 2048,
     learning_rate: float = 2e-3,
-    patience: int = 4,
-    seed: int = 0,
     loop: dict[str, Any] = {},  # noqa: B006
     parallel: dict[str, Any] = {},  # noqa: B006
+    parameters: dict[str, Any] = {},  # noqa: B006
     processes: int = 1,
 ) -> None:
     """Train a model, with checkpoints, and resume where an earlier attempt was ended.
@@ -61,26 +61,18 @@ def train(
         epochs: The most passes over the training samples.
         batch_size: Samples an optimizer step, all processes together.
         learning_rate: The peak of the schedule.
-        patience: Epochs without a better monitored figure before training stops.
-        seed: The seed of weights, dropout and order.
-        loop: Further fields of `stepworks.training.spec.LoopSettings`: `accumulation`, `schedule`, `monitor`. The
+        loop: Further fields of `stepworks.training.spec.LoopSettings`: `accumulation`, `patience`, `monitor`. The
             figure that is monitored is `validation_auc` unless this says otherwise.
         parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
+        parameters: What a search chose, the output `best` of `tuning/tune`; they come before the others.
         processes: How many processes train, one a GPU; torchrun starts more than one.
     """
     from stepworks.operations.run_folders import run_folder
-    from stepworks.training.step import step_spec, train_step
+    from stepworks.training.given import step_spec
+    from stepworks.training.step import train_step
 
     spec = step_spec(
         {"train": train_features, "validation": validation_features, "transform": transform},
-        {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "patience": patience,
-            "seed": seed,
-        },
-        loop,
         model=model,
         data=data,
         model_settings=model_settings,
@@ -88,7 +80,9 @@ def train(
         entrypoint=entrypoint,
         settings=settings,
         command=command,
+        loop={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **loop},
         parallel=parallel,
+        parameters=parameters,
     )
     for name, value in train_step(
         spec, run_folder(checkpoints, run), processes, trained_model.path, training.path

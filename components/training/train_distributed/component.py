@@ -5,9 +5,10 @@ from typing import Any, Optional
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 from stepworks.kubeflow.component import component
+from stepworks.training.given import check_training
 
 
-@component("gpu")
+@component("gpu", check=check_training)
 def train_distributed(
     name: str,
     run: str,
@@ -36,6 +37,7 @@ def train_distributed(
     loop: dict[str, Any] = {},  # noqa: B006
     parallel: dict[str, Any] = {},  # noqa: B006
     checkpoints: dict[str, Any] = {},  # noqa: B006
+    parameters: dict[str, Any] = {},  # noqa: B006
     environment: dict[str, str] = {},  # noqa: B006
     config_maps: list[dict[str, Any]] = [],  # noqa: B006
     secrets: list[dict[str, Any]] = [],  # noqa: B006
@@ -81,6 +83,7 @@ def train_distributed(
         loop: Fields of `stepworks.training.spec.LoopSettings`: `epochs`, `batch_size`, `learning_rate`.
         parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
         checkpoints: Fields of `stepworks.training.spec.CheckpointSettings`: `every_steps`, `every_seconds`, `keep`.
+        parameters: What a search chose, the output `best` of `tuning/tune`; they come before the others.
         environment: Environment variables of the pods.
         config_maps: ConfigMaps as variables or files, each as a target writes it: `name`, and `env` or `mount_path`.
         secrets: Secrets, likewise.
@@ -88,56 +91,44 @@ def train_distributed(
         scheduling_timeout_seconds: How long it may wait for nodes.
         grace_seconds: How long the processes have from SIGTERM to commit a checkpoint.
     """
-    from pathlib import Path
-
-    from stepworks.kube.training_job import training_job_kind, training_job_spec
-    from stepworks.operations.in_cluster import connect_from_step, resolve_placement
-    from stepworks.operations.run_folders import make_run_folder
-    from stepworks.operations.run_job import fill_in, refuse_unshared
-    from stepworks.placement.pod_placement import PodPlacement
-    from stepworks.training.cluster import TrainingJob, train_on_cluster
+    from stepworks.training.distributed import PodsRequest, train_in_pods
+    from stepworks.training.given import step_spec
     from stepworks.training.spec import CheckpointSettings
-    from stepworks.training.step import hand_over, step_spec
-    from stepworks.training.workspace import Workspace
 
-    job_kind = training_job_kind(kind)
-    cluster = connect_from_step(f"a {kind}")
-    given = PodPlacement.from_json(placement)
     spec = step_spec(
         {"train": train_features, "validation": validation_features, "transform": transform},
-        {},
-        loop,
         model=model,
         data=data,
         model_settings=model_settings,
         data_settings=data_settings,
         entrypoint=entrypoint,
         settings=settings,
-        command=[fill_in(each, run) for each in command],
+        command=command,
+        loop=loop,
         parallel=parallel,
+        parameters=parameters,
         checkpoints=CheckpointSettings(**checkpoints),
         grace_seconds=grace_seconds,
     )
-    pods = training_job_spec(
+    pods = PodsRequest(
+        kind=kind,
+        name=name,
+        run=run,
         image=image,
-        placement=resolve_placement(given),
-        mounts=given.mounts_of(run),
+        placement=placement,
+        workspace=workspace,
         nodes=nodes,
-        least_nodes=least_nodes or None,
+        least_nodes=least_nodes,
         parameter_servers=parameter_servers,
         evaluator=evaluator,
-        environment={key: fill_in(value, run) for key, value in environment.items()},
+        runtime=runtime,
+        environment=environment,
         config_maps=config_maps,
         secrets=secrets,
         active_deadline_seconds=active_deadline_seconds,
+        scheduling_timeout_seconds=scheduling_timeout_seconds,
     )
-    parent = fill_in(workspace, run)
-    refuse_unshared(parent, pods.mounts)
-    own = Workspace(Path(make_run_folder(parent, run)))
-    job = TrainingJob(cluster, job_kind, name, run, pods, scheduling_timeout_seconds, runtime)
-    finished = train_on_cluster(spec, own, job)
-    for figure, value in hand_over(spec, own, trained_model.path, training.path).items():
+    figures, job = train_in_pods(spec, pods, trained_model.path, training.path)
+    trained_model.metadata.update(job)
+    for figure, value in figures.items():
         metrics.log_metric(figure, value)
-    trained_model.metadata.update(
-        {"job": finished["metadata"]["name"], **{key: finished["metadata"][key] for key in ("namespace", "uid")}}
-    )

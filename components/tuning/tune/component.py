@@ -5,9 +5,10 @@ from typing import Any
 from kfp.dsl import HTML, Artifact, Dataset, Input, Output, OutputPath
 
 from stepworks.kubeflow.component import component
+from stepworks.tuning.given import check_tuning
 
 
-@component("gpu")
+@component("gpu", check=check_tuning)
 def tune(
     name: str,
     run: str,

@@ -7,9 +7,9 @@ import pytest
 
 from stepworks.errors import ConfigurationError, RunError
 from stepworks.report.documents import TuningDocument
+from stepworks.training.parameters import Value
 from stepworks.tuning.local import Reporter, tune_locally
 from stepworks.tuning.result import best_parameters
-from stepworks.tuning.search_space import Value
 from stepworks.tuning.spec import tuning_spec
 
 RATE = {"type": "double", "minimum": 1e-4, "maximum": 1.0, "scale": "log"}

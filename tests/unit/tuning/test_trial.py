@@ -10,12 +10,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from stepworks.errors import ConfigurationError
+from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.local import TrialStoppedError, tune_locally
 from stepworks.tuning.search_space import Parameter
 from stepworks.tuning.spec import tuning_spec
-from stepworks.tuning.trial import of_trial, prepare, run_here, with_parameters
+from stepworks.tuning.trial import of_trial, prepare, run_here
 
 ROOT = Path(__file__).parents[3]
 ENTRYPOINT = "tests.unit.tuning.search_entrypoint:train"

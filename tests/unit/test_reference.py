@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.training.reference import check, resolve
+from stepworks.reference import check, resolve
 
 SOURCE = """
 import torch.nn as nn
@@ -64,7 +64,7 @@ def test_what_is_not_there_is_told(own: str, reference: str, message: str) -> No
 
 def test_the_built_in_builders_are_found_without_torch() -> None:
     script = (
-        "import sys; from stepworks.training.reference import check;"
+        "import sys; from stepworks.reference import check;"
         "check('stepworks.training.tabular:build_model', role='model');"
         "import stepworks.training.spec, stepworks.training.workspace, stepworks.training.outcome,"
         " stepworks.training.launch;"

@@ -7,7 +7,8 @@ import importlib
 import importlib.machinery
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stepworks.errors import ConfigurationError
@@ -34,17 +35,22 @@ def resolve(reference: str, *, role: str) -> Callable[..., Any]:
     return builder  # type: ignore[no-any-return]  # a module's attribute has no static type
 
 
-def check(reference: str, *, role: str) -> None:
+def check(reference: str, *, role: str, folders: Sequence[str] = ()) -> None:
     """See that a reference names something in a module that is there, and import nothing for it.
 
     So it can be asked where a pipeline compiles, on a machine without torch. A name that the module only imports or
     computes counts as there.
 
+    Args:
+        reference: `package.module:name`.
+        role: What it is for, as an error message says it: `model`, `data`.
+        folders: Where modules are looked for before Python's own path.
+
     Raises:
         ConfigurationError: The text is not a reference, there is no such module, or nothing in it has this name.
     """
     module_name, name = _parts(reference, role)
-    path = _source(module_name)
+    path = _source(module_name, [*folders, *sys.path])
     if path is None:
         raise _no_module(reference, role, f"no module named {module_name!r} is found")
     if not path.endswith(".py"):
@@ -55,9 +61,8 @@ def check(reference: str, *, role: str) -> None:
         raise _nothing_to_call(reference, role, "missing")
 
 
-def _source(module_name: str) -> str | None:
+def _source(module_name: str, search: list[str]) -> str | None:
     """The file of a module; its packages are looked into and not imported."""
-    search: list[str] | None = None
     *packages, last = module_name.split(".")
     for package in packages:
         spec = importlib.machinery.PathFinder.find_spec(package, search)

@@ -1,0 +1,57 @@
+"""What can be known to be wrong with a task before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.pipeline_channel import extract_pipeline_channels_from_any
+
+from stepworks.errors import ConfigurationError
+from stepworks.reference import check as check_reference
+
+
+def check_task(task: dsl.PipelineTask, in_images: Collection[str]) -> None:
+    """Have a step look at what its task is given, and see that the code which it names is there.
+
+    Modules are looked for in the working folder and on Python's path.
+
+    Args:
+        task: The task.
+        in_images: Packages that only the images hold, so that a reference into them cannot be followed here.
+
+    Raises:
+        ConfigurationError: Something cannot work; the message names the task.
+    """
+    check = getattr(task.component_spec, "check", None)
+    if check is None:
+        return
+    try:
+        for role, reference in check(_known(task)).items():
+            if reference.partition(".")[0].partition(":")[0] not in in_images:
+                _check_reference(reference, role)
+    except ConfigurationError as error:
+        error.add_note(f"It is the task {task.name}; nothing was started.")
+        raise
+
+
+def _check_reference(reference: str, role: str) -> None:
+    try:
+        check_reference(reference, role=role, folders=[str(Path.cwd())])
+    except ConfigurationError as error:
+        package = reference.partition(".")[0]
+        error.add_note(f"Where only the image holds {package}, say so: @pipeline(version=..., in_images=[{package!r}])")
+        raise
+
+
+def _known(task: dsl.PipelineTask) -> dict[str, Any]:
+    """The parameters of a task that are known now, with their defaults, by name.
+
+    One that holds an output of another task, or a parameter of the pipeline, is known later.
+    """
+    inputs = task.component_spec.inputs or {}
+    defaults = {name: each.default for name, each in inputs.items() if each.default is not None}
+    given = {**defaults, **task.inputs}
+    return {name: value for name, value in given.items() if not extract_pipeline_channels_from_any(value)}

@@ -1,0 +1,105 @@
+"""What a training step is given, as a training spec: checked when its pipeline compiles, and read when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from stepworks.training.parameters import with_parameters
+from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
+
+_LATER = "known.later:known_later"  # stands for a builder that an earlier step names
+
+
+class _Artifact(Protocol):
+    """An artifact of Kubeflow Pipelines."""
+
+    @property
+    def path(self) -> str:
+        """Where its file or folder is."""
+        ...
+
+
+def step_spec(
+    inputs: Mapping[str, _Artifact | None],
+    *,
+    model: str,
+    data: str,
+    entrypoint: str,
+    command: Sequence[str],
+    loop: Mapping[str, Any],
+    parallel: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    **settings: Any,
+) -> TrainingSpec:
+    """The spec of what a step was given.
+
+    Args:
+        inputs: The artifacts by name; None for one that was not given.
+        model: The model builder; it counts where there is neither an entrypoint nor a command.
+        data: The data builder; likewise.
+        entrypoint: A function of the user's own.
+        command: A command of the user's own.
+        loop: Fields of `LoopSettings`; `monitor` is `validation_auc` unless it is here.
+        parallel: Fields of `ParallelSettings`.
+        parameters: What a search chose; see `with_parameters`.
+        **settings: Other fields of `TrainingSpec`.
+
+    Raises:
+        ConfigurationError: A value is wrong, or both an entrypoint and a command are given.
+    """
+    own = bool(entrypoint or command)
+    spec = TrainingSpec(
+        model="" if own else model,
+        data="" if own else data,
+        entrypoint=entrypoint,
+        command=list(command),
+        inputs={name: artifact.path for name, artifact in inputs.items() if artifact is not None},
+        loop=LoopSettings(**{"monitor": "validation_auc", **loop}),
+        parallel=ParallelSettings(**parallel),
+        **settings,
+    )
+    return with_parameters(spec, parameters)
+
+
+def check_training(known: Mapping[str, Any]) -> dict[str, str]:
+    """See that what is known of a training step when its pipeline compiles can be trained.
+
+    Args:
+        known: The step's parameters that are known then, with their defaults.
+
+    Returns:
+        The references to code, by their roles.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or it is not one of the three forms.
+    """
+    loop = {name: known[name] for name in ("epochs", "batch_size", "learning_rate") if name in known}
+    CheckpointSettings(**_mapping(known, "checkpoints"))
+    if "entrypoint" not in known or "command" not in known:
+        LoopSettings(**loop, **_mapping(known, "loop"))
+        ParallelSettings(**_mapping(known, "parallel"))
+        return {}
+    spec = step_spec(
+        {},
+        model=known.get("model", _LATER),
+        data=known.get("data", _LATER),
+        entrypoint=known["entrypoint"],
+        command=known["command"],
+        loop={**loop, **_mapping(known, "loop")},
+        parallel=_mapping(known, "parallel"),
+        parameters=_mapping(known, "parameters"),
+    )
+    return references_of(spec)
+
+
+def references_of(spec: TrainingSpec) -> dict[str, str]:
+    """The references to code of a spec that are known, by their roles."""
+    roles = {"model": spec.model, "data": spec.data, "entrypoint": spec.entrypoint}
+    return {role: reference for role, reference in roles.items() if reference and reference != _LATER}
+
+
+def _mapping(known: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A parameter that is a mapping; empty where it is known later, or is a folder, as `checkpoints` of `train` is."""
+    value = known.get(name)
+    return dict(value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,39 @@
+"""What the step `tuning/tune` is given, checked when its pipeline compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepworks.training.given import references_of
+from stepworks.training.parameters import Value, with_parameters
+from stepworks.training.spec import TrainingSpec
+from stepworks.tuning.search_space import ChoiceParameter, Parameter
+from stepworks.tuning.spec import TuningSpec, tuning_spec
+
+
+def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
+    """See that what is known of a search when its pipeline compiles can be searched.
+
+    Args:
+        known: The step's parameters that are known then, with their defaults.
+
+    Returns:
+        The references to code of what is trained, by their roles.
+
+    Raises:
+        ConfigurationError: A setting of the search or of the training is wrong, or a parameter does not reach it.
+    """
+    given = {name: known[name] for name in TuningSpec.model_fields if name in known}
+    complete = set(given) == set(TuningSpec.model_fields)
+    spec = tuning_spec(**{**given, "early_stopping": given["early_stopping"] or None}) if complete else None
+    if "training" not in known:
+        return {}
+    training = TrainingSpec(**known["training"])
+    if spec:
+        with_parameters(training, {name: _one_of(parameter) for name, parameter in spec.space.items()})
+    return references_of(training)
+
+
+def _one_of(parameter: Parameter) -> Value:
+    return parameter.values[0] if isinstance(parameter, ChoiceParameter) else parameter.minimum
