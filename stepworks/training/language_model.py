@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stepworks.errors import ConfigurationError, DataError, StepworksError, TrainingError
+from stepworks.errors import ConfigurationError, DataError, StepworksError
 from stepworks.training.data.parquet import RowGroups
 from stepworks.training.data.tokens import NOT_TRAINED, TokenSamples, TokenWriter
-from stepworks.training.model_directory import WEIGHTS_FILE, read_model_file
+from stepworks.training.model_directory import load_model, read_model_file
 
 _TEXTS_AT_ONCE = 1024
 
@@ -291,27 +291,15 @@ def write_pretrained(model_directory: Path, destination: Path, *, base_model: st
     Raises:
         NotFoundError: The folder holds no model.
         TrainingError: The weights are torn or do not fit.
-        ConfigurationError: The base model is unknown.
+        ConfigurationError: The base model is unknown or missing.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    settings = dict(read_model_file(model_directory).settings)
-    if base_model is not None:
-        settings["base_model"] = base_model
-    model = build_model(**settings)
-    try:
-        model.load_state_dict(load_file(model_directory / WEIGHTS_FILE))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise TrainingError(
-            f"The weights in {model_directory} cannot be loaded",
-            received=" ".join(str(error).split()[:40]),  # torch lists every weight
-            expected="the weights of this base model and these settings",
-            what_to_do="Give the base model that was trained, or train again.",
-        ) from error
-    network = model.network.merge_and_unload() if settings.get("lora_rank") else model.network
+    settings = read_model_file(model_directory).settings
+    model = load_model(model_directory, {"base_model": base_model} if base_model is not None else None)
+    network: Any = model.network
+    if settings.get("lora_rank"):
+        network = network.merge_and_unload()
     network.save_pretrained(destination)
-    source = settings.get("base_model")
+    source = base_model if base_model is not None else settings.get("base_model")
     if source is not None and (not Path(source).is_dir() or (Path(source) / "tokenizer_config.json").is_file()):
         _tokenizer(source).save_pretrained(destination)
 

@@ -7,7 +7,7 @@ code when it is read.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from stepworks.data.transform_parameters import FILE_NAME as TRANSFORM_FILE
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import NotFoundError, TrainingError
+from stepworks.errors import ConfigurationError, NotFoundError, TrainingError
 from stepworks.files import write_atomically
 from stepworks.reference import resolve
 
@@ -35,6 +35,7 @@ class ModelFile(BaseModel):
         model: The reference of the model builder.
         data: The reference of the data builder, whose rows the model takes.
         settings: The keyword arguments that the model builder was called with.
+        inputs: The names of the inputs that it was given beside them; they are not in the folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class ModelFile(BaseModel):
     model: str
     data: str
     settings: dict[str, Any]
+    inputs: tuple[str, ...] = ()
 
 
 def save_model(
@@ -52,6 +54,8 @@ def save_model(
     reference: str,
     settings: dict[str, Any],
     data: str = BUILT_IN_DATA,
+    *,
+    inputs: Sequence[str] = (),
 ) -> None:
     """Write a model folder. `model.json` is written last: a folder without it is not a model.
 
@@ -62,13 +66,14 @@ def save_model(
         reference: The model builder, `package.module:name`.
         settings: The keyword arguments of the model builder, as JSON can hold them.
         data: The data builder, `package.module:name`; as in the train step, the built-in one where none is given.
+        inputs: The names of the inputs that the model builder was given, as `base_model`.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     save_file(_unshared(weights), directory / WEIGHTS_FILE)
     if transform is not None:
         transform.write(directory)
-    description = ModelFile(model=reference, data=data, settings=settings)
+    description = ModelFile(model=reference, data=data, settings=settings, inputs=tuple(inputs))
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
 
 
@@ -108,19 +113,33 @@ def read_model_file(directory: Path) -> ModelFile:
         raise _cannot_be_loaded(directory, error) from error
 
 
-def load_model(directory: Path) -> torch.nn.Module:
+def load_model(directory: Path, inputs: Mapping[str, str | Path] | None = None) -> torch.nn.Module:
     """Build a saved model again, with its weights, in evaluation mode on the CPU.
+
+    Args:
+        directory: A model folder.
+        inputs: What the model builder was given in training beside its settings, by name: the `base_model` of a
+            language model. It gives the layers, and the folder all weights.
 
     Raises:
         NotFoundError: The folder holds no model.
         TrainingError: The weights are torn or do not fit the model.
-        ConfigurationError: The builder does not import.
+        ConfigurationError: The builder does not import, or an input is missing.
     """
     description = read_model_file(directory)
+    given = dict(inputs or {})
+    missing = [name for name in description.inputs if name not in given]
+    if missing:
+        raise ConfigurationError(
+            f"The model in {directory} was built from inputs that are not in its folder",
+            received=f"the inputs {', '.join(given) or '(none)'}",
+            expected=", ".join(description.inputs),
+            what_to_do=f"Give load_model inputs={{'{missing[0]}': …}}, with what the train step got by that name.",
+        )
     builder = resolve(description.model, role="model")
     try:
         transform = [TransformParameters.read(directory)] if (directory / TRANSFORM_FILE).is_file() else []
-        module: torch.nn.Module = builder(*transform, **description.settings)
+        module: torch.nn.Module = builder(*transform, **{**description.settings, **given})
         module.load_state_dict(load_file(directory / WEIGHTS_FILE))
     except (SafetensorError, OSError, RuntimeError, TypeError) as error:
         raise _cannot_be_loaded(directory, error) from error
@@ -130,7 +149,7 @@ def load_model(directory: Path) -> torch.nn.Module:
 def _cannot_be_loaded(directory: Path, error: Exception) -> TrainingError:
     return TrainingError(
         f"The model in {directory} cannot be loaded",
-        received=f"{type(error).__name__}: {error}",
+        received=" ".join(f"{type(error).__name__}: {error}".split()[:40]),  # torch lists every weight
         expected=f"a {MODEL_FILE} of this library version, and weights that fit the builder and its settings",
         what_to_do="Train again, or use the library version that wrote the model.",
     )

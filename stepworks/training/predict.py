@@ -11,9 +11,9 @@ from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, EvaluationError
+from stepworks.reference import build
 from stepworks.training.data.samples import Samples
 from stepworks.training.model_directory import load_model, read_model_file
-from stepworks.reference import build
 
 ROWS_AT_ONCE = 16_384
 

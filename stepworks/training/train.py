@@ -15,8 +15,10 @@ import torch
 
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import ConfigurationError, TrainingError
+from stepworks.reference import build, resolve
 from stepworks.report.documents import Epoch, TrainingDocument
 from stepworks.training.checkpoint.saver import Saver
+from stepworks.training.checkpoint.state import frozen_digest
 from stepworks.training.checkpoint.store import CheckpointStore
 from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Samples
@@ -28,7 +30,6 @@ from stepworks.training.model_directory import save_model
 from stepworks.training.outcome import Outcome
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Processes, join
-from stepworks.reference import build, resolve
 from stepworks.training.spec import ParallelSettings, TrainingSpec
 from stepworks.training.trainer_status import TrainerStatus
 from stepworks.training.trial import try_model
@@ -84,6 +85,7 @@ def train_builders(
     module = _build_model(spec, workspace, transform)
     try_model(module, train_samples, processes.device, model=spec.model, data=spec.data)
     order = Order(len(train_samples), spec.loop.batch_size, spec.loop.seed, getattr(train_samples, "block_sizes", None))
+    identity = _identity(spec, module, train_samples, validation_samples) if processes.rank == 0 else {}
     with _reproducible(spec.parallel):
         engine = Engine(module, spec.loop, spec.parallel, processes, total_steps(spec.loop, order))
         if processes.rank:
@@ -92,7 +94,7 @@ def train_builders(
         leads = processes.rank == 0
         store = CheckpointStore(
             workspace.checkpoints,
-            _identity(spec, train_samples, validation_samples) if leads else {},
+            identity,
             topology=_topology(engine),
             keep=spec.checkpoints.keep,
             higher_is_better=spec.loop.maximize,
@@ -155,9 +157,7 @@ def _read_inputs(
 
 def _build_model(spec: TrainingSpec, workspace: Workspace, transform: TransformParameters | None) -> torch.nn.Module:
     given = [] if transform is None else [transform]
-    further: dict[str, Path] = {
-        name: workspace.input(path) for name, path in spec.inputs.items() if name not in _OWN_INPUTS
-    }
+    further: dict[str, Path] = {name: workspace.input(spec.inputs[name]) for name in _further_inputs(spec)}
     module = build(spec.model, *given, role="model", settings={**spec.model_settings, **further})
     if not isinstance(module, torch.nn.Module) or not callable(getattr(module, "loss", None)):
         raise ConfigurationError(
@@ -169,8 +169,16 @@ def _build_model(spec: TrainingSpec, workspace: Workspace, transform: TransformP
     return module
 
 
-def _identity(spec: TrainingSpec, train_samples: Samples, validation_samples: Samples | None) -> dict[str, str]:
+def _further_inputs(spec: TrainingSpec) -> list[str]:
+    """The names of the inputs that the model builder takes."""
+    return [name for name in spec.inputs if name not in _OWN_INPUTS]
+
+
+def _identity(
+    spec: TrainingSpec, module: torch.nn.Module, train_samples: Samples, validation_samples: Samples | None
+) -> dict[str, str]:
     """What must be the same for a checkpoint to be resumed, each field by its name."""
+    frozen = frozen_digest(module)
     return {
         "model": spec.model,
         "model_settings": json.dumps(spec.model_settings, sort_keys=True),
@@ -181,6 +189,7 @@ def _identity(spec: TrainingSpec, train_samples: Samples, validation_samples: Sa
         "parallel.compile": str(spec.parallel.compile),
         "train": train_samples.fingerprint(),
         "validation": validation_samples.fingerprint() if validation_samples is not None else "none",
+        **({"frozen_weights": frozen} if frozen else {}),
     }
 
 
@@ -218,7 +227,15 @@ def _write_results(
     """Write the model and the document; the weights are gathered from all processes."""
     weights = loop.engine.whole_weights()
     if loop.processes.rank == 0:
-        save_model(workspace.model, weights, transform, spec.model, spec.model_settings, spec.data)
+        save_model(
+            workspace.model,
+            weights,
+            transform,
+            spec.model,
+            spec.model_settings,
+            spec.data,
+            inputs=_further_inputs(spec),
+        )
         settings: dict[str, Any] = {**spec.loop.model_dump(), **spec.parallel.model_dump(), **spec.model_settings}
         document = TrainingDocument(
             model=spec.model,

@@ -97,8 +97,8 @@ def _run_builders(spec: TrainingSpec, workspace: Workspace, interruption: Interr
 
 
 def _run_entrypoint(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
-    from stepworks.training.context import TrainingContext
     from stepworks.reference import build
+    from stepworks.training.context import TrainingContext
 
     context = TrainingContext(spec, workspace, interruption)
     build(spec.entrypoint, context, role="entrypoint", settings=spec.settings)

@@ -4,12 +4,16 @@ Weights and optimizer are written by torch.distributed.checkpoint under the para
 read by another number of processes and by another strategy. `state.json` holds what is the same in every process: the
 schedule, the scaler, the counters and the position in the data. `random-<rank>.json` holds the state of each process's
 generators, so that dropout goes on as if nothing had happened.
+
+Weights that are not trained, as those beneath LoRA adapters, are not in it: the model builder makes them again. That
+they are the same then is told by their digest, which is of the run's identity.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import logging
 import random
@@ -23,6 +27,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
     get_model_state_dict,
     get_state_dict,
     set_model_state_dict,
@@ -36,6 +41,10 @@ STATE_FILE = "state.json"
 Tensors = dict[str, Any]
 """Nested dictionaries of tensors, whole or sharded, by the names of parameters."""
 
+_WITHOUT_FROZEN = StateDictOptions(strict=False)
+"""How to put weights in place; DCP's reader has seen by then that each trained one is there."""
+_VALUES_IN_DIGEST = 1024
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,9 +54,9 @@ def random_file(rank: int) -> str:
 
 
 def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
-    """The weights, buffers and optimizer state, as they are now; they share memory with the originals."""
+    """The trained weights, buffers and optimizer state, as they are now; they share memory with the originals."""
     weights, state = get_state_dict(model, optimizer)
-    return {"model": weights, "optimizer": state}
+    return {"model": _without_frozen(weights, model), "optimizer": state}
 
 
 def load_tensors(
@@ -60,7 +69,13 @@ def load_tensors(
     """
     tensors = tensors_of(model, optimizer)
     _load(tensors, folder, group)
-    set_state_dict(model, optimizer, model_state_dict=tensors["model"], optim_state_dict=tensors["optimizer"])
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=tensors["model"],
+        optim_state_dict=tensors["optimizer"],
+        options=_WITHOUT_FROZEN,
+    )
 
 
 def load_weights(folder: Path, model: nn.Module, group: dist.ProcessGroup | None) -> None:
@@ -69,9 +84,33 @@ def load_weights(folder: Path, model: nn.Module, group: dist.ProcessGroup | None
     Raises:
         CheckpointError: They do not fit the model.
     """
-    weights = get_model_state_dict(model)
+    weights = _without_frozen(get_model_state_dict(model), model)
     _load({"model": weights}, folder, group)
-    set_model_state_dict(model, weights)
+    set_model_state_dict(model, weights, options=_WITHOUT_FROZEN)
+
+
+def frozen_digest(model: nn.Module) -> str | None:
+    """A digest of the weights that are not trained; None if all are.
+
+    It is of names, shapes, and at most two thousand values of each, so that it takes no time for a large model: another
+    base model is seen, a single changed value may not be.
+    """
+    digest: Any = None
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            continue
+        digest = digest or hashlib.sha256()
+        values = parameter.detach().flatten()
+        sample = values[:: max(1, len(values) // _VALUES_IN_DIGEST)].cpu().contiguous()
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype} ".encode())
+        digest.update(sample.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest() if digest else None
+
+
+def _without_frozen(weights: Tensors, model: nn.Module) -> Tensors:
+    # Not DCP's own option: of a frozen weight with two names, as of a head that is the embedding, it leaves one.
+    frozen = {name for name, each in model.named_parameters(remove_duplicate=False) if not each.requires_grad}
+    return {name: tensor for name, tensor in weights.items() if name not in frozen}
 
 
 def _load(tensors: Tensors, folder: Path, group: dist.ProcessGroup | None) -> None:

@@ -1,5 +1,7 @@
 """Causal language models: texts packed, trained in full and by LoRA without a network, and written for others."""
 
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from stepworks.errors import ConfigurationError, DataError, TrainingError
+from stepworks.errors import CheckpointError, ConfigurationError, DataError, TrainingError
+from stepworks.training.checkpoint.state import tensors_of
 from stepworks.training.data.tokens import NOT_TRAINED, TokenWriter
 from stepworks.training.language_model import LanguageModel, build_model, read_tokens, write_pretrained, write_tokens
 from stepworks.training.model_directory import load_model
@@ -155,11 +160,66 @@ def test_adapters_alone_are_trained_and_are_merged_when_written(tmp_path: Path, 
     assert transformers.AutoTokenizer.from_pretrained(destination)("a b")["input_ids"] == [2, 3]
 
 
+def test_a_checkpoint_of_adapters_is_without_the_weights_beneath_and_resumes_to_the_bit(
+    tmp_path: Path, base_model: Path
+) -> None:
+    undisturbed, resumed = Workspace(tmp_path / "undisturbed"), Workspace(tmp_path / "resumed")
+    training = spec(tmp_path, {"lora_rank": 2, "lora_dropout": 0.1}, {"base_model": str(base_model)}, epochs=2)
+    train(training, undisturbed)
+    shutil.copytree(undisturbed.root, resumed.root)
+    first, last = sorted(resumed.checkpoints.glob("step-*"))
+    for folder in (last, resumed.model):
+        shutil.rmtree(folder)
+    assert train(training, resumed).resumed_from_epoch == 1
+    weights = [(each.model / "model.safetensors").read_bytes() for each in (undisturbed, resumed)]
+    assert weights[0] == weights[1]
+
+    held = FileSystemReader(first).read_metadata().state_dict_metadata
+    sizes = {name: math.prod(each.size) for name, each in held.items() if isinstance(each, TensorStorageMetadata)}
+    trained = {
+        f"model.{name}": weight.numel()
+        for name, weight in build_model(base_model=base_model, lora_rank=2).named_parameters()
+        if weight.requires_grad
+    }
+    assert {name: size for name, size in sizes.items() if name.startswith("model.")} == trained
+    assert sum(sizes.values()) == 3 * sum(trained.values()) + len(trained)  # with two moments, and counters of steps
+
+
+def test_adapters_are_not_resumed_on_another_base_model(tmp_path: Path, base_model: Path) -> None:
+    other = tmp_path / "base"
+    torch.manual_seed(1)
+    build_model(config=CONFIG).network.save_pretrained(other)
+    workspace = Workspace(tmp_path / "run")
+    train(spec(tmp_path, {"lora_rank": 2}, {"base_model": str(base_model)}, epochs=1), workspace)
+    with pytest.raises(CheckpointError, match="frozen_weights: checkpoint"):
+        train(spec(tmp_path, {"lora_rank": 2}, {"base_model": str(other)}, epochs=1), workspace)
+
+
+def test_a_head_that_is_the_embedding_is_in_no_checkpoint_of_adapters() -> None:
+    model = build_model(config={**CONFIG, "tie_word_embeddings": True}, lora_rank=2)
+    assert "network.base_model.model.lm_head.weight" in model.state_dict()
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad])
+    assert all("lora_" in name for name in tensors_of(model, optimizer)["model"])
+
+
+def test_a_model_is_loaded_with_the_base_model_that_it_was_built_from(tmp_path: Path, base_model: Path) -> None:
+    folder = tmp_path / "run" / "model"
+    train(spec(tmp_path, {"lora_rank": 2}, {"base_model": str(base_model)}, epochs=1), Workspace(tmp_path / "run"))
+    with pytest.raises(ConfigurationError, match=r"Expected: base_model(?s:.*)load_model inputs=\{'base_model'"):
+        load_model(folder)
+    with pytest.raises(ConfigurationError, match="inputs that are not in its folder"):
+        write_pretrained(folder, tmp_path / "pretrained")
+    loaded = load_model(folder, {"base_model": base_model})
+    write_pretrained(folder, tmp_path / "pretrained", base_model=base_model)
+    written = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "pretrained")
+    torch.testing.assert_close(logits_of(loaded.network), logits_of(written))
+
+
 def test_weights_of_another_base_model_are_told(tmp_path: Path, base_model: Path) -> None:
     train(spec(tmp_path, {"config": CONFIG}, {}, epochs=1), Workspace(tmp_path / "run"))
     path = tmp_path / "run" / "model" / "model.json"
     path.write_text(path.read_text().replace('"num_hidden_layers": 2.0', '"num_hidden_layers": 3.0'))
-    with pytest.raises(TrainingError, match=r"weights in .* cannot be loaded(?s:.*)Missing key"):
+    with pytest.raises(TrainingError, match=r"model in .* cannot be loaded(?s:.*)Missing key"):
         write_pretrained(tmp_path / "run" / "model", tmp_path / "pretrained")
 
 

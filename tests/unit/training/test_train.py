@@ -17,10 +17,10 @@ from stepworks.errors import (
     StepworksError,
     TrainingError,
 )
+from stepworks.reference import resolve
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.model_directory import load_model
 from stepworks.training.predict import predict
-from stepworks.reference import resolve
 from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.tabular import TabularNetwork, build_model, read_rows
 from stepworks.training.train import train
