@@ -52,6 +52,7 @@ class TrainingContext:
         )
         newest = self._store.newest()
         self.resume_from = newest.folder if newest else None
+        self._metrics.begin(newest.step if newest else 0)
         self._group: dist.ProcessGroup | None = None
         self.stop_reason = Reason.NONE
 

@@ -29,7 +29,8 @@ from stepworks.training.data.loader import Batch, Loader
 from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Samples
 from stepworks.training.interruption import Interruption, Reason
-from stepworks.training.metrics import Meter, MetricsFile
+from stepworks.training.meter import Meter
+from stepworks.training.metrics import MetricsFile
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Agreement
 from stepworks.training.progress import Course, Signals, monitored
@@ -247,6 +248,7 @@ class TrainingLoop:
         """Take up the newest checkpoint, if there is one."""
         found = self._from_store(self.saver.store.newest)
         if found is None:
+            self.metrics.begin(0)
             return
         folder = found.folder
         load_tensors(folder, self.engine.model, self.engine.optimizer, self.processes.checkpoints)
@@ -266,7 +268,7 @@ class TrainingLoop:
                 found.manifest.topology,
                 self.saver.store.topology,
             )
-        self.metrics.write("resumed", step=self.course.step)
+        self.metrics.begin(self.course.step)
         logger.info("Resumed after step %d, epoch %d", self.course.step, len(self.course.epochs))
 
     def _take_best_weights(self) -> None:

@@ -1,34 +1,13 @@
-"""The course of training as lines of JSON, and the figures in them."""
+"""The course of training as lines of JSON. Whoever reads it needs no torch."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-
-logger = logging.getLogger(__name__)
-
-_PEAK_FLOPS = {
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-}
-"""Dense bfloat16 operations a second by a part of the device's name, the more exact names first."""
-
-
-def peak_flops(device_name: str) -> float | None:
-    """The dense bfloat16 operations a second that the maker states; None for a device that is not known."""
-    return next((peak for part, peak in _PEAK_FLOPS.items() if part in device_name), None)
-
 
 Listener = Callable[[str, dict[str, Any]], None]
 
@@ -44,6 +23,26 @@ class MetricsFile:
     def __init__(self, path: Path | None, listeners: Sequence[Listener] = ()) -> None:
         self._path = path
         self._listeners = listeners
+
+    def begin(self, step: int) -> None:
+        """Drop what earlier attempts wrote about later steps, which are taken again. Call it before the first `write`.
+
+        What is dropped is the end of the file, which goes in one go: a kill leaves all of it or none, and whoever
+        follows the file finds what stays where it was. Where training resumes, a line `resumed` follows: its
+        `lost_steps` are those that lines had told of.
+
+        Args:
+            step: The step that this attempt resumes after; 0 if it begins anew.
+        """
+        if self._path is None:
+            return
+        last = step
+        if self._path.exists():
+            with self._path.open("r+b") as file:
+                kept, last = _kept(file, step)
+                file.truncate(kept)
+        if step:
+            self.write("resumed", step=step, lost_steps=last - step)
 
     def write(self, kind: str, **figures: Any) -> None:
         """Add a line.
@@ -80,82 +79,45 @@ def _is_torn(path: Path) -> bool:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file that count.
 
-    A line that was torn by a kill is left out, and so is what a later attempt that resumed before it did again.
+    A line that was torn by a kill is left out, and so is what precedes a line `resumed` and tells of later steps: a
+    command of your own may write one where it resumes.
     """
     lines: list[dict[str, Any]] = []
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return lines
-    for text in content.split(b"\n"):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if not isinstance(line, dict):
+    for line in map(_parsed, content.split(b"\n")):
+        if line is None:
             continue
         if line.get("kind") == "resumed":
-            lines = [each for each in lines if each.get("step", 0) <= line["step"]]
+            lines = [each for each in lines if _step(each) <= _step(line)]
         lines.append(line)
     return lines
 
 
-@dataclass
-class Meter:
-    """Counts what was done since the last line of metrics.
+def _kept(lines: Iterable[bytes], step: int) -> tuple[int, int]:
+    """How many bytes there are before the first line about a later step, and the last step that a line tells of."""
+    position, kept, last = 0, None, step
+    for text in lines:
+        line = _parsed(text)
+        if line is not None and _step(line) > step:
+            kept = position if kept is None else kept
+            last = max(last, _step(line))
+        position += len(text)
+    return position if kept is None else kept, last
 
-    Attributes:
-        devices: How many processes share the work.
-        device: This process's device.
-        flops_per_sample: The model's operations for one sample, forward and backward; None if it does not say.
-        clock: Seconds; it never goes back.
-    """
 
-    devices: int
-    device: torch.device
-    flops_per_sample: float | None = None
-    clock: Callable[[], float] = time.perf_counter
-    samples: int = 0
-    tokens: int = 0
-    waited: float = 0.0
-    stalled: float = 0.0
-    peak: float | None = field(init=False)
-    _since: float = field(init=False)
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    """A line; None if it is empty, torn, or no object."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
 
-    def __post_init__(self) -> None:
-        self.peak = peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
-        self._since = self.clock()
 
-    def add(self, *, samples: int, tokens: int, waited: float) -> None:
-        """Count a step: samples and tokens of all processes, and the seconds this one waited for data."""
-        self.samples += samples
-        self.tokens += tokens
-        self.waited += waited
-
-    def take(self) -> dict[str, float | None]:
-        """The figures since the last call, which begins anew.
-
-        `mfu` is model FLOPs utilisation: operations of the model a second and device over the device's stated peak;
-        None where either is not known.
-        """
-        now = self.clock()
-        seconds = max(now - self._since, 1e-9)
-        flops = self.flops_per_sample * self.samples / seconds / self.devices if self.flops_per_sample else None
-        figures: dict[str, float | None] = {
-            "seconds": seconds,
-            "samples_per_second": self.samples / seconds,
-            "data_wait_seconds": self.waited,
-            "data_wait_share": self.waited / seconds,
-            "checkpoint_stall_seconds": self.stalled,
-            "flops_per_second_and_device": flops,
-            "mfu": flops / self.peak if flops and self.peak else None,
-        }
-        if self.tokens:
-            figures["tokens_per_second"] = self.tokens / seconds
-        if self.device.type == "cuda":
-            figures["gpu_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
-        self.samples = self.tokens = 0
-        self.waited = self.stalled = 0.0
-        self._since = now
-        return figures
+def _step(line: dict[str, Any]) -> int:
+    """The step that a line tells of; 0 for one that tells of none."""
+    step = line.get("step")
+    return step if isinstance(step, int) else 0

@@ -157,9 +157,17 @@ def losses(workspace: Workspace) -> dict[int, float]:
 
 
 def steps_taken(workspace: Workspace) -> list[int]:
-    """The steps in the order in which they were taken, those that were taken again included."""
-    lines = [json.loads(line) for line in workspace.metrics.read_text().splitlines()]
-    return [line["step"] for line in lines if line["kind"] == "step"]
+    """The steps that all lines of the metrics tell of, in their order."""
+    return [line["step"] for line in _lines(workspace) if line["kind"] == "step"]
+
+
+def resumptions(workspace: Workspace) -> list[tuple[int, int]]:
+    """After which steps the run was resumed, and how many steps were lost each time."""
+    return [(line["step"], line["lost_steps"]) for line in _lines(workspace) if line["kind"] == "resumed"]
+
+
+def _lines(workspace: Workspace) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in workspace.metrics.read_text().splitlines()]
 
 
 def outcome_of(workspace: Workspace) -> Outcome:

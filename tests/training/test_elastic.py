@@ -6,7 +6,7 @@ import pytest
 
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
-from tests.training.ranks import losses, outcome_of, small_spec, steps_taken
+from tests.training.ranks import losses, outcome_of, resumptions, small_spec, steps_taken
 
 
 def test_a_run_goes_on_with_another_number_of_processes_and_another_strategy(tmp_path: Path, start: Start) -> None:
@@ -20,6 +20,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_another_strategy(tmp
         assert ranks.wait() == [75 if fault else 0] * world, ranks.logs()
     assert "was written by" in ranks.logs()
     assert steps_taken(workspace) == list(range(1, 16))
+    assert [lost for _, lost in resumptions(workspace)] == [0, 0]
     assert losses(workspace) == pytest.approx(losses(alone.workspace), rel=1e-5)
 
 

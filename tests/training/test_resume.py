@@ -6,7 +6,7 @@ import pytest
 
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
-from tests.training.ranks import losses, model_bytes, outcome_of, small_spec, steps_taken
+from tests.training.ranks import losses, model_bytes, outcome_of, resumptions, small_spec, steps_taken
 
 STRATEGIES = [
     (1, "none", 3),
@@ -35,4 +35,17 @@ def test_a_run_that_is_ended_twice_and_resumed_is_bit_equal(
     assert len(losses(undisturbed)) == 15
     assert losses(resumed) == losses(undisturbed)
     assert model_bytes(resumed) == model_bytes(undisturbed)
-    assert steps_taken(resumed) == list(range(1, 16))  # a graceful end loses nothing
+    assert steps_taken(resumed) == list(range(1, 16))
+    assert [lost for _, lost in resumptions(resumed)] == [0, 0]  # a graceful end loses nothing
+
+
+def test_steps_that_a_kill_has_lost_are_told_once(tmp_path: Path, start: Start) -> None:
+    spec, workspace = small_spec(tmp_path, asynchronous=False), Workspace(tmp_path / "run")
+    # The third forward pass is before the first checkpoint, which is of step 5; the eighth is of step 8.
+    for fault, told in (("KILL@train:3", [1, 2]), ("KILL@train:8", [1, 2, 3, 4, 5, 6, 7])):
+        start(spec, workspace.root, 1, fault).wait()
+        assert steps_taken(workspace) == told
+    ranks = start(spec, workspace.root, 1)
+    assert ranks.wait() == [0], ranks.logs()
+    assert steps_taken(workspace) == list(range(1, 16))
+    assert resumptions(workspace) == [(5, 2)]

@@ -1,10 +1,13 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from stepworks.training.metrics import Meter, MetricsFile, peak_flops, read_metrics
+from stepworks.training.meter import Meter, peak_flops
+from stepworks.training.metrics import MetricsFile, read_metrics
 
 CPU = torch.device("cpu")
 
@@ -72,21 +75,46 @@ def test_a_line_that_was_torn_by_a_kill_is_left_out_and_the_next_one_is_whole(tm
     assert all(json.dumps(line) for line in lines)
 
 
-def test_steps_that_a_resumed_run_takes_again_count_once(tmp_path: Path) -> None:
+def write_steps(path: Path, first: int, last: int, loss: float) -> None:
+    for step in range(first, last + 1):
+        MetricsFile(path).write("step", step=step, loss=loss)
+
+
+def test_what_an_attempt_takes_again_is_dropped_when_it_begins(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    file = MetricsFile(path)
-    for step in (1, 2, 3, 4):
-        file.write("step", step=step, samples=step * 8, loss=1.0)
-    file.write("resumed", step=2)
-    for step in (3, 4):
-        file.write("step", step=step, samples=step * 8, loss=2.0)
-    steps = [line for line in read_metrics(path) if line["kind"] == "step"]
-    assert [(line["step"], line["samples"], line["loss"]) for line in steps] == [
-        (1, 8, 1.0),
-        (2, 16, 1.0),
-        (3, 24, 2.0),
-        (4, 32, 2.0),
+    MetricsFile(path).begin(0)
+    assert not path.exists()
+    write_steps(path, 1, 2, 1.0)
+    MetricsFile(path).begin(0)  # It ended before its first checkpoint.
+    write_steps(path, 1, 4, 2.0)
+    kept = path.read_bytes().splitlines(keepends=True)[:2]
+    with path.open("ab") as file:
+        file.write(b'{"kind": "step", "st')  # torn by the kill
+    MetricsFile(path).begin(2)
+    write_steps(path, 3, 4, 3.0)
+    assert path.read_bytes().startswith(b"".join(kept))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("step", 1),
+        ("step", 2),
+        ("resumed", 2),
+        ("step", 3),
+        ("step", 4),
     ]
+    assert lines[2]["lost_steps"] == 2
+    assert read_metrics(path) == lines
+
+
+def test_a_line_resumed_of_a_command_has_later_steps_before_it_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": 1, "loss": 1}, {"step": 2, "loss": 1}, {"kind": "resumed", "step": 1}, {"step": 2, "loss": 2}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_metrics(path) == [lines[0], lines[2], lines[3]]
+
+
+def test_metrics_are_read_without_torch() -> None:
+    program = "import sys, stepworks.training.metrics; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_no_file_is_no_lines_and_other_ranks_write_none(tmp_path: Path) -> None:
