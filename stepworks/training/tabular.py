@@ -83,18 +83,15 @@ class TabularNetwork(nn.Module):
 def build_model(
     transform: TransformParameters,
     *,
-    hidden: Sequence[float] = (256, 128),
+    hidden: Sequence[int] = (256, 128),
     dropout: float = 0.3,
     embedding_dropout: float = 0.1,
 ) -> TabularNetwork:
-    """Build the network that fits a transform (a model builder of the training contract).
-
-    `hidden` may hold floats: KFP hands the integers of a list over as floats.
-    """
+    """Build the network that fits a transform (a model builder of the training contract)."""
     return TabularNetwork(
         len(transform.numeric),
         [len(feature.values) + 1 for feature in transform.categorical],
-        hidden=[int(width) for width in hidden],
+        hidden=hidden,
         dropout=dropout,
         embedding_dropout=embedding_dropout,
     )

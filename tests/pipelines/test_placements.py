@@ -101,10 +101,38 @@ ON_AMD = {
     "evaluate": FLAGSHIP["evaluate"]._replace(image="gpu-rocm"),
     "package-model": FLAGSHIP["package-model"]._replace(image="gpu-rocm"),
 }
+SHARED = "stepworks-shared:/mnt/shared"
+WAITING = SMALL._replace(cpu="500m/1", mounts=SHARED, retries=5, timeout="604800", cache=False)
+PREPARED = {name: FLAGSHIP[name] for name in ("ingest-table", "validate-table", "split-table", "transform-table")}
+IN_SHARED = {
+    "exit-handler-1/make-folder": EFFECTS._replace(mounts=SHARED),
+    "clean-up-run": EFFECTS._replace(mounts=SHARED),
+}
+TUNE = {
+    **PREPARED,
+    **IN_SHARED,
+    "exit-handler-1/tune": WAITING._replace(image="gpu"),
+    "exit-handler-1/train": TRAINING._replace(mounts="stepworks-checkpoints:/mnt/checkpoints"),
+    "exit-handler-1/evaluate": FLAGSHIP["evaluate"],
+}
+
+
+def on(target: dict[str, Row], tasks: dict[str, Row]) -> dict[str, Row]:
+    """The rows of a pipeline on a target: the training and what runs in the same image are as the flagship's there."""
+    changed = {}
+    for name, row in tasks.items():
+        there = target.get(name.rpartition("/")[2])
+        changed[name] = there._replace(mounts=row.mounts) if there else row
+    return changed
+
+
 EXPECTED = {
     ("tabular_train_and_deploy", "a100"): FLAGSHIP,
     ("tabular_train_and_deploy", "amd"): FLAGSHIP | ON_AMD,
     ("tabular_train_and_deploy", "mig"): FLAGSHIP | ON_MIG,
+    ("tabular_tune", "a100"): TUNE,
+    ("tabular_tune", "amd"): on(ON_AMD | {"tune": WAITING._replace(image="gpu-rocm")}, TUNE),
+    ("tabular_tune", "mig"): on(ON_MIG, TUNE),
 }
 
 
@@ -260,9 +288,8 @@ def test_every_compiled_file_is_in_the_table() -> None:
 
 def test_every_target_and_every_pipeline_is_in_the_table() -> None:
     targets = {path.stem for path in (COMPILED.parent / "targets").glob("*.yaml")}
-    assert {(pipeline, target) for pipeline in load_pipelines() for target in targets} == set(EXPECTED) | set(
-        EXPECTED_ON_VERTEX
-    )
+    pairs = {(each.name, target) for each in load_pipelines().values() for target in each.targets or targets}
+    assert pairs == set(EXPECTED) | set(EXPECTED_ON_VERTEX)
 
 
 @pytest.mark.parametrize(("pipeline", "target"), EXPECTED)

@@ -22,6 +22,15 @@ def test_a_spec_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert TrainingSpec.read(tmp_path / "spec.json") == spec
 
 
+def test_whole_numbers_that_kubeflow_hands_over_as_floats_are_integers_again() -> None:
+    spec = TrainingSpec(
+        **BUILDERS, model_settings={"width": 8.0, "hidden": [[4.0, 0.5]]}, data_settings={"of": {"rows": 2.0}}
+    )
+    assert repr(spec.model_settings) == "{'width': 8, 'hidden': [[4, 0.5]]}"
+    assert repr(spec.data_settings) == "{'of': {'rows': 2}}"
+    assert repr(TrainingSpec(entrypoint="a:b", settings={"rate": 1.5, "n": -3.0}).settings) == "{'rate': 1.5, 'n': -3}"
+
+
 @pytest.mark.parametrize(
     ("given", "form"),
     [(BUILDERS, "builders"), ({"entrypoint": "package.module:train"}, "entrypoint"), ({"command": ["a"]}, "command")],
