@@ -10,6 +10,7 @@ from stepworks.kube.diagnosis.facts import ContainerFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.finding import Cause, Finding
 
 _AGAIN = "Start the step again"
+_MORE_TIME = "Allow more time, or start the step again if it goes on where it stopped."
 _DISRUPTIONS: Mapping[str, tuple[Cause, str, str]] = {
     "PreemptionByScheduler": (
         "preempted",
@@ -36,8 +37,10 @@ _DISRUPTIONS: Mapping[str, tuple[Cause, str, str]] = {
         "its node ran out of a resource, or was shut down",
         f"{_AGAIN}; request as much memory and ephemeral storage as it really uses, so that it is not the first to go.",
     ),
+    "DeadlineExceeded": ("deadline-exceeded", "it ran longer than its activeDeadlineSeconds", _MORE_TIME),
 }
 _PHASE_REASONS: Mapping[str, str] = {
+    "DeadlineExceeded": "DeadlineExceeded",
     "Evicted": "TerminationByKubelet",
     "Terminated": "TerminationByKubelet",
     "NodeShutdown": "TerminationByKubelet",
@@ -77,7 +80,7 @@ def judge_deadline(facts: Facts) -> Finding | None:
     return Finding(
         "deadline-exceeded",
         "it did not end within its activeDeadlineSeconds, the time to wait for a node included",
-        "Allow more time, or start the step again if it goes on where it stopped.",
+        _MORE_TIME,
     )
 
 

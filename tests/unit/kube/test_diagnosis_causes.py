@@ -81,6 +81,21 @@ ENDS = [
         ("init-failed", True, "the init container storage-initializer of the pod train-a ended with exit code 1"),
     ),
     (
+        pod(
+            ended(143),
+            reason="DeadlineExceeded",
+            message="Pod was active on the node longer than the specified deadline",
+        ),
+        (
+            "deadline-exceeded",
+            False,
+            (
+                "the pod train-a: it ran longer than its activeDeadlineSeconds (Pod was active on the node longer than "
+                "the specified deadline)"
+            ),
+        ),
+    ),
+    (
         disrupted("PreemptionByScheduler", "default-scheduler: preempting"),
         (
             "preempted",
