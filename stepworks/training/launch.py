@@ -83,17 +83,12 @@ def _started(spec: TrainingSpec, workspace: Workspace, processes: int) -> Iterat
         yield process
     finally:
         process.stdin.close()
-        for group in (process.pid, *_ranks(workspace)):
+        # One that is stopped does not see its pipe close, and a command is not a rank's child once that is killed.
+        ranks = [group for rank in range(processes) for group in workspace.sessions(rank)]
+        for group in (process.pid, *ranks):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         process.wait()
-
-
-def _ranks(workspace: Workspace) -> Iterator[int]:
-    """The process ids of the ranks, each of which leads a session; one that is stopped does not see its pipe close."""
-    for path in workspace.logs.glob("rank-*.pid"):
-        with suppress(ValueError, OSError):
-            yield int(path.read_text())
 
 
 def _wait(process: subprocess.Popen[bytes], grace_seconds: float, workspace: Workspace) -> bool:
@@ -188,12 +183,11 @@ def _killed(workspace: Workspace, exit_code: int) -> TrainingError:
 def _first_end(log: str) -> tuple[int, int] | None:
     """The rank and the exit code of the process that failed first, as torchrun's table says; None without a table.
 
-    It lists all, the first one last. One that was killed counts before those that failed since they lost it.
+    It lists all, the first one last. One that was killed counts before those that failed since they lost it; one that
+    is to be tried again has not failed.
     """
-    ends = [
-        (int(rank), int(code))
-        for rank, code in re.findall(r"rank\s*: (\d+) \(local_rank.*?exitcode\s*: (-?\d+)", log, re.DOTALL)
-    ]
+    found = re.findall(r"rank\s*: (\d+) \(local_rank.*?exitcode\s*: (-?\d+)", log, re.DOTALL)
+    ends = [(int(rank), int(code)) for rank, code in found if int(code) != outcomes.TRY_AGAIN_EXIT_CODE]
     killed = [end for end in ends if end[1] < 0 and end[1] != -signal.SIGTERM]
     return next(reversed(killed or ends), None)
 

@@ -21,6 +21,9 @@ _LOG_TAIL_LINES = 20
 UNEXPECTED = "The training code failed"
 """The problem of an error that is none of ours; the log has its traceback."""
 
+# What gloo, NCCL and the store say when another process is gone. The errors have no class of their own in all versions.
+_LOST_PEER_WORDS = ("connection closed by peer", "connection reset", "timed out", "gloo", "nccl", "broken pipe")
+
 State = Literal["completed", "preempted", "stopped", "failed"]
 
 
@@ -62,13 +65,24 @@ class Outcome(BaseModel):
             raise error_from_json(self.error)
 
 
+def tells_of_lost_peer(text: str) -> bool:
+    """Whether a message of torch, or the end of a log with one, is about another process that is gone."""
+    return any(word in text.lower() for word in _LOST_PEER_WORDS)
+
+
 def failure(
-    error: BaseException, *, rank: int, lost_peer: bool = False, step: int | None = None, committed: int | None = None
+    error: BaseException,
+    *,
+    rank: int,
+    lost_peer: bool = False,
+    transient: bool = False,
+    step: int | None = None,
+    committed: int | None = None,
 ) -> Outcome:
     """The outcome of a process that ended by an exception.
 
     A mistake of the caller, bad data, a loss that is not finite and a fault in the user's code are permanent; what the
-    machine refused, or another process's end, is not.
+    machine refused, another process's end, or what is known to be `transient`, is not.
     """
     if not isinstance(error, StepworksError):
         error = TrainingError(
@@ -76,7 +90,7 @@ def failure(
             received=f"{type(error).__name__}: {error}",
             what_to_do="Read the traceback in the log of the process; correct the code.",
         )
-    transient = lost_peer or isinstance(error, ResourceError)
+    transient = transient or lost_peer or isinstance(error, ResourceError)
     permanent = not transient and isinstance(error, (UserError, DataError, TrainingError, CheckpointError))
     return Outcome(
         state="failed",

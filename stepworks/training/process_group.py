@@ -13,10 +13,9 @@ import torch
 import torch.distributed as dist
 
 from stepworks.errors import ConfigurationError
+from stepworks.training.outcome import tells_of_lost_peer
 
 _Value = TypeVar("_Value")
-# What gloo, NCCL and the store say when another process is gone. The errors have no class of their own in all versions.
-_LOST_PEER_WORDS = ("connection closed by peer", "connection reset", "timed out", "gloo", "nccl", "broken pipe")
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def is_lost_peer(error: BaseException) -> bool:
     """Whether an error only says that another process is gone; the cause is that one's."""
     if isinstance(error, dist.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST_PEER_WORDS)
+    return isinstance(error, RuntimeError) and tells_of_lost_peer(str(error))
 
 
 def _gloo_group(timeout: timedelta) -> dist.ProcessGroup:

@@ -46,7 +46,7 @@ def main(root: Path) -> int:
         _write_output_to(workspace.log(rank))
     if os.environ.get(LIFELINE_VARIABLE):
         workspace.pid_file(rank).write_text(str(os.getpid()))
-        threading.Thread(target=_end_with_the_starter, name="lifeline", daemon=True).start()
+        threading.Thread(target=_end_with_the_starter, args=[workspace, rank], name="lifeline", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if rank == 0:
         workspace.outcome.unlink(missing_ok=True)
@@ -113,23 +113,39 @@ def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interru
     """Run the command in a session of its own, so that it gets SIGTERM once: from here."""
     rank = int(os.environ.get("RANK", "0"))
     with subprocess.Popen(spec.command, start_new_session=True, stdin=subprocess.DEVNULL) as process:
+        if os.environ.get(LIFELINE_VARIABLE):
+            with workspace.pid_file(rank).open("a") as sessions:
+                sessions.write(f"\n{process.pid}")
         try:
             exit_code = _wait(process, interruption)
         finally:
             _kill_session(process.pid)
-    if interruption.reason is Reason.SIGTERM:
+    if interruption.reason is Reason.SIGTERM or exit_code == outcomes.TRY_AGAIN_EXIT_CODE:
         # Also with the exit code 0: it may have kept its state and left, and whether the model is whole is not known.
         return _preempted(workspace, rank)
-    if exit_code:
-        raise TrainingError(
-            "The training command failed",
-            received=f"exit code {exit_code} of {' '.join(spec.command)}"
-            if exit_code > 0
-            else f"{signal.Signals(-exit_code).name} for {' '.join(spec.command)}",
-            expected="exit code 0",
-            what_to_do="Read the log of the process; correct the command.",
-        )
-    return _completed(workspace, rank)
+    return _command_failed(spec.command, exit_code, workspace, rank) if exit_code else _completed(workspace, rank)
+
+
+def _command_failed(command: list[str], exit_code: int, workspace: Workspace, rank: int) -> Outcome:
+    """The outcome of a command that failed: of one in several processes, only its log tells whether it lost another."""
+    killed = exit_code < 0
+    error = TrainingError(
+        "The training command failed",
+        received=f"{signal.Signals(-exit_code).name if killed else f'exit code {exit_code}'} of {' '.join(command)}",
+        expected="exit code 0",
+        what_to_do="SIGKILL is often the kernel's, for memory: raise the memory limit. Run it again."
+        if killed
+        else "Read the log of the process; correct the command.",
+    )
+    logger.error("%s", error)
+    others = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return outcomes.failure(
+        error,
+        rank=rank,
+        lost_peer=others and not killed and outcomes.tells_of_lost_peer(outcomes.log_tail(workspace.log(rank))),
+        transient=others or killed,
+        committed=committed_step(workspace.checkpoints),
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], interruption: Interruption) -> int:
@@ -181,9 +197,12 @@ def _write_output_to(path: Path) -> None:
     os.close(descriptor)
 
 
-def _end_with_the_starter() -> None:
+def _end_with_the_starter(workspace: Workspace, rank: int) -> None:
     while os.read(0, 1024):
         pass
+    for group in workspace.sessions(rank):
+        if group != os.getpid():
+            _kill_session(group)
     os._exit(outcomes.TRY_AGAIN_EXIT_CODE)
 
 

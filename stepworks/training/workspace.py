@@ -80,8 +80,15 @@ class Workspace:
         return self.logs / f"rank-{rank}.log"
 
     def pid_file(self, rank: int) -> Path:
-        """The process id of a rank that this machine's launcher started."""
+        """The process ids of a rank that this machine's launcher started, and of its command; each leads a session."""
         return self.logs / f"rank-{rank}.pid"
+
+    def sessions(self, rank: int) -> list[int]:
+        """What the pid file of a rank says; empty without one."""
+        try:
+            return [int(line) for line in self.pid_file(rank).read_text().split()]
+        except (OSError, ValueError):
+            return []
 
     def input(self, path: str) -> Path:
         """Where an input of a spec is: an absolute path is itself, any other is below `inputs`."""

@@ -86,6 +86,40 @@ def test_sigterm_is_handed_on_and_the_next_attempt_resumes(
     assert others(mark) == []
 
 
+def test_a_command_that_is_killed_or_has_kept_its_state_may_be_tried_again(tmp_path: Path, mark: str) -> None:
+    workspace = Workspace(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"SIGKILL of sh -c kill -9(?s:.*)memory limit"):
+        run(TrainingSpec(command=["sh", "-c", "kill -9 $$"]), workspace)
+    with pytest.raises(TrainingError, match="was ended by SIGTERM"):
+        run(TrainingSpec(command=["sh", "-c", "exit 75"]), workspace)
+    assert outcome_of(workspace).state == "preempted"
+    assert not workspace.permanent_error.exists()
+
+
+def test_a_command_of_several_processes_that_fails_may_only_have_lost_another(tmp_path: Path, mark: str) -> None:
+    workspace = Workspace(tmp_path / "run")
+    script = "test $RANK = 1 && sleep 60; echo Connection closed by peer; exit 1"
+    with pytest.raises(TrainingError, match="Connection closed by peer"):
+        run(TrainingSpec(command=["sh", "-c", script], grace_seconds=5), workspace, processes=2)
+    outcome = outcome_of(workspace)
+    assert (outcome.rank, outcome.lost_peer, outcome.permanent) == (0, True, False)
+
+
+def test_no_command_is_left_of_a_launcher_that_is_killed(tmp_path: Path, mark: str) -> None:
+    script = f"touch {tmp_path}/up-$RANK; sleep 1000"
+    process = launcher(TrainingSpec(command=["sh", "-c", script]), tmp_path / "run")
+    wait_for(lambda: len(list(tmp_path.glob("up-*"))) == 2)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: others(mark) == [])
+
+
+def test_no_command_is_left_of_a_rank_that_is_killed(tmp_path: Path, mark: str) -> None:
+    with pytest.raises(TrainingError, match="was ended by SIGKILL"):
+        run(TrainingSpec(command=["sh", "-c", "kill -9 $PPID; sleep 1000"]), Workspace(tmp_path / "run"))
+    assert others(mark) == []
+
+
 def test_nothing_is_left_of_a_launcher_that_is_killed(tmp_path: Path, mark: str) -> None:
     spec = small_spec(tmp_path, epochs=100_000)
     workspace = Workspace(tmp_path / "run")
