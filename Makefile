@@ -120,8 +120,8 @@ test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real contro
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages
-	@$(BIN)/ruff check stepworks components pipelines testbed tests benchmarks
-	@$(BIN)/ruff format --check --quiet stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff check stepworks components pipelines examples testbed tests benchmarks
+	@$(BIN)/ruff format --check --quiet stepworks components pipelines examples testbed tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/stepworks compile --check
@@ -157,8 +157,8 @@ check-workflows: $(ACTIONLINT) ## Check the GitHub workflows (needs Go)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code, mend what ruff can mend
-	@$(BIN)/ruff check --fix --quiet stepworks components pipelines testbed tests benchmarks
-	@$(BIN)/ruff format stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff check --fix --quiet stepworks components pipelines examples testbed tests benchmarks
+	@$(BIN)/ruff format stepworks components pipelines examples testbed tests benchmarks
 
 .PHONY: docs
 docs: $(VENV)/.base ## Write each component's README.md and the page of the lint rules from the code
@@ -178,6 +178,10 @@ bench-compile: $(VENV)/.base ## Compare compiling everything with importing kfp
 .PHONY: bench-lint
 bench-lint: $(VENV)/.base ## Compare lint and diff with loading the same YAML
 	@$(BIN)/python benchmarks/lint.py
+
+.PHONY: bench-train
+bench-train: $(VENV)/.dev ## Compare our training loop with the barest one, and with those of others that are installed
+	@$(BIN)/python -m benchmarks.train
 
 .PHONY: bench-wait
 bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a control plane (needs Go)

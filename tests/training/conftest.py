@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,14 @@ Start = Callable[..., Ranks]
 
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    mark = tmp_path_factory.mktemp("zygote")
-    program = Zygote(mark)
+    with started_zygote(tmp_path_factory.mktemp("zygote")) as program:
+        yield program
+
+
+@contextmanager
+def started_zygote(mark: Path, *modules: str) -> Iterator[Zygote]:
+    """A program that forks ranks; nothing of it is left afterwards."""
+    program = Zygote(mark, *modules)
     yield program
     program.close()
     assert marked(mark) == []

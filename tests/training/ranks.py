@@ -23,11 +23,11 @@ LONGEST_SECONDS = 90.0
 
 
 class Zygote:
-    """The program that forks ranks."""
+    """The program that forks ranks, with further modules imported that these need."""
 
-    def __init__(self, mark: object) -> None:
+    def __init__(self, mark: object, *modules: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.zygote"],
+            [sys.executable, "-m", "tests.training.zygote", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,10 +2,11 @@
 
 Lines of JSON come on standard input and are answered on standard output: `{"start": {...}, "root": ..., "log": ...}`
 forks a rank with that environment and answers with its process id; `{"ended": []}` answers with the exit codes of
-those that ended, by process id.
+those that ended, by process id. Its arguments are further modules to import.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -18,6 +19,8 @@ from stepworks.training import worker
 
 def main() -> None:
     """Answer until the input ends."""
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     gc.freeze()  # or each rank would copy all of this program's memory to look for what it can free
     ended: dict[int, int] = {}
     for line in sys.stdin:
