@@ -117,7 +117,7 @@ def train(steps: int, batch: int, save_every: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=256, help="samples a step, all processes together")
+    parser.add_argument("--batch", type=int, default=256, help="samples a step; the processes share it evenly")
     parser.add_argument("--save-every", type=int, default=50, help="steps between two states that are kept")
     given = parser.parse_args()
     train(given.steps, given.batch, given.save_every)
