@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, get_args
 
 from stepworks.errors import AccessDeniedError, ConfigurationError
@@ -132,7 +132,7 @@ def run_training_job(
     def prepare() -> None:
         before_making()
         if own_runtime is not None:
-            _make_runtime(cluster, own_runtime, run, beyond, say)
+            make_runtime(cluster, own_runtime, run, beyond, say)
 
     return run_to_end(
         cluster,
@@ -148,7 +148,22 @@ def run_training_job(
     )
 
 
-def _make_runtime(cluster: Cluster, runtime: Manifest, run: str, beyond: list[str], say: Callable[[str], None]) -> None:
+def make_runtime(
+    cluster: Cluster, runtime: Manifest, run: str, beyond: Sequence[str], say: Callable[[str], None] = print
+) -> None:
+    """Make the TrainingRuntime of a run, or adopt the one that an earlier attempt of the step made.
+
+    Args:
+        cluster: Where.
+        runtime: As `build_training_runtime` builds it.
+        run: The run's id.
+        beyond: What no TrainJob can say, for whose sake there is a runtime.
+        say: Is told what is done.
+
+    Raises:
+        AccessDeniedError: A permission is missing; the message says what could be left out instead.
+        ClusterError: The API server fails or does not answer.
+    """
     try:
         Adoption(cluster, belonging_to(cluster, runtime, run), say=say).make_or_adopt()
     except AccessDeniedError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import list_objects
 from stepworks.kube.api.references import Selection
@@ -22,6 +24,7 @@ def tune_in_cluster(
     run: str,
     timeout: float,
     scheduling_timeout: float = SCHEDULING_SECONDS,
+    before_making: Callable[[], None] | None = None,
 ) -> TuningDocument:
     """Search by Katib, and read what every trial came to.
 
@@ -35,6 +38,7 @@ def tune_in_cluster(
         run: The run's id.
         timeout: How long the search may take, in seconds.
         scheduling_timeout: How long trials may wait for room in the cluster, in seconds.
+        before_making: Called each time before the Experiment is made; not where one is adopted.
 
     Returns:
         All trials.
@@ -54,6 +58,7 @@ def tune_in_cluster(
         timeout=timeout,
         on_failure="delete",
         scheduling_timeout=scheduling_timeout,
+        before_making=before_making,
     )
     label = f"{EXPERIMENT_LABEL}={ended['metadata']['name']}"
     return read_tuning(spec, ended, list_objects(cluster, Selection(API_VERSION, "Trial", labels=label)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepworks.kube.training_job import make_runtime
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
 from stepworks.operations.run_folders import run_folder
 from stepworks.placement.pod_placement import PodPlacement
@@ -91,7 +92,7 @@ def search(
     if SupervisorClient.from_environment():
         return _search_here(spec, training, workspace)
     cluster = connect_from_step("an Experiment")
-    manifest = build_trial(
+    trial = build_trial(
         cluster,
         trials.kind,
         image=trials.image,
@@ -100,11 +101,24 @@ def search(
         nodes=trials.nodes,
         workspace=str(workspace.root),
         parameters=spec.space,
+        name=name,
         run=run,
         active_deadline_seconds=trials.seconds,
     )
-    experiment = build_experiment(spec, trial_template(manifest), name=name, run=run)
-    return tune_in_cluster(cluster, spec, experiment, run=run, timeout=timeout, scheduling_timeout=scheduling_timeout)
+
+    def prepare_trials() -> None:
+        if trial.runtime:
+            make_runtime(cluster, trial.runtime, run, trial.beyond)
+
+    return tune_in_cluster(
+        cluster,
+        spec,
+        build_experiment(spec, trial_template(trial.manifest), name=name, run=run),
+        run=run,
+        timeout=timeout,
+        scheduling_timeout=scheduling_timeout,
+        before_making=prepare_trials,
+    )
 
 
 def _search_here(spec: TuningSpec, training: TrainingSpec, workspace: Workspace) -> TuningDocument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,7 +11,12 @@ from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.job import build_job, job_spec
 from stepworks.kube.builders.pytorch_job import build_pytorch_job
-from stepworks.kube.builders.train_job import beyond_overrides, build_train_job, read_served
+from stepworks.kube.builders.train_job import (
+    beyond_overrides,
+    build_train_job,
+    build_training_runtime,
+    read_served,
+)
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.training_job import DEFAULT_RUNTIME, training_job_spec
 from stepworks.placement.placement import Placement
@@ -18,6 +24,21 @@ from stepworks.placement.storage import Mount
 from stepworks.tuning.experiment import TRIAL_NAME, TrialKind, placeholder
 
 _MODULE = "stepworks.tuning.trial"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is made for each trial, and for all of them.
+
+    Attributes:
+        manifest: What Katib makes for each, with placeholders for the parameters.
+        runtime: The TrainingRuntime of all TrainJobs, where a TrainJob cannot say all that the placement asks for.
+        beyond: What it cannot say.
+    """
+
+    manifest: Manifest
+    runtime: Manifest | None = None
+    beyond: tuple[str, ...] = ()
 
 
 def build_trial(
@@ -30,9 +51,10 @@ def build_trial(
     nodes: int,
     workspace: str,
     parameters: Iterable[str],
+    name: str,
     run: str,
     active_deadline_seconds: int,
-) -> Manifest:
+) -> Trial:
     """Build the object that Katib makes for each trial, without its name.
 
     A trial that failed is not begun anew: it is a failed trial, and Katib counts those.
@@ -46,12 +68,12 @@ def build_trial(
         nodes: How many pods a trial has; a Job has one.
         workspace: The search's workspace, as the pods see it.
         parameters: The names of what the search varies.
+        name: What the search is called in the pipeline.
         run: The run's id.
         active_deadline_seconds: After how long a trial is ended.
 
     Raises:
-        ConfigurationError: The kind cannot run on so many nodes, a value is wrong, the placement cannot be applied, or
-            a TrainJob cannot say what it asks for.
+        ConfigurationError: The kind cannot run on so many nodes, a value is wrong, or the placement cannot be applied.
     """
     if kind == "Job" and nodes != 1:
         raise ConfigurationError(
@@ -69,9 +91,9 @@ def build_trial(
         "mounts": tuple(mounts),
         "active_deadline_seconds": active_deadline_seconds,
     }
-    manifest = _build(cluster, kind, common, nodes, run)
-    del manifest["metadata"]["name"]
-    return manifest
+    trial = _build(cluster, kind, common, nodes, name, run)
+    del trial.manifest["metadata"]["name"]
+    return trial
 
 
 def _torchrun(kind: TrialKind, placement: Placement, arguments: list[str]) -> list[str]:
@@ -80,19 +102,16 @@ def _torchrun(kind: TrialKind, placement: Placement, arguments: list[str]) -> li
     return ["torchrun", *alone, "--max-restarts=0", "-m", _MODULE, *arguments]
 
 
-def _build(cluster: Cluster, kind: TrialKind, common: dict[str, Any], nodes: int, run: str) -> Manifest:
+def _build(cluster: Cluster, kind: TrialKind, common: dict[str, Any], nodes: int, name: str, run: str) -> Trial:
     if kind == "Job":
-        return build_job(job_spec(**common), name="trial", run=run)
+        return Trial(build_job(job_spec(**common), name=name, run=run))
     spec = training_job_spec(**common, nodes=nodes)
     if kind == "PyTorchJob":
-        return build_pytorch_job(spec, name="trial", run=run)
+        return Trial(build_pytorch_job(spec, name=name, run=run))
     served = read_served(cluster)
     beyond = beyond_overrides(spec, served)
-    if beyond:
-        raise ConfigurationError(
-            "A TrainJob of a trial cannot say all that the placement asks for",
-            received=", ".join(beyond),
-            expected="what the overrides of this cluster's Trainer can say",
-            what_to_do="Take the kind PyTorchJob or Job for the trials, or a placement without these.",
-        )
-    return build_train_job(spec, name="trial", run=run, served=served, runtime=DEFAULT_RUNTIME)
+    if not beyond:
+        return Trial(build_train_job(spec, name=name, run=run, served=served, runtime=DEFAULT_RUNTIME))
+    job = build_train_job(spec, name=name, run=run, served=served, runtime=None)
+    job["spec"]["trainer"]["command"] = list(spec.command)  # which differs from trial to trial, and comes first
+    return Trial(job, build_training_runtime(spec, name=name, run=run, served=served), tuple(beyond))
