@@ -1,13 +1,15 @@
 """`make bench-train`: our training loop against the barest loop in torch, on the same model, data and order.
 
-Both run in one process, in turn, so that they meet the same machine. Two models: a small one, of which each step is
+All run in one process, in turn, so that they meet the same machine. Two models: a small one, of which each step is
 so short that what a loop does besides is seen, and one whose steps are as long as those of real models on a CPU. Then
-what checkpoints cost, and how much faster the data is read than the models take it.
+the loops of others (those that are installed), what checkpoints cost, how much faster the data is read than the models
+take it, and how long a process takes to its first step.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import statistics
@@ -143,6 +145,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             _measure(case, Path(folder) / case.name.replace(" ", "-"), rounds)
+        _measure_start(Path(folder), rounds)
+
+
+def _measure_start(folder: Path, rounds: int) -> None:
+    from benchmarks.train_start import starts
+
+    rows_file = folder / "few-rows"
+    rows_file.write_text("256")
+    spec = CASES[0].spec(1, rows_file, CheckpointSettings()).model_copy(update={"log_every_steps": 1})
+    ours, bare = starts(spec, folder, rounds)
+    print(f"to the first step: bare {bare:.2f} s, ours {ours:.2f} s, {ours - bare:+.2f} s (to be at most +1)")
 
 
 def _measure(case: Case, folder: Path, rounds: int) -> None:
@@ -152,11 +165,17 @@ def _measure(case: Case, folder: Path, rounds: int) -> None:
     rows = read_rows(rows_file)
     rare = CheckpointSettings(every_seconds=None)
     often = CheckpointSettings(every_seconds=None, every_steps=max(1, case.steps // 10))
+    from benchmarks.train_peers import PEERS
+
+    peers = {name: loop for name, loop in PEERS.items() if importlib.util.find_spec(name)}
+    theirs: dict[str, list[float]] = {name: [] for name in peers}
     ours, bare, saving = [], [], []
     for number in range(rounds):
         bare.append(statistics.median(list(bare_epochs(case, rows, 3))[1:]))
         ours.append(_speed(our_epochs(case, rows_file, folder / f"rare-{number}", 3, rare)))
         saving.append(_speed(our_epochs(case, rows_file, folder / f"often-{number}", 3, often)))
+        for name, loop in peers.items():
+            theirs[name].append(statistics.median(list(loop(case, rows, 3))[1:]))
     order = Order(len(rows), case.batch_size, 0)
     read = _reading(lambda: Loader(rows, order, rank=0, world=1, device=torch.device("cpu")), case)
     pairs = [one / other for one, other in zip(ours, bare, strict=True)]
@@ -167,6 +186,12 @@ def _measure(case: Case, folder: Path, rounds: int) -> None:
         f"{statistics.median(costs):.3f} of ours ({min(costs):.3f} to {max(costs):.3f}; to be 0.99); "
         f"data alone {read / statistics.median(ours):.1f} times as fast (to be 5)"
     )
+    for name in PEERS:
+        if name in peers:
+            ratios = [one / other for one, other in zip(ours, theirs[name], strict=True)]
+            print(f"{case.name}: ours {statistics.median(ratios):.2f} times {name} (to be at least 1)")
+        else:
+            print(f"{case.name}: {name} is not installed, and not compared")
 
 
 def _speed(epochs: list[Epoch]) -> float:
