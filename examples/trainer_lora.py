@@ -68,19 +68,19 @@ def train(
     *,
     base_model: str,
     epochs: float = 1,
-    batch_size: float = 8,
-    length: float = 512,
+    batch_size: int = 8,
+    length: int = 512,
     learning_rate: float = 2e-4,
-    rank: float = 8,
-    save_steps: float = 100,
-    seed: float = 0,
+    rank: int = 8,
+    save_steps: int = 100,
+    seed: int = 0,
 ) -> None:
     """Train, or go on where an earlier attempt was ended; leave the model with the adapters merged into it.
 
     Args:
         context: The run.
         base_model: A folder on a claim, or a name on a hub that the pod reaches.
-        epochs: Passes over the texts. Whole numbers are floats where a pipeline hands them over.
+        epochs: Passes over the texts.
         batch_size: Texts a step and process.
         length: The most tokens of a text.
         learning_rate: The first one; it falls to 0.
@@ -88,11 +88,11 @@ def train(
         save_steps: Steps between checkpoints.
         seed: Of adapters, dropout and order.
     """
-    set_seed(int(seed))
+    set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(base_model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     network = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
-    lora = LoraConfig(task_type="CAUSAL_LM", r=int(rank), lora_dropout=0.05, target_modules="all-linear")
+    lora = LoraConfig(task_type="CAUSAL_LM", r=rank, lora_dropout=0.05, target_modules="all-linear")
     gpu = torch.cuda.is_available()
     trainer = Trainer(
         model=get_peft_model(network, lora),
@@ -100,16 +100,16 @@ def train(
             # On the claim of the checkpoints, so that a commit is a rename.
             output_dir=str(context.checkpoints.parent / "trainer"),
             num_train_epochs=epochs,
-            per_device_train_batch_size=int(batch_size),
+            per_device_train_batch_size=batch_size,
             learning_rate=learning_rate,
-            save_steps=int(save_steps),
+            save_steps=save_steps,
             logging_steps=10,
-            seed=int(seed),
+            seed=seed,
             use_cpu=not gpu,
             bf16=gpu,
             report_to="none",
         ),
-        train_dataset=read_texts(context.inputs["train"], tokenizer, int(length)),
+        train_dataset=read_texts(context.inputs["train"], tokenizer, length),
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
         callbacks=[Following(context)],
     )

@@ -98,7 +98,7 @@ def build_model(
     *,
     base_model: str | Path | None = None,
     config: dict[str, Any] | None = None,
-    lora_rank: float = 0,
+    lora_rank: int = 0,
     lora_alpha: float | None = None,
     lora_dropout: float = 0.0,
     lora_modules: Sequence[str] = (),
@@ -112,7 +112,7 @@ def build_model(
         base_model: The folder of a pretrained model, or its name on a hub that the step reaches; give a folder as the
             input `base_model`, or either in `model_settings`.
         config: Instead of it, the configuration of a new model: its `model_type`, as transformers calls it, and what
-            differs from that type's defaults. Whole numbers may be floats: KFP hands them over so.
+            differs from that type's defaults.
         lora_rank: The rank of LoRA adapters beside the linear layers, which alone are trained; 0 to train all weights.
         lora_alpha: How much the adapters count, divided by the rank; None for twice the rank.
         lora_dropout: The share of an adapter's inputs that is dropped in training.
@@ -127,7 +127,7 @@ def build_model(
         if checkpoint_activations:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if lora_rank:
-            network = _with_adapters(network, int(lora_rank), lora_alpha, lora_dropout, lora_modules)
+            network = _with_adapters(network, lora_rank, lora_alpha, lora_dropout, lora_modules)
     except StepworksError:
         raise
     except ImportError as error:
@@ -157,12 +157,7 @@ def _network(base_model: str | Path | None, config: dict[str, Any] | None) -> An
         _check_folder(base_model, "model", "config.json")
         return AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
     assert config is not None
-    settings = dict(config)
-    defaults = AutoConfig.for_model(settings.pop("model_type", ""))
-    for name, value in settings.items():
-        if isinstance(value, float) and isinstance(getattr(defaults, name, None), int):
-            settings[name] = int(value)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(defaults.model_type, **settings), dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**{"model_type": "", **config}), dtype=torch.float32)
 
 
 def _check_folder(name: str | Path, kind: str, file: str) -> None:

@@ -125,8 +125,7 @@ def trainer_spec(folder: Path, base_model: Path) -> TrainingSpec:
     pq.write_table(pa.table({"text": ["a b c d a b c d", "d c b a d c b a"] * 24}), folder / "train.parquet")
     return TrainingSpec(
         entrypoint="tests.training.test_examples:faulty_entrypoint",
-        # Whole numbers as a pipeline hands them over.
-        settings={"base_model": str(base_model), "epochs": 2.0, "save_steps": 4.0, "learning_rate": 0.02, "rank": 4.0},
+        settings={"base_model": str(base_model), "epochs": 2, "save_steps": 4, "learning_rate": 0.02, "rank": 4},
         inputs={"train": str(folder / "train.parquet")},
         parallel=ParallelSettings(device="cpu"),
     )
@@ -166,7 +165,7 @@ def test_the_trainer_of_transformers_in_two_processes_one_of_which_is_killed(
     outcome = outcomes.read(ranks.workspace)
     assert outcome is not None
     assert (outcome.lost_peer, outcome.permanent, outcome.committed_step) == (True, False, 4)
-    ranks = start(spec, tmp_path / "run", 2)
+    ranks = start(spec, tmp_path / "run", 2, "raise@step:3")  # It takes no third step: two are left.
     assert ranks.wait() == [0, 0], ranks.logs()
     assert resumptions(ranks.workspace) == [4]
     newest = max(ranks.workspace.checkpoints.glob("step-*"))

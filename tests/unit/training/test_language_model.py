@@ -28,13 +28,13 @@ pytest.importorskip("peft", reason="the extra language is not installed")
 WORDS = ["<end>", "<begin>", "a", "b", "c", "d"]
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
-    "vocab_size": 8.0,
-    "hidden_size": 16.0,
-    "intermediate_size": 32.0,
-    "num_hidden_layers": 2.0,
-    "num_attention_heads": 2.0,
-    "num_key_value_heads": 2.0,
-    "max_position_embeddings": 32.0,
+    "vocab_size": 8,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
 }
 
 
@@ -218,7 +218,7 @@ def test_a_model_is_loaded_with_the_base_model_that_it_was_built_from(tmp_path: 
 def test_weights_of_another_base_model_are_told(tmp_path: Path, base_model: Path) -> None:
     train(spec(tmp_path, {"config": CONFIG}, {}, epochs=1), Workspace(tmp_path / "run"))
     path = tmp_path / "run" / "model" / "model.json"
-    path.write_text(path.read_text().replace('"num_hidden_layers": 2.0', '"num_hidden_layers": 3.0'))
+    path.write_text(path.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     with pytest.raises(TrainingError, match=r"model in .* cannot be loaded(?s:.*)Missing key"):
         write_pretrained(tmp_path / "run" / "model", tmp_path / "pretrained")
 
@@ -257,7 +257,7 @@ def test_the_operations_of_a_row_are_counted() -> None:
         ({}, "neither base_model nor config"),
         ({"config": CONFIG, "base_model": "x"}, "base_model and config"),
         ({"config": {"model_type": "no-such"}}, "no-such"),
-        ({"config": {**CONFIG, "num_attention_heads": 3.0}}, "cannot be built"),
+        ({"config": {**CONFIG, "num_attention_heads": 3}}, "cannot be built"),
         ({"base_model": Path("absent")}, "no model in absent(?s:.*)no folder"),
         ({"base_model": "/"}, "a folder without config.json"),
         ({"config": CONFIG, "lora_rank": 4, "lora_modules": ["no_such_layer"]}, "no_such_layer"),
