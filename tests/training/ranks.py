@@ -121,7 +121,13 @@ class Ranks:
 
 
 def small_spec(
-    root: Path, *, samples: int = 60, dropout: float = 0.2, grace_seconds: float = 30, **changed: Any
+    root: Path,
+    *,
+    samples: int = 60,
+    dropout: float = 0.2,
+    freeze: bool = False,
+    grace_seconds: float = 30,
+    **changed: Any,
 ) -> TrainingSpec:
     """A spec of the small model: 3 epochs of 5 steps of 12 samples; `changed` are fields of its settings."""
     root.mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,7 @@ def small_spec(
     return TrainingSpec(
         model="tests.training.small:build_model",
         data="tests.training.small:read_samples",
-        model_settings={"dropout": dropout},
+        model_settings={"dropout": dropout, "freeze": freeze},
         inputs={"train": str(root / "train.json"), "validation": str(root / "validation.json")},
         loop=LoopSettings(**loop),
         parallel=ParallelSettings(**parallel),

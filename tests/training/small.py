@@ -89,8 +89,10 @@ class Small(nn.Module):
         return nn.functional.mse_loss(outputs.float(), targets)
 
 
-def build_model(*, dropout: float = 0.2) -> Small:
-    return Small(dropout)
+def build_model(*, dropout: float = 0.2, freeze: bool = False) -> Small:
+    model = Small(dropout)
+    model.blocks[0].requires_grad_(not freeze)
+    return model
 
 
 class SmallSamples:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
@@ -37,6 +38,22 @@ def test_a_run_that_is_ended_twice_and_resumed_is_bit_equal(
     assert model_bytes(resumed) == model_bytes(undisturbed)
     assert steps_taken(resumed) == list(range(1, 16))
     assert [lost for _, lost in resumptions(resumed)] == [0, 0]  # a graceful end loses nothing
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_run_with_frozen_weights_is_resumed_to_the_bit(tmp_path: Path, start: Start, strategy: str) -> None:
+    spec = small_spec(tmp_path, strategy=strategy, freeze=True)
+    undisturbed = start(spec, tmp_path / "undisturbed", 2)
+    assert undisturbed.wait() == [0, 0], undisturbed.logs()
+    assert start(spec, tmp_path / "resumed", 2, "TERM@train:8").wait() == [75, 75]
+    resumed = start(spec, tmp_path / "resumed", 2)
+    assert resumed.wait() == [0, 0], resumed.logs()
+    assert losses(resumed.workspace) == losses(undisturbed.workspace)
+    assert model_bytes(resumed.workspace) == model_bytes(undisturbed.workspace)
+    for folder in resumed.workspace.checkpoints.glob("step-*"):
+        held = FileSystemReader(folder).read_metadata().state_dict_metadata
+        assert not [name for name in held if "blocks.0" in name]
+        assert [name for name in held if "blocks.1" in name]
 
 
 def test_steps_that_a_kill_has_lost_are_told_once(tmp_path: Path, start: Start) -> None:
