@@ -9,6 +9,7 @@ base model, which is read again.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    DataCollatorForLanguageModeling,
+    DataCollatorForSeq2Seq,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -60,7 +61,7 @@ def read_texts(path: Path, tokenizer: Any, length: int) -> list[dict[str, list[i
     texts = pq.read_table(path, columns=["text"])["text"].to_pylist()
     ended = [text + tokenizer.eos_token for text in texts]
     encoded = tokenizer(ended, truncation=True, max_length=length)
-    return [{"input_ids": tokens} for tokens in encoded["input_ids"]]
+    return [{"input_ids": tokens, "labels": tokens} for tokens in encoded["input_ids"]]
 
 
 def train(
@@ -94,11 +95,13 @@ def train(
     network = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
     lora = LoraConfig(task_type="CAUSAL_LM", r=rank, lora_dropout=0.05, target_modules="all-linear")
     gpu = torch.cuda.is_available()
+    writing = context.checkpoints.parent / "trainer"  # on the claim of the checkpoints, so that a commit is a rename
+    if context.rank == 0:
+        shutil.rmtree(writing, ignore_errors=True)  # What is there was being written when an attempt was killed.
     trainer = Trainer(
         model=get_peft_model(network, lora),
         args=TrainingArguments(
-            # On the claim of the checkpoints, so that a commit is a rename.
-            output_dir=str(context.checkpoints.parent / "trainer"),
+            output_dir=str(writing),
             num_train_epochs=epochs,
             per_device_train_batch_size=batch_size,
             learning_rate=learning_rate,
@@ -110,7 +113,8 @@ def train(
             report_to="none",
         ),
         train_dataset=read_texts(context.inputs["train"], tokenizer, length),
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
+        # Pads labels with -100: if they were left out by the padding token, no model would learn to end a text.
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
         callbacks=[Following(context)],
     )
     trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)

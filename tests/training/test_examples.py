@@ -122,7 +122,7 @@ def faulty_entrypoint(context: Any, **settings: Any) -> None:
 
 def trainer_spec(folder: Path, base_model: Path) -> TrainingSpec:
     """48 texts in steps of 8, twice; a checkpoint every 4 steps."""
-    pq.write_table(pa.table({"text": ["a b c d a b c d", "d c b a d c b a"] * 24}), folder / "train.parquet")
+    pq.write_table(pa.table({"text": ["a b c d a b c d", "d c b a"] * 24}), folder / "train.parquet")
     return TrainingSpec(
         entrypoint="tests.training.test_examples:faulty_entrypoint",
         settings={"base_model": str(base_model), "epochs": 2, "save_steps": 4, "learning_rate": 0.02, "rank": 4},
