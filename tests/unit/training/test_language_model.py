@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from kfp import dsl
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
+from stepworks.components.data.tokenize_texts.component import tokenize_texts
 from stepworks.errors import CheckpointError, ConfigurationError, DataError, TrainingError
 from stepworks.training.checkpoint.state import tensors_of
 from stepworks.training.data.tokens import NOT_TRAINED, TokenWriter
@@ -82,6 +84,17 @@ def test_prompts_are_not_trained_on(tmp_path: Path, tokenizer: Path) -> None:
     (tokens,), targets = samples.take(torch.tensor([0]))
     assert tokens.tolist() == [[1, 2, 3, 4, 5]]
     assert targets.tolist() == [[NOT_TRAINED, NOT_TRAINED, 4, 5, 0]]
+
+
+def test_the_step_leaves_shards_for_the_data_builder(tmp_path: Path, tokenizer: Path) -> None:
+    tokens = dsl.Dataset(name="tokens", uri=str(tmp_path / "tokens"))
+    tokenize_texts.python_func(
+        texts=dsl.Dataset(name="texts", uri=str(write_texts(tmp_path / "texts", text=["a b", "c", "d d d"]))),
+        tokenizer=str(tokenizer),
+        tokens=tokens,
+        length=4,
+    )
+    assert len(read_tokens(tmp_path / "tokens")) == tokens.metadata["rows"] == 3
 
 
 @pytest.mark.parametrize("values", [[None, "a", "b"], [1, 2, 3]], ids=["missing", "numbers"])

@@ -1,0 +1,1 @@
+"""Tokenise texts for language models."""
