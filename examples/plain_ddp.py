@@ -1,4 +1,4 @@
-"""A plain distributed script: `command=["python", "-m", "examples.plain_ddp", "--steps", "2000"]`.
+"""A plain distributed script: `command=["python", "-m", "examples.plain_ddp", "--target", "late"]`.
 
 It knows nothing of Stepworks but the environment variables by which it finds its places. torchrun starts it in each
 process and tells it who it is; where there is one process only, plain python does, and there is no process group.
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
@@ -24,12 +25,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-INPUT = Path(os.environ["STEPWORKS_INPUT_TRAIN"])
 STATE = Path(os.environ["STEPWORKS_CHECKPOINTS"]) / "state.pt"
 MODEL = Path(os.environ["STEPWORKS_MODEL"])
-METRICS = Path(os.environ["STEPWORKS_METRICS"])
-TRY_AGAIN = 75
-"""The exit code that says: the state is kept, start me again."""
+TRY_AGAIN = 75  # The exit code that says: the state is kept, start me again.
 
 
 def join() -> torch.device:
@@ -41,6 +39,15 @@ def join() -> torch.device:
     if WORLD > 1:
         dist.init_process_group(backend="nccl" if gpu else "gloo")
     return device
+
+
+def read(target: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The numbers of a Parquet file: all columns, and the one of 0 and 1 that is to be predicted from them."""
+    table = pq.read_table(os.environ["STEPWORKS_INPUT_TRAIN"])
+    columns = {name: torch.from_numpy(table[name].to_numpy().astype("float32")) for name in table.column_names}
+    targets = columns.pop(target)
+    columns.pop("row_id", None)
+    return torch.stack(list(columns.values()), dim=1), targets[:, None]
 
 
 def batch_at(step: int, samples: int, batch: int) -> torch.Tensor:
@@ -63,7 +70,7 @@ def save(state: dict[str, Any]) -> None:
 def report(**figures: Any) -> None:
     """Add a line to the metrics."""
     if RANK == 0:
-        with METRICS.open("a") as file:
+        with Path(os.environ["STEPWORKS_METRICS"]).open("a") as file:
             file.write(json.dumps(figures) + "\n")
 
 
@@ -75,14 +82,14 @@ def is_told_to_stop(told: list[int], device: torch.device) -> bool:
     return bool(flag)
 
 
-def train(steps: int, batch: int, save_every: int) -> None:
+def train(target: str, steps: int, batch: int, save_every: int) -> None:
     """Train to the last step, or until SIGTERM; rank 0 keeps the state and writes the model."""
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     device = join()
-    data = torch.load(INPUT, weights_only=True)  # {"features": [samples, 16], "targets": [samples]}
+    features, targets = read(target)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 1)).to(device)
+    model = nn.Sequential(nn.Linear(features.shape[1], 64), nn.ReLU(), nn.Linear(64, 1)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     step = 0
     if STATE.exists():
@@ -93,9 +100,9 @@ def train(steps: int, batch: int, save_every: int) -> None:
         report(kind="resumed", step=step)  # Lines of later steps, of the attempt before, do not count any more.
     replica = DistributedDataParallel(model) if WORLD > 1 else model
     while step < steps:
-        indices = batch_at(step, len(data["targets"]), batch)
-        outputs = replica(data["features"][indices].to(device)).squeeze(1)
-        loss = nn.functional.binary_cross_entropy_with_logits(outputs, data["targets"][indices].to(device))
+        indices = batch_at(step, len(targets), batch)
+        outputs = replica(features[indices].to(device))
+        loss = nn.functional.binary_cross_entropy_with_logits(outputs, targets[indices].to(device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -115,9 +122,9 @@ def train(steps: int, batch: int, save_every: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--target", required=True, help="the column to predict")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=256, help="samples a step; the processes share it evenly")
     parser.add_argument("--save-every", type=int, default=50, help="steps between two states that are kept")
-    given = parser.parse_args()
-    train(given.steps, given.batch, given.save_every)
+    train(**vars(parser.parse_args()))

@@ -69,11 +69,13 @@ def reported(workspace: Workspace) -> list[tuple[int, float]]:
 def test_a_plain_script_whose_process_is_killed_resumes_to_the_bit(
     tmp_path: Path, attempt: Callable[..., None]
 ) -> None:
-    features = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
-    torch.save({"features": features, "targets": (features[:, 0] > 0).float()}, tmp_path / "train.pt")
-    program = ["--steps", "30", "--batch", "16", "--save-every", "5"]
+    wind, rain = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+    late = (wind - rain > 0).to(torch.int8)
+    columns = {"row_id": range(64), "wind": wind.numpy(), "rain": rain.numpy(), "late": late.numpy()}
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    program = ["--target", "late", "--steps", "30", "--batch", "16", "--save-every", "5"]
     command = [sys.executable, "-m", "tests.training.faulty", "examples.plain_ddp", *program]
-    spec = TrainingSpec(command=command, inputs={"train": str(tmp_path / "train.pt")}, grace_seconds=10)
+    spec = TrainingSpec(command=command, inputs={"train": str(tmp_path / "train.parquet")}, grace_seconds=10)
     undisturbed, killed = Workspace(tmp_path / "undisturbed"), Workspace(tmp_path / "killed")
     attempt(spec, undisturbed, 2)
     with pytest.raises(TrainingError, match=r"The training command failed(?s:.*)SIGKILL of"):
