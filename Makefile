@@ -120,8 +120,8 @@ test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real contro
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages
-	@$(BIN)/ruff check stepworks components pipelines examples testbed tests benchmarks
-	@$(BIN)/ruff format --check --quiet stepworks components pipelines examples testbed tests benchmarks
+	@$(BIN)/ruff check stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff format --check --quiet stepworks components pipelines testbed tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/stepworks compile --check
@@ -157,8 +157,8 @@ check-workflows: $(ACTIONLINT) ## Check the GitHub workflows (needs Go)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code, mend what ruff can mend
-	@$(BIN)/ruff check --fix --quiet stepworks components pipelines examples testbed tests benchmarks
-	@$(BIN)/ruff format stepworks components pipelines examples testbed tests benchmarks
+	@$(BIN)/ruff check --fix --quiet stepworks components pipelines testbed tests benchmarks
+	@$(BIN)/ruff format stepworks components pipelines testbed tests benchmarks
 
 .PHONY: docs
 docs: $(VENV)/.base ## Write each component's README.md and the page of the lint rules from the code

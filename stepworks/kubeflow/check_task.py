@@ -10,6 +10,7 @@ from kfp import dsl
 from kfp.dsl.pipeline_channel import extract_pipeline_channels_from_any
 
 from stepworks.errors import ConfigurationError
+from stepworks.known import Later
 from stepworks.reference import check as check_reference
 
 
@@ -49,9 +50,25 @@ def _check_reference(reference: str, role: str) -> None:
 def _known(task: dsl.PipelineTask) -> dict[str, Any]:
     """The parameters of a task that are known now, with their defaults, by name.
 
-    One that holds an output of another task, or a parameter of the pipeline, is known later.
+    One that is an output of another task, or a parameter of the pipeline, is not among them; for one that is within a
+    mapping or a list a `Later` stands there.
     """
     inputs = task.component_spec.inputs or {}
     defaults = {name: each.default for name, each in inputs.items() if each.default is not None}
     given = {**defaults, **task.inputs}
-    return {name: value for name, value in given.items() if not extract_pipeline_channels_from_any(value)}
+    known = {name: _with_later(value) for name, value in given.items()}
+    return {name: value for name, value in known.items() if not isinstance(value, Later)}
+
+
+def _with_later(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_later(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_later(each) for each in value]
+    channels = extract_pipeline_channels_from_any(value)
+    if not channels:
+        return value
+    (channel, *others) = channels
+    is_whole = not others and str(value) == str(channel)
+    told = f"the output {channel.name} of {channel.task_name}" if channel.task_name else f"the parameter {channel.name}"
+    return Later(told, str(channel.channel_type) if is_whole else "STRING")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from stepworks.known import Later, known_mapping
 from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
 
@@ -74,21 +75,25 @@ def check_training(known: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ConfigurationError: A setting is wrong, or it is not one of the three forms.
     """
+    for name in ("model_settings", "data_settings", "settings"):
+        known_mapping(known, name)
     loop = {name: known[name] for name in ("epochs", "batch_size", "learning_rate") if name in known}
-    CheckpointSettings(**_mapping(known, "checkpoints"))
+    CheckpointSettings(**known_mapping(known, "checkpoints"))
     if "entrypoint" not in known or "command" not in known:
-        LoopSettings(**loop, **_mapping(known, "loop"))
-        ParallelSettings(**_mapping(known, "parallel"))
+        LoopSettings(**loop, **known_mapping(known, "loop"))
+        ParallelSettings(**known_mapping(known, "parallel"))
         return {}
+    command = ["known later" if isinstance(each, Later) else each for each in known["command"]]
+    is_known = command == known["command"]  # what is known later may hold the place of a parameter
     spec = step_spec(
         {},
         model=known.get("model", _LATER),
         data=known.get("data", _LATER),
         entrypoint=known["entrypoint"],
-        command=known["command"],
-        loop={**loop, **_mapping(known, "loop")},
-        parallel=_mapping(known, "parallel"),
-        parameters=_mapping(known, "parameters"),
+        command=command,
+        loop={**loop, **known_mapping(known, "loop")},
+        parallel=known_mapping(known, "parallel"),
+        parameters=known_mapping(known, "parameters") if is_known else {},
     )
     return references_of(spec)
 
@@ -97,9 +102,3 @@ def references_of(spec: TrainingSpec) -> dict[str, str]:
     """The references to code of a spec that are known, by their roles."""
     roles = {"model": spec.model, "data": spec.data, "entrypoint": spec.entrypoint}
     return {role: reference for role, reference in roles.items() if reference and reference != _LATER}
-
-
-def _mapping(known: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A parameter that is a mapping; empty where it is known later, or is a folder, as `checkpoints` of `train` is."""
-    value = known.get(name)
-    return dict(value) if isinstance(value, Mapping) else {}

@@ -23,7 +23,7 @@ from stepworks.training.data.samples import Inputs, Samples
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 """What the files of a folder of images end with, in small or capital letters."""
 
-Classes = int | float | Sequence[str]
+Classes = int | Sequence[str]
 """The names of the classes in the order of their numbers, or how many they are, named 0, 1, 2 and so on."""
 
 
@@ -99,10 +99,8 @@ class _Block(nn.Module):
         return result
 
 
-def build_model(*, classes: Classes, width: float = 32, depth: float = 2, mirror: bool = True) -> ImageNetwork:
+def build_model(*, classes: Classes, width: int = 32, depth: int = 2, mirror: bool = True) -> ImageNetwork:
     """Build the network (a model builder of the training contract); see `ImageNetwork` for the settings.
-
-    Whole numbers may be floats: KFP hands them over so.
 
     Raises:
         ConfigurationError: A setting is out of range.
@@ -115,11 +113,11 @@ def build_model(*, classes: Classes, width: float = 32, depth: float = 2, mirror
             expected="a width that is a multiple of 8, and a depth from 1",
             what_to_do="Correct model_settings.",
         )
-    return ImageNetwork(len(names), width=int(width), depth=int(depth), mirror=mirror)
+    return ImageNetwork(len(names), width=width, depth=depth, mirror=mirror)
 
 
 def read_images(
-    path: Path, *, classes: Classes, image_size: float = 224, image: str = "image", label: str = "label"
+    path: Path, *, classes: Classes, image_size: int = 224, image: str = "image", label: str = "label"
 ) -> Samples:
     """Read images and their classes (a data builder of the training contract).
 
@@ -141,7 +139,7 @@ def read_images(
         ConfigurationError: A setting is out of range.
     """
     names = class_names(classes)
-    if image_size < 1 or image_size != int(image_size):
+    if image_size < 1 or not isinstance(image_size, int):
         raise ConfigurationError(
             "The size of the images is out of range",
             received=f"image_size {image_size}",
@@ -149,8 +147,8 @@ def read_images(
             what_to_do="Correct data_settings.",
         )
     if path.is_dir() and not any(path.glob("*.parquet")):
-        return FolderImages(path, names, int(image_size))
-    return ParquetImages(path, names, int(image_size), image=image, label=label)
+        return FolderImages(path, names, image_size)
+    return ParquetImages(path, names, image_size, image=image, label=label)
 
 
 def class_names(classes: Classes) -> list[str]:
@@ -159,10 +157,7 @@ def class_names(classes: Classes) -> list[str]:
     Raises:
         ConfigurationError: There are fewer than two, or a name comes twice.
     """
-    if isinstance(classes, int | float):
-        names = [str(number) for number in range(int(classes))]
-    else:
-        names = [str(name) for name in classes]
+    names = [str(each) for each in (range(classes) if isinstance(classes, int) else classes)]
     if len(names) < 2 or len(set(names)) != len(names):
         raise ConfigurationError(
             "The classes are not at least two different ones",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stepworks.known import known_mapping
 from stepworks.training.given import references_of
 from stepworks.training.parameters import Value, with_parameters
 from stepworks.training.spec import TrainingSpec
@@ -24,6 +25,9 @@ def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ConfigurationError: A setting of the search or of the training is wrong, or a parameter does not reach it.
     """
+    for name in ("training", "space", "objective", "algorithm_settings", "early_stopping"):
+        if len(known_mapping(known, name)) < len(known.get(name, {})):
+            return {}  # A text in it is known later, and it cannot be judged without.
     given = {name: known[name] for name in TuningSpec.model_fields if name in known}
     complete = set(given) == set(TuningSpec.model_fields)
     spec = tuning_spec(**{**given, "early_stopping": given["early_stopping"] or None}) if complete else None

@@ -59,6 +59,8 @@ class _Follower:
         """The step and the figures of each whole line since the last call."""
         try:
             with self._path.open("rb") as file:
+                # It is shorter where a resumed attempt has dropped what it takes again.
+                self._position = min(self._position, file.seek(0, 2))
                 file.seek(self._position)
                 content = file.read()
         except FileNotFoundError:
@@ -71,6 +73,8 @@ class _Follower:
             except ValueError:  # torn by a kill
                 continue
             if isinstance(line, dict):
+                own = line.get("figures")  # those of the model's own
+                line |= own if isinstance(own, dict) else {}
                 found = {name: float(value) for name, value in line.items() if _is_figure(name, value)}
                 yield int(line.get("step") or line.get("epoch") or 0), found
 

@@ -115,6 +115,9 @@ TUNE = {
     "exit-handler-1/train": TRAINING._replace(mounts="stepworks-checkpoints:/mnt/checkpoints"),
     "exit-handler-1/evaluate": FLAGSHIP["evaluate"],
 }
+SCRIPT = {**PREPARED, **IN_SHARED, "exit-handler-1/train-distributed": WAITING._replace(image="gpu")}
+FINE_TUNE = {"train": TUNE["exit-handler-1/train"]}
+WAITING_ON_AMD = {name: WAITING._replace(image="gpu-rocm") for name in ("tune", "train-distributed")}
 
 
 def on(target: dict[str, Row], tasks: dict[str, Row]) -> dict[str, Row]:
@@ -131,8 +134,13 @@ EXPECTED = {
     ("tabular_train_and_deploy", "amd"): FLAGSHIP | ON_AMD,
     ("tabular_train_and_deploy", "mig"): FLAGSHIP | ON_MIG,
     ("tabular_tune", "a100"): TUNE,
-    ("tabular_tune", "amd"): on(ON_AMD | {"tune": WAITING._replace(image="gpu-rocm")}, TUNE),
+    ("tabular_tune", "amd"): on(ON_AMD | WAITING_ON_AMD, TUNE),
     ("tabular_tune", "mig"): on(ON_MIG, TUNE),
+    ("distributed_script", "a100"): SCRIPT,
+    ("distributed_script", "amd"): on(ON_AMD | WAITING_ON_AMD, SCRIPT),
+    ("language_fine_tune", "a100"): FINE_TUNE,
+    ("language_fine_tune", "amd"): on(ON_AMD, FINE_TUNE),
+    ("language_fine_tune", "mig"): on(ON_MIG, FINE_TUNE),
 }
 
 
@@ -181,7 +189,10 @@ ON_VERTEX = {
     "endpoint-create": GOOGLE,
     "model-deploy": GOOGLE,
 }
-EXPECTED_ON_VERTEX = {("tabular_train_and_deploy", "vertex"): ON_VERTEX}
+EXPECTED_ON_VERTEX = {
+    ("tabular_train_and_deploy", "vertex"): ON_VERTEX,
+    ("language_fine_tune", "vertex"): {"train": ON_VERTEX["train"]},
+}
 LARGEST = {"vertex": 50_000}
 """In bytes; 40,000 for the others. The payloads of Vertex's own steps take the rest."""
 
@@ -197,8 +208,9 @@ def read_rows(path: Path) -> dict[str, Row]:
     rows = {}
     for name, task in _tasks(specification, specification["root"]["dag"], ""):
         executor = specification["components"][task["componentRef"]["name"]]["executorLabel"]
-        container = specification["deploymentSpec"]["executors"][executor]["container"]
-        rows[name] = _row(container, task, executors.get(executor, {}))
+        container = specification["deploymentSpec"]["executors"][executor].get("container")
+        if container:  # an importer has none
+            rows[name] = _row(container, task, executors.get(executor, {}))
     return rows
 
 

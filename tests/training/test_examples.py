@@ -53,7 +53,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
         pytest.importorskip(package, reason="the extra language is not installed")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CUDA_VISIBLE_DEVICES", "")
-        with started_zygote(tmp_path_factory.mktemp("zygote"), "examples.trainer_lora") as program:
+        with started_zygote(tmp_path_factory.mktemp("zygote"), "stepworks.examples.trainer_lora") as program:
             yield program
 
 
@@ -74,7 +74,7 @@ def test_a_plain_script_whose_process_is_killed_resumes_to_the_bit(
     columns = {"row_id": range(64), "wind": wind.numpy(), "rain": rain.numpy(), "late": late.numpy()}
     pq.write_table(pa.table(columns), tmp_path / "train.parquet")
     program = ["--target", "late", "--steps", "30", "--batch", "16", "--save-every", "5"]
-    command = [sys.executable, "-m", "tests.training.faulty", "examples.plain_ddp", *program]
+    command = [sys.executable, "-m", "tests.training.faulty", "stepworks.examples.plain_ddp", *program]
     spec = TrainingSpec(command=command, inputs={"train": str(tmp_path / "train.parquet")}, grace_seconds=10)
     undisturbed, killed = Workspace(tmp_path / "undisturbed"), Workspace(tmp_path / "killed")
     attempt(spec, undisturbed, 2)
@@ -116,7 +116,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def faulty_entrypoint(context: Any, **settings: Any) -> None:
     """The example with faults at its optimizer steps."""
-    from examples.trainer_lora import train
+    from stepworks.examples.trainer_lora import train
 
     watch_steps()
     train(context, **settings)

@@ -62,8 +62,24 @@ def test_a_package_of_the_image_alone_is_told_by_a_note_and_may_be_declared(make
 
 
 def test_what_is_known_only_in_a_run_is_left_to_it(make_pipeline: Make) -> None:
-    build(make_pipeline, 'model=model, loop={"epochs": epochs}')
+    build(make_pipeline, 'model=model, epochs=epochs, loop={"monitor": model}')
+    build(make_pipeline, 'command=["python", f"--epochs={epochs}", model], parameters={"rate": 1}')
     build(make_pipeline, 'parameters=rows.outputs["Output"]')
+    build(make_pipeline, 'entrypoint="stepworks.examples.trainer_lora:train", settings={"base_model": f"/{model}"}')
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ('loop={"epochs": epochs}', r"loop\['epochs'\]"),
+        ('model_settings={"sizes": [8, epochs]}', r"model_settings\['sizes'\]\[1\]"),
+        ('settings={"of": {"epochs": epochs}}, entrypoint=model', r"settings\['of'\]\['epochs'\]"),
+    ],
+)
+def test_a_number_that_would_be_handed_over_as_text_is_refused(make_pipeline: Make, given: str, place: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{place} would be a text in a run") as raised:
+        build(make_pipeline, given)
+    assert "the parameter epochs of the type Integer" in raised.value.received
 
 
 def test_a_training_in_pods_is_looked_at_too(make_pipeline: Make) -> None:

@@ -1,6 +1,6 @@
 """Fine-tune a causal language model by transformers' Trainer and LoRA adapters of peft: an entrypoint.
 
-    entrypoint="examples.trainer_lora:train", settings={"base_model": "/models/small", "epochs": 3}
+    entrypoint="stepworks.examples.trainer_lora:train", settings={"base_model": "/models/small", "epochs": 3}
 
 The input `train` is Parquet with a column `text`. The Trainer writes its checkpoints as it always does; a callback
 commits each, so that one which a kill or a full disk has torn is never resumed from. They hold the adapters and not the

@@ -1,4 +1,4 @@
-"""A plain distributed script: `command=["python", "-m", "examples.plain_ddp", "--target", "late"]`.
+"""A plain distributed script: `command=["python", "-m", "stepworks.examples.plain_ddp", "--target", "late"]`.
 
 It knows nothing of Stepworks but the environment variables by which it finds its places. torchrun starts it in each
 process and tells it who it is; where there is one process only, plain python does, and there is no process group.
