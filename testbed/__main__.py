@@ -2,68 +2,81 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 
-from stepworks.errors import ResourceError, StepworksError, UserError
+from stepworks.errors import ConfigurationError, ResourceError, StepworksError, UserError
+from stepworks.placement.names import DNS_LABEL
 from testbed.bed import Bed
 from testbed.modules import MODULES, built
 from testbed.settings import Generation, Settings, gpu_node
 from testbed.sweep import clear
 
 FOLDER = Path(".stepworks") / "clusters"
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Name = Annotated[str, typer.Option(help="Which test bed; several run side by side.")]
-Versions = Annotated[Generation, typer.Option(help="Which versions of KServe, Trainer and JobSet.")]
+Versions = Annotated[
+    Generation | None, typer.Option(help="Which versions of KServe, Trainer and JobSet; newer if not given.")
+]
+Simulated = Annotated[
+    int | None, typer.Option(min=0, help="How many nodes with 8 simulated GPUs to add; none if not given.")
+]
 
 
 @app.command()
-def up(
-    name: Name = "default",
-    generation: Versions = "newer",
-    simulated: Annotated[int, typer.Option(help="How many nodes with 8 simulated GPUs to add.")] = 0,
-) -> None:
+def up(name: Name = "default", generation: Versions = None, simulated: Simulated = None) -> None:
     """Start a Kubernetes control plane on this machine, and leave it running."""
-    folder = FOLDER / name
+    folder = _folder(name)
+    asked = {key: value for key, value in (("generation", generation), ("simulated", simulated)) if value is not None}
     if _supervisor(folder):
-        print(f"The test bed {name} runs already.")
+        _refuse_other_settings(name, folder, asked)
+        if _is_ready(folder):
+            print(f"The test bed {name} runs already.")
+        else:
+            print(f"The test bed {name} is being started already; waiting for it …", flush=True)
+            _wait_until_ready(name, folder)
         _print_usage(folder)
         return
     clear(folder)
-    for module in Settings(generation=generation).modules():
+    for module in Settings(generation=generation or "newer").modules():
         built(module, _say_build)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    log = folder.parent / f"{name}.log"
-    command = [sys.executable, "-m", "testbed", "supervise", "--name", name, "--generation", generation]
-    command += ["--simulated", str(simulated)]
-    with log.open("wb") as output:
+    command = [sys.executable, "-m", "testbed", "supervise", "--name", name]
+    command += [f"--{key}={value}" for key, value in asked.items()]
+    for number in _ENDING:
+        signal.signal(number, _exit)
+    with _log(folder).open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     print("Starting etcd, Kubernetes, JobSet, Trainer, training-operator, KServe and the nodes …", flush=True)
-    while not (folder / "ready").exists():
-        if process.poll() is not None:
-            raise ResourceError(
-                f"The test bed {name} did not start",
-                received=log.read_text(encoding="utf-8", errors="replace").strip(),
-                what_to_do=f"Read {log}.",
-            )
-        time.sleep(0.1)
+    try:
+        _wait_until_ready(name, folder, process)
+    except SystemExit:
+        print(f"Interrupted: the test bed {name} is being stopped.", file=sys.stderr, flush=True)
+        process.terminate()
+        process.wait()
+        _remove(folder)
+        raise
     _print_usage(folder)
 
 
 @app.command()
 def down(name: Name = "default") -> None:
     """Stop a test bed and delete all that it held."""
-    folder = FOLDER / name
+    folder = _folder(name)
     pid = _supervisor(folder)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -74,8 +87,7 @@ def down(name: Name = "default") -> None:
                 break
             time.sleep(0.1)
     there = folder.exists()
-    clear(folder)
-    (folder.parent / f"{name}.log").unlink(missing_ok=True)
+    _remove(folder)
     print(f"The test bed {name} is stopped." if pid or there else f"No test bed {name} runs.")
 
 
@@ -84,8 +96,14 @@ def status() -> None:
     """Say which test beds run."""
     names = sorted(path.name for path in FOLDER.glob("*") if path.is_dir()) if FOLDER.is_dir() else []
     for name in names:
-        running = _supervisor(FOLDER / name)
-        print(f"{name}: " + (f"runs, KUBECONFIG={FOLDER / name / 'kubeconfig'}" if running else "has crashed"))
+        folder = FOLDER / name
+        if not _supervisor(folder):
+            told = f"has crashed; remove what is left of it: make cluster-down NAME={name}"
+        elif _is_ready(folder):
+            told = f"runs, KUBECONFIG={folder / 'kubeconfig'}"
+        else:
+            told = "is being started"
+        print(f"{name}: {told}")
     if not names:
         print("No test bed runs.")
 
@@ -98,24 +116,97 @@ def build() -> None:
 
 
 @app.command(hidden=True)
-def supervise(name: Name = "default", generation: Versions = "newer", simulated: int = 0) -> None:
+def supervise(name: Name = "default", generation: Generation = "newer", simulated: int = 0) -> None:
     """Run a test bed until a signal ends it."""
-    folder = FOLDER / name
-    stopping: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: stopping.append(signum))
+    folder = _folder(name)
+    ending: list[int] = []
+    for number in _ENDING:
+        signal.signal(number, lambda signum, _: ending.append(signum))
+
+    def end_if_told() -> None:
+        # Not from the signal's handler: a program that is just being started would be lost from sight.
+        if ending:
+            sys.exit(128 + ending[0])
+
     folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps({"generation": generation, "simulated": simulated}))
     (folder / "pid").write_text(str(os.getpid()))
-    bed = Bed(folder, Settings(generation=generation), print)
+    bed = Bed(folder, Settings(generation=generation), print, before_each_step=end_if_told)
     bed.start()
     try:
         bed.add_simulated_nodes(*(gpu_node(f"simulated-{number}", count=8) for number in range(simulated)))
         bed.write_kubectl()
         (folder / "ready").touch()
-        while not stopping:
+        while not ending:
             signal.pause()
     finally:
         bed.stop()
+
+
+def _folder(name: str) -> Path:
+    """The folder of a bed, which is deleted with all that is in it when the bed stops.
+
+    Raises:
+        ConfigurationError: The name is none of a folder of its own.
+    """
+    if not re.fullmatch(DNS_LABEL, name):
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a test bed",
+            received=repr(name),
+            expected="up to 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
+            what_to_do="Choose another name: make cluster-up NAME=second",
+        )
+    return FOLDER / name
+
+
+def _log(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.log"
+
+
+def _remove(folder: Path) -> None:
+    clear(folder)
+    _log(folder).unlink(missing_ok=True)
+
+
+def _is_ready(folder: Path) -> bool:
+    return (folder / "ready").exists()
+
+
+def _refuse_other_settings(name: str, folder: Path, asked: dict[str, Any]) -> None:
+    """Refuse what a bed that runs does not have."""
+    present = json.loads((folder / "settings.json").read_text())
+    if any(present[key] != value for key, value in asked.items()):
+        raise ConfigurationError(
+            f"The test bed {name} runs already, with other settings",
+            received=_in_words({**present, **asked}),
+            expected=f"those that it was started with: {_in_words(present)}",
+            what_to_do=f"Stop it first: make cluster-down NAME={name}. Or start another one beside it: "
+            "make cluster-up NAME=second",
+        )
+
+
+def _in_words(settings: dict[str, Any]) -> str:
+    return f"GENERATION={settings['generation']} SIMULATED={settings['simulated']}"
+
+
+def _wait_until_ready(name: str, folder: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait for the start of a bed, whose supervisor is a process of this one's or of another one's."""
+    while not _is_ready(folder):
+        if process.poll() is not None if process else not _supervisor(folder):
+            log = _log(folder)
+            told = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+            raise ResourceError(
+                f"The test bed {name} did not start",
+                received=told or "nothing in its log: it was stopped",
+                what_to_do=f"Read {log}." if told else "Start it again.",
+            )
+        time.sleep(0.1)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    for each in _ENDING:  # once: what follows is done to its end
+        signal.signal(each, lambda *_: None)
+    sys.exit(128 + number)
 
 
 def _say_build(line: str) -> None:

@@ -36,15 +36,24 @@ class Bed:
         folder: Where everything of it is kept; `stop` deletes it.
         settings: What it consists of.
         say: Is told what takes time.
+        before_each_step: Called again and again while it starts; what it raises ends the start, and all that was
+            started.
     """
 
-    def __init__(self, folder: Path, settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        say: Callable[[str], None] = lambda _: None,
+        before_each_step: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder.resolve()
         self.settings = settings
         self.kubeconfig = self.folder / "kubeconfig"
         self.claims = self.folder / "claims"
         self.daemons: dict[str, Daemon] = {}
         self._say = say
+        self._before_each_step = before_each_step
         self._addresses = choose_addresses()
         self._kubernetes = Path()
 
@@ -90,8 +99,10 @@ class Bed:
         if self.settings.process_nodes:
             self._add(programs.process_node(self.settings, self.claims))
         for daemon in self.daemons.values():
+            self._before_each_step()
             daemon.wait_ready()
         for path in (path for recipe in prepared for path in recipe.defaults):
+            self._before_each_step()
             self.kubectl("apply", "--server-side", "--force-conflicts", "-k" if path.is_dir() else "-f", path)
 
     def stop(self) -> None:
@@ -163,6 +174,7 @@ class Bed:
         self.daemons[name].wait_ready()
 
     def _add(self, daemon: Daemon) -> Daemon:
+        self._before_each_step()
         self.daemons[daemon.name] = daemon
         daemon.start()
         return daemon
@@ -171,6 +183,7 @@ class Bed:
         self.apply(_storage_class())
         for recipe in recipes:
             for path in recipe.files:
+                self._before_each_step()
                 self.kubectl("apply", "--server-side", "--force-conflicts", "-f", path)
             if recipe.objects:
                 self.apply(*recipe.objects)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.control_plane.testbed.test_bed import processes_of
+from tests.waiting import wait_for
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -43,6 +44,10 @@ def test_up_status_and_down(folder: Path) -> None:
     names = [line.removeprefix("node/") for line in listed.split()]
     assert names == ["process-cpu", "process-gpu", "simulated-0", "simulated-1"]
     assert testbed(folder, "up").stdout.startswith("The test bed default runs already.")
+    for other in (("--simulated", "3"), ("--generation", "older")):
+        refused = testbed(folder, "up", *other)
+        assert refused.returncode == 2
+        assert "those that it was started with: GENERATION=newer SIMULATED=2" in refused.stderr
     assert testbed(folder, "status").stdout == "default: runs, KUBECONFIG=.stepworks/clusters/default/kubeconfig\n"
     assert testbed(folder, "down").stdout == "The test bed default is stopped.\n"
     assert not processes_of(folder)
@@ -54,10 +59,44 @@ def test_after_a_crash_down_removes_what_is_left(folder: Path) -> None:
     assert testbed(folder, "up", "--generation", "older").returncode == 0
     bed = folder / ".stepworks/clusters/default"
     os.kill(int((bed / "pid").read_text()), signal.SIGKILL)
-    assert testbed(folder, "status").stdout == "default: has crashed\n"
+    assert testbed(folder, "status").stdout.startswith("default: has crashed")
     assert testbed(folder, "down").returncode == 0
     assert not processes_of(folder)
     assert not bed.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_interrupted_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+    bed = folder / ".stepworks/clusters/default"
+    command = [sys.executable, "-m", "testbed", "up"]
+    with subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, stderr=subprocess.PIPE, text=True
+    ) as starting:
+        wait_for("Kubernetes is being started", (bed / "logs" / "kube-apiserver.log").exists)
+        assert testbed(folder, "status").stdout == "default: is being started\n"
+        starting.send_signal(number)
+        _, told = starting.communicate(timeout=120)
+    assert starting.returncode == 128 + number
+    assert told == "Interrupted: the test bed default is being stopped.\n"
+    assert not processes_of(folder)
+    assert not list((folder / ".stepworks/clusters").iterdir())
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "two words", "Upper"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(folder: Path, command: str, name: str) -> None:
+    kept = folder / ".stepworks/registry"
+    kept.mkdir(parents=True)
+    refused = testbed(folder, command, "--name", name)
+    assert refused.returncode == 2
+    assert f"{name!r} cannot be the name of a test bed" in refused.stderr
+    assert kept.is_dir()
+
+
+def test_fewer_simulated_nodes_than_none_are_refused(folder: Path) -> None:
+    refused = testbed(folder, "up", "--simulated", "-4")
+    assert refused.returncode == 2
+    assert "--simulated" in refused.stderr
 
 
 def test_an_unknown_generation_is_told(folder: Path) -> None:
