@@ -50,7 +50,7 @@ class Peak:
 def peak_accelerators(ir: Ir) -> Peak:
     """Find the most accelerators that a pipeline may hold at once."""
     values = Values(ir)
-    asking = [task for task in ir.tasks if task.executor and task.executor.accelerator]
+    asking = [task for task in ir.tasks if task.executor and values.accelerator_type(task)]
     types = sorted({values.accelerator_type(task) for task in asking})
     groups = {each: {each} for each in types[:MOST_TYPES]}
     if len(types) > MOST_TYPES:

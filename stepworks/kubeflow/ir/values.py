@@ -10,6 +10,9 @@ from stepworks.kubeflow.ir.placeholders import placeholder_input
 from stepworks.kubeflow.ir.source import ComponentInput, Constant, Source
 from stepworks.kubeflow.ir.tasks import given
 
+_PODS_AT_ONCE = ("nodes", "parallelism", "parallel_trials")
+"""Parameters of steps that make pods, which say how many of these there are at once; they multiply."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -81,21 +84,47 @@ class Values:
         return self.of_source(task, found.source, found.selector)
 
     def accelerator_count(self, task: Task) -> int | None:
-        """The accelerators of a task; None when only the run decides, 0 for a task without one."""
+        """The accelerators of a task, or of the pods that it makes, such as those of a training job.
+
+        None when only the run decides, 0 for a task without one.
+        """
         accelerator = task.executor.accelerator if task.executor else None
         if accelerator is None:
-            return 0
+            pods = self._accelerator_of_pods(task)
+            return self._times_pods(task, pods.get("count")) if pods else 0
         if accelerator.count is not None:
             return accelerator.count
         text = self.setting(task, accelerator.count_text)
         return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None
 
     def accelerator_type(self, task: Task) -> str:
-        """The type of a task's accelerator; empty for a task without one, the placeholder when it is not known."""
+        """The type of a task's accelerator, or of the pods that it makes.
+
+        Empty for a task without one, the placeholder when it is not known.
+        """
         accelerator = task.executor.accelerator if task.executor else None
         if accelerator is None:
-            return ""
+            return str(self._accelerator_of_pods(task).get("resource", ""))
         return self.setting(task, accelerator.type) or accelerator.type
+
+    def _accelerator_of_pods(self, task: Task) -> Mapping[str, object]:
+        """The accelerator of the placement that a step is given for the pods that it makes; empty for none."""
+        given: object = self.of_input(task, "placement")
+        for name in ("placement", "accelerator"):
+            given = given.get(name) if isinstance(given, Mapping) else None
+        return given if isinstance(given, Mapping) else {}
+
+    def _times_pods(self, task: Task, count: object) -> int | None:
+        """A number for each pod, times the pods that a step has at once; None when only the run knows these."""
+        component = self._ir.components.get(task.component)
+        names = [name for name in _PODS_AT_ONCE if component and name in component.inputs]
+        factors = [count, *(self.of_input(task, name) for name in names)]
+        total = 1
+        for each in factors:
+            if isinstance(each, bool) or not isinstance(each, int | float) or not 1 <= each < 1e9:
+                return None
+            total *= int(each)
+        return total
 
     def _inputs(self, task: Task) -> Mapping[str, Input]:
         if task.path not in self._given:

@@ -11,7 +11,9 @@ from stepworks.components.operations.run_claims import run_claims
 from stepworks.components.operations.run_job.component import run_job
 from stepworks.errors import ConfigurationError
 from stepworks.kubeflow.compile import compile_pipeline
-from stepworks.kubeflow.pipeline import Pipeline, claim_path, pipeline
+from stepworks.kubeflow.ir.peak import peak_accelerators
+from stepworks.kubeflow.ir.read import parse_ir
+from stepworks.kubeflow.pipeline import Pipeline, claim_path, load_pipeline, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.placement.pod_placement import PodPlacement
@@ -126,3 +128,37 @@ def test_a_claim_of_one_node_in_a_step_and_in_its_pods_is_refused(which: str, mo
     with pytest.raises(ConfigurationError, match=f"The claim scratch is {mode}, and a task and the pods") as raised:
         compile_pipeline(with_a_job, target(scratch=claim))
     assert "run-job, with scratch in its mounts" in raised.value.received
+
+
+@pytest.mark.parametrize(
+    ("more", "count", "unknown"),
+    [
+        ("", 1, 0),
+        (", completions=8, parallelism=4", 4, 0),
+        (", completions=8, parallelism=pods", 3, 0),
+        (', completions=8, parallelism=counted.outputs["Output"]', 1, 1),
+    ],
+)
+def test_the_accelerators_of_the_pods_are_counted(tmp_path: Path, more: str, count: int, unknown: int) -> None:
+    path = tmp_path / "jobs.py"
+    path.write_text(
+        f"""
+from stepworks.components.operations.run_job.component import run_job
+from stepworks.kubeflow.component import component
+from stepworks.kubeflow.pipeline import pipeline
+from stepworks.kubeflow.place import place
+from stepworks.kubeflow.placement_of import image_of, placement_of
+
+@component("cpu")
+def count_pods() -> int:
+    return 4
+
+@pipeline(version="1.0.0")
+def jobs(pods: int = 3):
+    counted = place(count_pods(), "small")
+    place(run_job(name="a", run="r", image=image_of("gpu"), placement=placement_of("training"){more}), "effects")
+"""
+    )
+    compiled = compile_pipeline(load_pipeline(str(path)), TARGETS["a100"])
+    peak = peak_accelerators(parse_ir(compiled.text, path))
+    assert (peak.count, peak.by_type, len(peak.unknown)) == (count, {"nvidia.com/gpu": count}, unknown)
