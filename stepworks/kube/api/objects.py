@@ -154,21 +154,23 @@ def create(cluster: Cluster, manifest: Manifest, *, dry_run: bool = False) -> Ma
     return created
 
 
-def patch(cluster: Cluster, reference: Reference, changes: Mapping[str, Any]) -> Manifest:
+def patch(cluster: Cluster, reference: Reference, changes: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
     """Change an object by a merge patch: what is given replaces what is there, lists as a whole; None takes away.
 
     Args:
         cluster: Where.
         reference: Which.
         changes: The fields to change. With `metadata.resourceVersion` only the object as it was read is changed.
+        dry_run: Whether the API server only checks it, and stores nothing.
 
     Raises:
         NotFoundError: It is not there.
         ConflictError: It is no longer what it was when it was read.
     """
     address = locate(cluster, reference)
+    query = [*_WRITE, *_dry(dry_run)]
     request = Request(
-        address.operation("patch"), "PATCH", address.path(), _WRITE, changes, "application/merge-patch+json"
+        address.operation("patch"), "PATCH", address.path(), query, changes, "application/merge-patch+json"
     )
     changed: Manifest = send(cluster, request)
     return changed
@@ -180,6 +182,7 @@ def delete(
     *,
     uid: str = "",
     propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+    dry_run: bool = False,
 ) -> bool:
     """Delete an object; it goes when its finalizers and, in the foreground, its dependents are done.
 
@@ -188,6 +191,7 @@ def delete(
         reference: Which.
         uid: Delete only the object that has this uid, and not one that came in its place.
         propagation: What becomes of the objects that it owns: they go after it, before it, or stay.
+        dry_run: Whether the API server only checks it, and deletes nothing.
 
     Returns:
         Whether there was something to delete.
@@ -199,7 +203,7 @@ def delete(
     operation = address.operation("delete")
     attempts = Attempts(cluster, operation)
     try:
-        send(cluster, Request(operation, "DELETE", address.path(), body=body), attempts)
+        send(cluster, Request(operation, "DELETE", address.path(), _dry(dry_run), body), attempts)
     except NotFoundError:
         return attempts.maybe_carried_out
     except ConflictError:  # only a uid can be in conflict: the object is gone, and another has its name

@@ -27,6 +27,7 @@ from stepworks.kube.runs.adoption import Adoption, Ending
 from stepworks.kube.runs.belonging import belonging_to
 from stepworks.kube.runs.hold import Hold
 from stepworks.kube.runs.interrupts import Interruption, cleaning_up_at_signals
+from stepworks.kube.runs.suspension import check_may_let_go
 from stepworks.kube.waiting.wait import wait
 
 SCHEDULING_SECONDS = 1800.0
@@ -65,7 +66,8 @@ def run_to_end(
         ConfigurationError: The name or the run's id is not valid.
         AlreadyExistsError: An object of that name is not of this run; nothing was changed.
         AdmissionError: The cluster does not take the object.
-        AccessDeniedError: A permission is missing to make it, to watch it or to let go of it.
+        AccessDeniedError: A permission is missing to make it, to watch it or to let go of it. The last is seen before
+            it is made.
         WorkloadFailedError: It failed, cannot go on, or did not end in time; it says why.
         ObjectDeletedError: Somebody deleted it.
         ClusterError: The API server fails or does not answer.
@@ -73,6 +75,7 @@ def run_to_end(
     """
     made = belonging_to(cluster, manifest, run)
     reference = reference_to(made)
+    check_may_let_go(cluster, made, how=on_failure)
     ending = Ending(until, partial(_explain, cluster, reference))
     adoption = Adoption(cluster, made, say=say, ending=ending, before_making=before_making)
     hold = Hold(cluster, made, on_failure, say)

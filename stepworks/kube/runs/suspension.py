@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stepworks.errors import ConflictError, NotFoundError
+from stepworks.errors import AccessDeniedError, ConflictError, NotFoundError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete, find, patch
 from stepworks.kube.api.references import reference_to
@@ -62,6 +62,35 @@ def let_go(
         return "deleted" if delete(cluster, reference_to(manifest), uid=uid) else "found gone"
     marks = {SUSPENDED_ANNOTATION: "true", **(annotations or {})}
     return "suspended" if _change(cluster, manifest, uid, suspension.suspend, marks) else "found gone"
+
+
+def check_may_let_go(cluster: Cluster, manifest: Manifest, *, how: Literal["suspend", "delete"]) -> None:
+    """See that an object can be let go of, before there is one that holds something; to delete it is enough.
+
+    The API server looks at the permission first, and only then whether the object is there.
+
+    Args:
+        cluster: Where.
+        manifest: The object, which need not be there.
+        how: How it is to be let go of.
+
+    Raises:
+        AccessDeniedError: The permission is missing; nothing was changed.
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    reference = reference_to(manifest)
+    if how == "delete" or not can_suspend(manifest):
+        delete(cluster, reference, dry_run=True)
+        return
+    try:
+        patch(cluster, reference, {}, dry_run=True)
+    except NotFoundError:
+        return
+    except AccessDeniedError as denied:
+        try:
+            delete(cluster, reference, dry_run=True)
+        except AccessDeniedError:
+            raise denied from None
 
 
 def is_suspended_by_us(manifest: Manifest) -> bool:

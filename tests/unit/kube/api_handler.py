@@ -122,10 +122,11 @@ class Handler(BaseHTTPRequestHandler):
         self.plural, self.name, self.subresource = (*rest.split("/"), "", "")[:3]
         verb = VERBS.get(self.command) or ("get" if self.name else "list")
         verb = "watch" if "watch" in self.query else verb
-        self.state.calls.append(f"{verb} {rest.replace('/', ' ')}")
+        dry = "dryRun" in self.query
+        self.state.calls.append(f"{'dry-run ' if dry else ''}{verb} {rest.replace('/', ' ')}")
         self.state.queries.append(self.query)
         faults = self.state.faults[verb]
-        fault = faults.popleft() if faults else None
+        fault = faults.popleft() if faults and not dry else None
         resource = f"{self.plural}/{self.subresource}" if self.subresource else self.plural
         if (verb, resource) in self.state.denied:
             fault = forbidden(verb, resource)
@@ -207,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._absent()
         if wanted and found["metadata"]["uid"] != wanted:
             return 409, status(409, "Precondition failed: UID in precondition", reason="Conflict")
-        return 200, self.state.remove(self.plural, self.name)
+        return 200, found if "dryRun" in self.query else self.state.remove(self.plural, self.name)
 
     def _list(self) -> tuple[int, Manifest]:
         with self.state.changed:

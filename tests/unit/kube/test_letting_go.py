@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stepworks.errors import WorkloadFailedError
+from stepworks.errors import AccessDeniedError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.runs import lifetime
 from stepworks.kube.runs.adoption import DELETION_SECONDS
@@ -99,6 +99,20 @@ def test_what_may_not_be_suspended_is_deleted(server: ApiServer, attempt: Attemp
     assert ("jobs", "train") not in server.objects
     assert attempt.said[-2].startswith("The Job train could not be suspended, and is deleted instead.\n")
     assert attempt.said[-1] == "The Job train was deleted, so that it holds nothing."
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "denied", "named"),
+    [("suspend", ["patch", "delete"], "patch"), ("delete", ["delete"], "delete")],
+)
+def test_nothing_is_made_that_may_not_be_let_go_of(
+    server: ApiServer, attempt: Attempt, on_failure: str, denied: list[str], named: str
+) -> None:
+    server.denied = {(verb, "jobs") for verb in denied}
+    with pytest.raises(AccessDeniedError, match=f"refused to {named} the Job train") as caught:
+        attempt.run(on_failure=on_failure)
+    assert f'verbs: ["{named}"]' in caught.value.what_to_do
+    assert server.objects == {}
 
 
 def test_a_queue_that_the_cluster_put_it_in_counts(server: ApiServer, attempt: Attempt) -> None:
