@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from stepworks.errors import RunError, StepworksError
+from stepworks.errors import AccessDeniedError, RunError, StepworksError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete
+from stepworks.kube.api.permissions import is_denied
 from stepworks.kube.api.references import reference_to
-from stepworks.kube.kinds.table import KINDS
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.table import KINDS, Kind
 from stepworks.kube.runs.belonging import check_run, find_of_run
 from stepworks.operations.in_cluster import cluster_of_step
 from stepworks.operations.run_folders import delete_folder, run_folder
@@ -19,7 +21,8 @@ def clean_up(run: str, folders: Sequence[str], *, objects: bool) -> None:
     """Delete what a run made in the cluster, and its folders, and print what was deleted.
 
     What cannot be deleted, or may not be listed, does not keep the rest: everything is tried, and the failures are
-    told together. Objects that are to outlive their run stay; see `stepworks.kube.runs.belonging.KEEP_LABEL`.
+    told together. A kind that may be neither listed nor created is only told: no step of the run made one. Objects
+    that are to outlive their run stay; see `stepworks.kube.runs.belonging.KEEP_LABEL`.
 
     Args:
         run: The run's id.
@@ -53,11 +56,29 @@ def clean_up(run: str, folders: Sequence[str], *, objects: bool) -> None:
 def _delete_objects(cluster: Cluster, run: str, deleted: list[str], failures: list[StepworksError]) -> None:
     for each in (known for known in KINDS if known.made_by_runs):
         with _noted(failures):
-            for manifest in find_of_run(cluster, each.api_version, each.kind, run):
+            for manifest in _found(cluster, each, run):
                 reference = reference_to(manifest)
                 with _noted(failures):
                     if delete(cluster, reference, uid=str(manifest["metadata"]["uid"])):
                         deleted.append(f"the {reference}")
+
+
+def _found(cluster: Cluster, kind: Kind, run: str) -> list[Manifest]:
+    """The objects of a kind that the run made.
+
+    The exit step has the ServiceAccount of the other steps; a kind that it may not create, they have not made.
+
+    Raises:
+        AccessDeniedError: They may not be listed, and there may be some.
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    try:
+        return find_of_run(cluster, kind.api_version, kind.kind, run)
+    except AccessDeniedError:
+        if not is_denied(cluster, "create", kind.api_version, kind.kind):
+            raise
+    print(f"Not looked for: objects of the kind {kind.kind}, which the run may neither list nor create.")  # noqa: T201
+    return []
 
 
 @contextmanager

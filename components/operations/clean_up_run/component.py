@@ -10,7 +10,8 @@ def clean_up_run(run: str, objects: bool, folders: list[str]) -> None:
     It is the exit step of `run_claims`, and runs whether the run succeeded or not. Running it again is harmless.
     Besides claims it deletes Jobs, JobSets, TrainJobs, the jobs of the training operator, InferenceServices,
     ConfigMaps and Secrets; what carries the label `stepworks.dev/keep: "true"` stays. Kinds that the cluster does not
-    know are skipped; for the others its ServiceAccount needs the verbs list and delete.
+    know are skipped, and so are those that its ServiceAccount may neither list nor create, since the run made none; for
+    the others it needs the verbs list and delete.
 
     Args:
         run: The id of the run.

@@ -157,6 +157,11 @@ class Handler(BaseHTTPRequestHandler):
             index = {"paths": {key: {} for key in self.state.documents}}
             self._answer(200, {"components": {"schemas": document}} if document else index)
             return
+        if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+            asked = self.body["spec"]["resourceAttributes"]
+            denied = (asked["verb"], asked["resource"]) in self.state.denied
+            self._answer(201, {**self.body, "status": {"allowed": not denied}})
+            return
         if path == "/apis":
             groups = [{"versions": [{"groupVersion": version}]} for version in KINDS if "/" in version]
             self._answer(200, {"groups": groups})

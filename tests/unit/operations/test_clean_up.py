@@ -45,6 +45,19 @@ def test_what_may_not_be_listed_is_a_failure_and_keeps_nothing_else(server: ApiS
     assert server.objects == {}
 
 
+def test_a_kind_that_the_run_may_not_even_create_is_told_and_is_no_failure(
+    server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(server, "configmaps", "of-the-run")
+    server.denied = {("list", "jobs"), ("create", "jobs")}
+    clean_up(RUN, [], objects=True)
+    assert server.objects == {}
+    assert capsys.readouterr().out == (
+        "Not looked for: objects of the kind Job, which the run may neither list nor create.\n"
+        "Deleted the ConfigMap of-the-run.\n"
+    )
+
+
 def test_several_failures_are_told_together(server: ApiServer) -> None:
     put(server, "jobs", "one")
     put(server, "jobs", "two")
