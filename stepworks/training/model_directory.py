@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from stepworks.data.transform_parameters import FILE_NAME as TRANSFORM_FILE
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import ConfigurationError, NotFoundError, TrainingError
+from stepworks.errors import ConfigurationError, NotFoundError, ResourceError, TrainingError
 from stepworks.files import write_atomically
 from stepworks.reference import resolve
 
@@ -67,10 +67,22 @@ def save_model(
         settings: The keyword arguments of the model builder, as JSON can hold them.
         data: The data builder, `package.module:name`; as in the train step, the built-in one where none is given.
         inputs: The names of the inputs that the model builder was given, as `base_model`.
+
+    Raises:
+        ResourceError: The disk is full, or the folder is not writable.
     """
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    save_file(_unshared(weights), directory / WEIGHTS_FILE)
+    try:
+        directory.mkdir(parents=True)
+        save_file(_unshared(weights), directory / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:  # safetensors has one class of its own for all that the disk says
+        raise ResourceError(
+            f"Cannot write the model to {directory}",
+            received=f"{type(error).__name__}: {error}",
+            expected="a writable folder with free space",
+            what_to_do="Free space, or correct the permission, and run again: training is done, and the model is "
+            "written from the checkpoint.",
+        ) from error
     if transform is not None:
         transform.write(directory)
     description = ModelFile(model=reference, data=data, settings=settings, inputs=tuple(inputs))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stepworks.errors import CheckpointError, DataError, ResourceError, StepworksError, TrainingError, UserError
 from stepworks.files import read_tail, write_atomically
 from stepworks.supervisor.control import error_from_json, error_to_json
+from stepworks.training.machine import refusal
 from stepworks.training.workspace import Workspace
 
 TRY_AGAIN_EXIT_CODE = 75
@@ -85,7 +86,7 @@ def failure(
     machine refused, another process's end, or what is known to be `transient`, is not.
     """
     if not isinstance(error, StepworksError):
-        error = TrainingError(
+        error = refusal(error) or TrainingError(
             UNEXPECTED,
             received=f"{type(error).__name__}: {error}",
             what_to_do="Read the traceback in the log of the process; correct the code.",

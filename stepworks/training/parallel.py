@@ -222,8 +222,11 @@ def _schedule(
     optimizer: torch.optim.Optimizer, loop: LoopSettings, total_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     if loop.schedule == "one_cycle":
+        # torch divides by the steps of the rise less one.
+        one_step = loop.warmup * total_steps == 1
+        rise_share = loop.warmup * (1 + 1e-9) if one_step else loop.warmup
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, loop.learning_rate, total_steps=total_steps, pct_start=loop.warmup
+            optimizer, loop.learning_rate, total_steps=total_steps, pct_start=rise_share
         )
     warmup = round(loop.warmup * total_steps)
     after: torch.optim.lr_scheduler.LRScheduler

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stepworks.data.transform_parameters import TransformParameters
-from stepworks.errors import ConfigurationError, TrainingError
+from stepworks.errors import ConfigurationError, DataError, TrainingError
 from stepworks.reference import build, resolve
 from stepworks.report.documents import Epoch, TrainingDocument
 from stepworks.training.checkpoint.saver import Saver
@@ -25,6 +25,7 @@ from stepworks.training.data.samples import Samples
 from stepworks.training.display import Display
 from stepworks.training.interruption import Interruption
 from stepworks.training.loop import TrainingLoop, total_steps
+from stepworks.training.machine import is_out_of_memory
 from stepworks.training.metrics import Listener, MetricsFile
 from stepworks.training.model_directory import save_model
 from stepworks.training.outcome import Outcome
@@ -83,10 +84,11 @@ def train_builders(
     transform, train_samples, validation_samples = _read_inputs(spec, workspace)
     seed_everything(spec.loop.seed)
     module = _build_model(spec, workspace, transform)
-    try_model(module, train_samples, processes.device, model=spec.model, data=spec.data)
+    with _telling_of_memory(spec, processes):
+        _try_model(spec, module, train_samples, validation_samples, processes.device)
     order = Order(len(train_samples), spec.loop.batch_size, spec.loop.seed, getattr(train_samples, "block_sizes", None))
     identity = _identity(spec, module, train_samples, validation_samples) if processes.rank == 0 else {}
-    with _reproducible(spec.parallel):
+    with _reproducible(spec.parallel), _telling_of_memory(spec, processes):
         engine = Engine(module, spec.loop, spec.parallel, processes, total_steps(spec.loop, order))
         if processes.rank:
             # The weights are the same everywhere; what is drawn in training, as dropout, must not be.
@@ -102,11 +104,11 @@ def train_builders(
         if leads:
             store.clean()
         logger.info(
-            "Training %s on %d x %s, %s: %d samples",
+            "Training %s on %d x %s%s: %d samples",
             spec.model,
             processes.world,
             _device_name(processes.device),
-            engine.strategy,
+            "" if engine.strategy == "none" else f", {engine.strategy}",
             len(train_samples),
         )
         with contextlib.ExitStack() as stack:
@@ -116,10 +118,7 @@ def train_builders(
                 listeners = [stack.enter_context(Display()), stack.enter_context(TrainerStatus())]
             metrics = MetricsFile(workspace.metrics if leads else None, listeners)
             loop = TrainingLoop(engine, train_samples, validation_samples, order, spec, saver, interruption, metrics)
-            try:
-                end = loop.run(on_epoch=_log_epoch if leads else lambda _epoch: None)
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                raise _out_of_memory(spec, processes, error) from error
+            end = loop.run(on_epoch=_log_epoch if leads else lambda _epoch: None)
             if end == "completed":
                 _write_results(spec, workspace, transform, loop)
     return Outcome(state=end, step=loop.course.step, committed_step=saver.committed_step, rank=processes.rank)
@@ -167,6 +166,22 @@ def _build_model(spec: TrainingSpec, workspace: Workspace, transform: TransformP
             what_to_do="Return the module from the builder.",
         )
     return module
+
+
+def _try_model(
+    spec: TrainingSpec, module: torch.nn.Module, train: Samples, validation: Samples | None, device: torch.device
+) -> None:
+    try_model(module, train, device, model=spec.model, data=spec.data)
+    if validation is None:
+        return
+    if not len(validation):
+        raise DataError(
+            "There is nothing to validate on",
+            received=f"0 samples in {spec.inputs['validation']}",
+            expected="at least one",
+            what_to_do="Look at the data that the data builder was given, or leave out the input validation.",
+        )
+    try_model(module, validation, device, model=spec.model, data=spec.data, monitor=spec.loop.monitor)
 
 
 def _further_inputs(spec: TrainingSpec) -> list[str]:
@@ -249,6 +264,17 @@ def _write_results(
         )
         document.write(workspace.document)
     loop.processes.barrier()
+
+
+@contextlib.contextmanager
+def _telling_of_memory(spec: TrainingSpec, processes: Processes) -> Iterator[None]:
+    """Say of memory that does not suffice which settings need less."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _out_of_memory(spec, processes, error) from error
 
 
 def _out_of_memory(spec: TrainingSpec, processes: Processes, error: BaseException) -> TrainingError:

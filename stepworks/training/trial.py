@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from stepworks.errors import ConfigurationError, StepworksError
 from stepworks.training.data.samples import Inputs, Samples
+from stepworks.training.machine import is_out_of_memory, refusal
+from stepworks.training.validation import AREA_UNDER_CURVE, LOSS
 
 _SAMPLES = 2
 
 
-def try_model(module: torch.nn.Module, samples: Samples, device: torch.device, *, model: str, data: str) -> None:
+def try_model(
+    module: torch.nn.Module,
+    samples: Samples,
+    device: torch.device,
+    *,
+    model: str,
+    data: str,
+    monitor: str | None = None,
+) -> None:
     """Ask a model for two samples and for the loss of its answer, and leave the random generators as they were.
 
     Args:
         module: The model; it is moved to the device.
-        samples: The samples that it is to train on.
+        samples: The samples that it is to train on, or to be validated on.
         device: Where it is to train.
         model: The reference of the model builder, for messages.
         data: The reference of the data builder, for messages.
+        monitor: The figure of a validation that is to be computed from these samples; None for no validation.
 
     Raises:
         ConfigurationError: The data builder's samples cannot be taken, or the model does not fit them; the message
-            says what `forward` or `loss` received, and what it said or gave.
+            says what `forward`, `loss` or `figures` received, and what it said or gave. Or nothing computes the figure.
         DataError: The samples are at fault, and say so themselves.
     """
     inputs, targets = _take(samples, data)
@@ -46,6 +57,41 @@ def try_model(module: torch.nn.Module, samples: Samples, device: torch.device, *
                 f"loss, given {_described([outputs, targets])}, returned {_described([loss])}",
                 "one number, a float tensor without dimensions: reduce it with mean()",
             )
+        if monitor is not None:
+            _check_monitor(monitor, _figures(module, outputs, targets, model), outputs, targets)
+
+
+def _figures(module: torch.nn.Module, outputs: torch.Tensor, targets: torch.Tensor, model: str) -> list[str]:
+    """The names of the model's own figures."""
+    function = getattr(module, "figures", None)
+    if function is None:
+        return []
+    figures = _call(function, (outputs, targets), "figures", model)
+    values = list(figures.values()) if isinstance(figures, Mapping) else [figures]
+    if not isinstance(figures, Mapping) or any(
+        not isinstance(each, torch.Tensor) or each.shape != targets.shape[:1] for each in values
+    ):
+        raise _misfit(
+            model,
+            f"figures, given {_described([outputs, targets])}, returned {_described(values)}",
+            f"a dict of tensors of shape [{len(targets)}], one value a sample",
+        )
+    return [f"validation_{name}" for name in figures]
+
+
+def _check_monitor(monitor: str, own: list[str], outputs: torch.Tensor, targets: torch.Tensor) -> None:
+    """Refuse a figure that a validation does not compute: the first one may be hours away."""
+    known = [LOSS, *own]
+    if outputs.ndim == 1 and targets.ndim == 1:
+        known.append(AREA_UNDER_CURVE)
+    if monitor not in known:
+        raise ConfigurationError(
+            "The figure to choose the best epoch by is not computed",
+            received=f"monitor {monitor!r}; {_described([outputs, targets])} are the model's outputs and the targets",
+            expected=f"one of {', '.join(known)}",
+            what_to_do="Correct the field monitor of loop, or have the model's method figures return it; "
+            f"{AREA_UNDER_CURVE} is of models with one logit a sample.",
+        )
 
 
 def _fit(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
@@ -83,6 +129,8 @@ def _take(samples: Samples, data: str) -> tuple[Inputs, torch.Tensor]:
     except StepworksError:
         raise
     except Exception as error:
+        if is_out_of_memory(error) or refusal(error):
+            raise
         raise _no_samples(data, f"{type(error).__name__}: {error}") from error
     if not (isinstance(taken, tuple) and len(taken) == 2):
         raise _no_samples(data, f"take returned {_described([taken])}")
@@ -113,6 +161,8 @@ def _call(function: Callable[..., Any], arguments: Inputs, name: str, model: str
     except StepworksError:
         raise
     except Exception as error:
+        if is_out_of_memory(error) or refusal(error):
+            raise
         raise _misfit(
             model,
             f"{name}, given {_described(arguments)}, said {type(error).__name__}: {error}",

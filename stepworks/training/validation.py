@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -28,7 +29,7 @@ def validate(engine: Engine, samples: Samples, *, batch_size: int, monitor: str)
         `figures(outputs, targets)` gives, tensors of one value a sample, their means. All processes get the same.
 
     Raises:
-        TrainingError: The monitored figure is none of these, or the area is wanted and a class is absent.
+        TrainingError: The monitored figure is not finite, or the area is wanted and a class is absent.
     """
     processes = engine.processes
     count = torch.zeros((), dtype=torch.float64, device=processes.device)
@@ -40,13 +41,14 @@ def validate(engine: Engine, samples: Samples, *, batch_size: int, monitor: str)
             inputs, targets = samples.take(indices)
             targets = targets.to(processes.device)
             loss, outputs = engine.evaluate(tuple(tensor.to(processes.device) for tensor in inputs), targets)
+            # Also where nothing counts: all processes have to add up the same figures.
+            for name, values in (figures(outputs, targets) if figures else {}).items():
+                total = sums.setdefault(f"validation_{name}", torch.zeros_like(count))
+                total += values.double().sum() * counts
             if not counts:
                 continue
             count += len(indices)
             sums[LOSS] += loss.double() * len(indices)
-            for name, values in (figures(outputs, targets) if figures else {}).items():
-                key = f"validation_{name}"
-                sums[key] = sums.get(key, torch.zeros_like(count)) + values.double().sum()
             if monitor == AREA_UNDER_CURVE:
                 scores.append(outputs.float().cpu())
                 labels.append(targets.cpu())
@@ -54,12 +56,12 @@ def validate(engine: Engine, samples: Samples, *, batch_size: int, monitor: str)
     result = {name: float(processes.sum(value) / total) for name, value in sums.items()}
     if monitor == AREA_UNDER_CURVE:
         result[monitor] = _area_of_all(engine, scores, labels)
-    if monitor not in result:
+    if not math.isfinite(result[monitor]):
         raise TrainingError(
-            "The figure to choose the best epoch by is not computed",
-            received=f"monitor {monitor!r}",
-            expected=f"one of {', '.join([*result, AREA_UNDER_CURVE])}",
-            what_to_do="Correct the parameter monitor, or have the model's method figures return it.",
+            f"The {monitor} is not finite",
+            received=str(result[monitor]),
+            expected="a number by which epochs can be compared",
+            what_to_do="Lower learning_rate, or look for extreme values in the validation data.",
         )
     return result
 
@@ -99,8 +101,16 @@ def area_under_curve(scores: torch.Tensor, labels: torch.Tensor) -> float:
         labels: 0 and 1, of shape [rows].
 
     Raises:
-        TrainingError: A class is absent.
+        TrainingError: A label is neither, or a class is absent.
     """
+    others = labels[(labels != 0) & (labels != 1)]
+    if len(others):
+        raise TrainingError(
+            "The validation rows have labels of no class",
+            received=f"{len(others)} labels, such as {others[0].item():g}",
+            expected="0 and 1",
+            what_to_do="Correct the labels, or choose another figure by the parameter monitor.",
+        )
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:

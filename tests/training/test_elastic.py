@@ -1,12 +1,16 @@
 """Another number of processes, or another strategy, takes the same samples in the same order."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from stepworks.report.documents import TrainingDocument
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
 from tests.training.ranks import losses, outcome_of, resumptions, small_spec, steps_taken
+from tests.training.small import Small
 
 
 def test_a_run_goes_on_with_another_number_of_processes_and_another_strategy(tmp_path: Path, start: Start) -> None:
@@ -50,3 +54,26 @@ def test_what_does_not_fit_the_processes_is_refused(
     assert outcome.error["type"] == "ConfigurationError"
     assert message in outcome.error["received"]
     assert outcome.permanent
+
+
+class Rated(Small):
+    """Also has a figure of its own."""
+
+    def figures(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"sign": (outputs > 0) == (targets > 0)}
+
+
+def rated(*, dropout: float, **_further: Any) -> Rated:
+    return Rated(dropout)
+
+
+def test_a_process_without_samples_to_validate_on_gets_the_figures_of_the_others(tmp_path: Path, start: Start) -> None:
+    spec = small_spec(tmp_path, dropout=0.0, batch_size=60, monitor="validation_sign", timeout_seconds=10)
+    spec = spec.model_copy(update={"model": f"{__name__}:rated"})
+    documents = []
+    for world in (1, 2):  # 30 samples are one batch
+        ranks = start(spec, tmp_path / f"run-{world}", world)
+        assert ranks.wait() == [0] * world, ranks.logs()
+        documents.append(TrainingDocument.read(ranks.workspace.document))
+    alone, shared = ([epoch.figures["validation_sign"] for epoch in document.epochs] for document in documents)
+    assert alone == shared

@@ -7,7 +7,7 @@ import pytest
 from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
-from tests.training.ranks import losses, model_bytes, outcome_of, small_spec, steps_taken
+from tests.training.ranks import losses, model_bytes, outcome_of, resumptions, small_spec, steps_taken
 
 PREEMPTED = 75
 
@@ -17,7 +17,7 @@ PREEMPTED = 75
     [
         "TERM@build:1",
         "TERM@train:2;TERM@train:3",
-        "TERM@validate:4:1",
+        "TERM@validate:5:1",
         "sleep 1@open distcp:1;TERM@train:4:0",
     ],
     ids=["before the first step", "twice", "during validation", "while a checkpoint is written"],
@@ -102,7 +102,8 @@ def test_a_rank_that_dies_ends_the_others_and_costs_no_more_than_since_the_last_
     assert kept is not None
     ranks = start(spec, workspace.root, 2)
     assert ranks.wait() == [0, 0], ranks.logs()
-    assert steps_taken(workspace) == [1, 2, 3, *range(kept + 1, 16)]
+    assert steps_taken(workspace) == list(range(1, 16))
+    assert resumptions(workspace) == [(kept, 3 - kept)]
     undisturbed = start(spec, tmp_path / "undisturbed", 2)
     assert undisturbed.wait() == [0, 0]
     assert losses(workspace) == losses(undisturbed.workspace)

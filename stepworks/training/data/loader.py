@@ -10,9 +10,10 @@ from types import TracebackType
 
 import torch
 
-from stepworks.errors import ConfigurationError, DataError, StepworksError
+from stepworks.errors import ConfigurationError, DataError, ResourceError, StepworksError
 from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Inputs, Samples
+from stepworks.training.machine import is_out_of_memory, refusal
 
 _SECONDS_TO_END = 10.0
 # Longer than any row group takes from any disk that still answers.
@@ -207,18 +208,21 @@ class Loader:
         # The allocator of pinned memory gives it out again only when the copy is done.
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
-    def _no_answer(self) -> DataError:
+    def _no_answer(self) -> ResourceError:
         epoch, batch = divmod(self._first + self._next_to_give, self._order.batches_per_epoch)
-        return DataError(
+        return ResourceError(
             f"Batch {batch} of epoch {epoch + 1} is not read",
             received=f"no answer in {_SECONDS_TO_READ:g} seconds",
             expected="samples from a disk that answers",
             what_to_do="Look whether the disk of the data can be reached from this node, and train again.",
         )
 
-    def _error(self, cause: BaseException) -> StepworksError:
-        if isinstance(cause, StepworksError):
+    def _error(self, cause: BaseException) -> BaseException:
+        if isinstance(cause, StepworksError) or is_out_of_memory(cause):
             return cause
+        refused = refusal(cause)
+        if refused is not None:
+            return refused
         epoch, batch = divmod(self._first + self._next_to_give, self._order.batches_per_epoch)
         return DataError(
             f"The samples of batch {batch} of epoch {epoch + 1} cannot be read",

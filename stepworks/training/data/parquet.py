@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from stepworks.errors import DataError, NotFoundError
 from stepworks.training.data.order import BLOCKS_AT_ONCE
 from stepworks.training.data.samples import Inputs
+from stepworks.training.machine import refusal
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 # Beside the blocks that batches are made of: the one that was left and the one that is entered.
@@ -163,7 +164,7 @@ class RowGroups(Generic[Decoded]):
         try:
             table = self._table(file, group, self._columns)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(
+            raise refusal(error) or DataError(
                 f"Cannot read {name}",
                 received=f"{self._torn_columns(file, group)}: {_first_line(error)}",
                 expected="a row group that was written whole, and not changed since",
@@ -334,7 +335,7 @@ def _footer(file: Path, columns: list[str]) -> pq.FileMetaData:
         footer = pq.read_metadata(file)
         held = set(footer.schema.to_arrow_schema().names)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(
+        raise refusal(error) or DataError(
             f"Cannot read {file} as Parquet",
             received=_first_line(error),
             expected="a Parquet file",

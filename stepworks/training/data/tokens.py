@@ -22,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stepworks.errors import DataError, NotFoundError, ResourceError
+from stepworks.errors import DataError, NotFoundError, ResourceError, StepworksError
 from stepworks.files import write_atomically
 from stepworks.settings_file import describe_faults
 from stepworks.training.data.samples import Inputs
+from stepworks.training.machine import refusal
 
 MANIFEST_FILE = "tokens.json"
 NOT_TRAINED = -100
@@ -273,8 +274,8 @@ class TokenSamples:
                 what_to_do="Write the shards again, or copy the folder again, with its manifest.",
             )
 
-    def _unreadable(self, shard: Shard, error: OSError) -> DataError:
-        return DataError(
+    def _unreadable(self, shard: Shard, error: OSError) -> StepworksError:
+        return refusal(error) or DataError(
             f"Cannot read the token shard {self._folder / shard.file}",
             received=error.strerror or str(error),
             expected="a file that the manifest names",

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,23 @@ def test_a_permanent_error_is_raised_until_the_spec_is_another(workspace: Worksp
 def test_a_lost_process_leaves_no_mark(workspace: Workspace) -> None:
     outcomes.write(workspace, LOST)
     assert not workspace.permanent_error.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (OSError(errno.ESTALE, "Stale file handle"), False),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), False),
+        (TimeoutError("timed out"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), True),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), False),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+    ],
+)
+def test_what_the_machine_refuses_is_not_the_fault_of_the_code(error: Exception, permanent: bool) -> None:
+    outcome = failure(error, rank=0)
+    assert outcome.permanent is permanent
+    assert outcome.error is not None
+    assert outcome.error["type"] == ("TrainingError" if permanent else "ResourceError")
+    assert str(error) in outcome.error["received"]

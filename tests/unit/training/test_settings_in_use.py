@@ -7,13 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from stepworks.errors import CheckpointError, DataError, StepworksError, TrainingError
+from stepworks.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataError,
+    ResourceError,
+    StepworksError,
+    TrainingError,
+)
 from stepworks.report.documents import TrainingDocument
+from stepworks.training.model_directory import MODEL_FILE
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.train import train
 from stepworks.training.workspace import Workspace
 from tests.training.ranks import losses, small_spec
 from tests.training.small import Small
+from tests.unit.training.file_limit import limited_file_size
 
 
 class Classifier(Small):
@@ -30,12 +39,41 @@ class Hungry(Small):
         return super().loss(outputs, targets)
 
 
-def classifier(*, dropout: float) -> Classifier:
+def classifier(*, dropout: float, **_further: Any) -> Classifier:
     return Classifier(dropout)
 
 
-def hungry(*, dropout: float) -> Hungry:
+def hungry(*, dropout: float, **_further: Any) -> Hungry:
     return Hungry(dropout)
+
+
+class Lost(Small):
+    """Cannot be validated."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().loss(outputs, targets) * (1 if self.training or len(outputs) == 2 else float("nan"))
+
+
+class TooLarge(Small):
+    def to(self, *_given: Any, **_named: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+class TooHungry(Small):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+def lost(*, dropout: float, **_further: Any) -> Lost:
+    return Lost(dropout)
+
+
+def too_large(*, dropout: float, **_further: Any) -> TooLarge:
+    return TooLarge(dropout)
+
+
+def too_hungry(*, dropout: float, **_further: Any) -> TooHungry:
+    return TooHungry(dropout)
 
 
 def with_model(spec: TrainingSpec, name: str) -> TrainingSpec:
@@ -107,11 +145,6 @@ def test_a_figure_of_the_models_own_chooses_the_best_epoch(tmp_path: Path) -> No
     assert 0.5 < max(accuracies) <= 1
 
 
-def test_a_figure_that_nobody_computes_is_told_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="validation_loss, validation_auc"):
-        run(tmp_path, monitor="validation_accuracy")
-
-
 def test_a_loss_above_its_limit_has_diverged(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="diverged at step 1"):
         run(tmp_path, loss_limit=1e-6)
@@ -178,3 +211,43 @@ def test_data_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:
         train(spec.model_copy(update={"inputs": {}}), Workspace(tmp_path / "run"))
     with pytest.raises((DataError, StepworksError)):
         run(tmp_path, samples=0)
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0.2), (2, 0.1)])
+def test_a_warmup_of_one_step(tmp_path: Path, epochs: int, warmup: float) -> None:
+    document = run(tmp_path, epochs=epochs, warmup=warmup)
+    assert len(document.epochs) == epochs
+
+
+def test_a_validation_that_is_not_a_number_ends_training_and_chooses_no_epoch(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="validation_loss is not finite"):
+        train(with_model(small_spec(tmp_path), "lost"), Workspace(tmp_path / "run"))
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_and_may_be_tried_again(tmp_path: Path) -> None:
+    spec, workspace = small_spec(tmp_path), Workspace(tmp_path / "run")
+    train(spec, workspace)
+    workspace.metrics.unlink()  # it is written earlier
+    with limited_file_size(1000), pytest.raises(ResourceError, match="Cannot write the model"):
+        train(spec, workspace)
+    assert not (workspace.model / MODEL_FILE).exists()
+    assert train(spec, workspace).resumed_from_epoch == 3
+
+
+@pytest.mark.parametrize("model", ["too_large", "too_hungry"])
+def test_a_model_that_is_too_large_from_the_start_is_out_of_memory_too(tmp_path: Path, model: str) -> None:
+    with pytest.raises(TrainingError, match="memory of the device does not suffice"):
+        train(with_model(small_spec(tmp_path), model), Workspace(tmp_path / "run"))
+
+
+def test_the_figure_to_choose_by_is_looked_for_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="validation_loss, validation_accuracy"):
+        train(with_model(small_spec(tmp_path, monitor="validation_acuracy"), "classifier"), Workspace(tmp_path / "run"))
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_validation_data_that_is_empty_is_told_before_training(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path)
+    Path(spec.inputs["validation"]).write_text(json.dumps({"samples": 0, "seed": 2}))
+    with pytest.raises(DataError, match="nothing to validate on"):
+        train(spec, Workspace(tmp_path / "run"))

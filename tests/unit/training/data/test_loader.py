@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepworks.errors import ConfigurationError, DataError
+from stepworks.errors import ConfigurationError, DataError, ResourceError
 from stepworks.training.data.loader import Batch, Loader, Position
 from stepworks.training.data.order import Order
 from stepworks.training.data.samples import Inputs
@@ -172,7 +172,7 @@ def test_a_disk_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("stepworks.training.data.loader._SECONDS_TO_READ", 0.05)
     go = threading.Event()
     with loader(Numbers(10, lambda _: go.wait(30) and None), Order(10, 1, seed=0)) as opened:
-        with pytest.raises(DataError, match=r"Batch 0 of epoch 1 is not read(?s:.*)no answer in 0\.05 seconds"):
+        with pytest.raises(ResourceError, match=r"Batch 0 of epoch 1 is not read(?s:.*)no answer in 0\.05 seconds"):
             next(opened)
         go.set()
 
