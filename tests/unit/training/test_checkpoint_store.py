@@ -208,3 +208,15 @@ def die_before(*, operation: int, below: str) -> None:
                 count += 1
 
     sys.addaudithook(hook)
+
+
+def test_a_flipped_byte_is_mended_when_its_step_is_taken_again(store: CheckpointStore) -> None:
+    save(store, 1, 0.5)
+    path = save(store, 2, 0.1).folder / "weights"
+    path.write_bytes(path.read_bytes().replace(b"w", b"v"))
+    assert newest_step(store) == 1
+    save(store, 2, 0.1)
+    assert newest_step(store) == 2
+    best = store.verified_best()
+    assert best is not None
+    assert best.step == 2
