@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from stepworks.errors import ConfigurationError
-from stepworks.training.spec import LoopSettings, TrainingSpec
+from stepworks.training.spec import LoopSettings, TrainingSpec, whole_numbers
 
 Value: TypeAlias = bool | int | float | str
 """A value of a parameter."""
@@ -20,7 +20,7 @@ def with_parameters(spec: TrainingSpec, parameters: Mapping[str, Value]) -> Trai
 
     Of the form with builders a parameter is a setting of the loop if that has one of its name, and otherwise one of the
     model builder. An entrypoint gets it as a keyword argument. In a command it stands where `{name}` stands in an
-    argument.
+    argument. A whole number is an int, however it was written.
 
     Args:
         spec: What is trained without them.
@@ -53,7 +53,7 @@ def _filled_in(command: list[str], parameters: Mapping[str, Value]) -> list[str]
         )
 
     def value_of(found: re.Match[str]) -> str:
-        return written(parameters[found[1]]) if found[1] in parameters else found[0]
+        return written(whole_numbers(parameters[found[1]])) if found[1] in parameters else found[0]
 
     return [_PLACE.sub(value_of, each) for each in command]
 

@@ -129,16 +129,16 @@ class CheckpointSettings(_Settings):
     asynchronous: bool = True
 
 
-def _whole_numbers(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
     """A value with its whole numbers as int: Kubeflow Pipelines knows one kind of number in a mapping or a list."""
     if isinstance(value, dict):
-        return {name: _whole_numbers(each) for name, each in value.items()}
+        return {name: whole_numbers(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_whole_numbers(each) for each in value]
+        return [whole_numbers(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Arguments = Annotated[dict[str, Any], BeforeValidator(_whole_numbers)]
+Arguments = Annotated[dict[str, Any], BeforeValidator(whole_numbers)]
 """Keyword arguments by name. A whole number among them is an int, however it was written."""
 
 

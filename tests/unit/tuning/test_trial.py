@@ -10,13 +10,14 @@ import pytest
 from pydantic import TypeAdapter
 
 from stepworks.errors import ConfigurationError
+from stepworks.training.metrics import MetricsFile
 from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.local import TrialStoppedError, tune_locally
 from stepworks.tuning.search_space import Parameter
 from stepworks.tuning.spec import tuning_spec
-from stepworks.tuning.trial import of_trial, prepare, run_here
+from stepworks.tuning.trial import of_trial, prepare, printed_figures, run_here
 
 ROOT = Path(__file__).parents[3]
 ENTRYPOINT = "tests.unit.tuning.search_entrypoint:train"
@@ -104,3 +105,16 @@ def test_in_a_cluster_a_trial_is_one_command_that_prints_its_figures(tmp_path: P
     assert wrong.returncode == 1
     assert "Received: c is none of a, b" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_whole_numbers_reach_a_command_as_such() -> None:
+    command = TrainingSpec(command=["train", "--batch={batch}", "--rate={rate}"])
+    tried = with_parameters(command, {"batch": 64.0, "rate": 0.5})  # as Kubeflow Pipelines hands a mapping on
+    assert tried.command == ["train", "--batch=64", "--rate=0.5"]
+
+
+def test_the_figures_of_a_models_own_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.jsonl")
+    with printed_figures(tmp_path / "metrics.jsonl"):
+        metrics.write("epoch", step=5, epoch=1, validation_loss=0.5, figures={"validation_accuracy": 0.75})
+    assert capsys.readouterr().out.splitlines() == ["validation_loss=0.5", "validation_accuracy=0.75"]
