@@ -89,8 +89,16 @@ def run_of(manifest: Mapping[str, Any]) -> str:
     return labels_of(manifest).get(RUN_LABEL) or ""
 
 
+def is_of_run(manifest: Mapping[str, Any], run: str) -> bool:
+    """Whether a step of a run made an object.
+
+    The label alone does not tell: a Job without labels gets those of its pods, and they may be copied from another's.
+    """
+    return run_of(manifest) == run and SPEC_ANNOTATION in annotations_of(manifest)
+
+
 def refuse_unless_of_run(present: Manifest, run: str) -> None:
-    """Refuse an object that another run, or somebody, made under the same name.
+    """Refuse an object that another run, or somebody else, made under the same name.
 
     Args:
         present: The object that is there.
@@ -99,14 +107,20 @@ def refuse_unless_of_run(present: Manifest, run: str) -> None:
     Raises:
         AlreadyExistsError: It is not of this run.
     """
-    owner = run_of(present)
-    if owner == run:
+    if is_of_run(present, run):
         return
+    owner = run_of(present)
     reference = reference_to(present)
+    if owner == run:
+        told = f"one with the label of the run and without the annotation {SPEC_ANNOTATION}, made by somebody else"
+    elif owner:
+        told = f"of the run {owner}"
+    else:
+        told = f"one without the label {RUN_LABEL}, made by somebody else"
     raise AlreadyExistsError(
         f"The {reference} is there already",
-        received=f"of the run {owner}" if owner else f"one without the label {RUN_LABEL}, made by somebody else",
-        expected=f"no {reference.kind} of that name, or one with the label {RUN_LABEL}={run}",
+        received=told,
+        expected=f"no {reference.kind} of that name, or the one that an earlier attempt of this step made",
         what_to_do=f"Choose another name, or see whose it is: {reference.kubectl('describe')}",
     )
 

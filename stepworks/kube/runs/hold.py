@@ -17,7 +17,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import find
 from stepworks.kube.api.references import reference_to
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.runs.belonging import run_of
+from stepworks.kube.runs.belonging import is_of_run, run_of
 from stepworks.kube.runs.retry_marker import is_marked, no_retry_annotations, refuse_if_marked
 from stepworks.kube.runs.suspension import can_suspend, is_suspended_by_us, let_go, resume
 
@@ -113,6 +113,6 @@ class Hold:
     def _find(self) -> Manifest | None:
         """An object that was just being made; None if there is none of this run, or nothing to do."""
         present = find(self._cluster, self._reference)
-        if present is None or run_of(present) != run_of(self._manifest) or is_marked(present):
+        if present is None or not is_of_run(present, run_of(self._manifest)) or is_marked(present):
             return None
         return present

@@ -10,6 +10,7 @@ from typing import Any
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import JOB_COMPLETE
+from stepworks.kube.runs.belonging import RUN_LABEL, SPEC_ANNOTATION, spec_hash
 from stepworks.kube.runs.lifetime import run_to_end
 from tests.unit.kube.api_server import ApiServer
 
@@ -25,6 +26,12 @@ def job(**metadata: Any) -> Manifest:
         "metadata": {"name": "train", **metadata},
         "spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.example.com/train:1"}]}}},
     }
+
+
+def job_of_run(labels: dict[str, str] | None = None, **metadata: Any) -> Manifest:
+    """The Job as an earlier attempt made it."""
+    annotations = {SPEC_ANNOTATION: spec_hash(job())}
+    return job(labels={RUN_LABEL: RUN, **(labels or {})}, annotations=annotations, **metadata)
 
 
 def present(server: ApiServer) -> Manifest:

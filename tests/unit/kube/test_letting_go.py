@@ -13,12 +13,11 @@ from stepworks.errors import AccessDeniedError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.runs import lifetime
 from stepworks.kube.runs.adoption import DELETION_SECONDS
-from stepworks.kube.runs.belonging import RUN_LABEL
 from stepworks.kube.runs.retry_marker import NO_RETRY_ANNOTATION
 from stepworks.kube.runs.suspension import SUSPENDED_ANNOTATION
 from tests.unit.kube.api_handler import Fault
 from tests.unit.kube.api_server import ApiServer
-from tests.unit.kube.attempts import COMPLETE, FAILED, RUN, Attempt, job, present, put_pod, set_status
+from tests.unit.kube.attempts import COMPLETE, FAILED, Attempt, job_of_run, present, put_pod, set_status
 from tests.waiting import wait_for
 
 
@@ -54,7 +53,7 @@ def test_a_signal_suspends_with_one_request_and_a_retry_resumes(
 
 
 def test_one_that_somebody_else_suspended_is_not_resumed(server: ApiServer, attempt: Attempt) -> None:
-    server.put(job(labels={RUN_LABEL: RUN}) | {"spec": {"suspend": True}}, "jobs")
+    server.put(job_of_run() | {"spec": {"suspend": True}}, "jobs")
     with attempt.running(server):
         set_status(server, COMPLETE)
     assert present(server)["spec"]["suspend"]
@@ -116,14 +115,14 @@ def test_nothing_is_made_that_may_not_be_let_go_of(
 
 
 def test_a_queue_that_the_cluster_put_it_in_counts(server: ApiServer, attempt: Attempt) -> None:
-    server.put(job(labels={RUN_LABEL: RUN, "kueue.x-k8s.io/queue-name": "default"}), "jobs")
+    server.put(job_of_run({"kueue.x-k8s.io/queue-name": "default"}), "jobs")
     with attempt.running(server, timeout=0.5):
         attempt._cluster.clock.sleep(1)
     assert ("jobs", "train") not in server.objects
 
 
 def test_what_an_earlier_attempt_suspends_late_goes_on(server: ApiServer, attempt: Attempt) -> None:
-    server.put(job(labels={RUN_LABEL: RUN}), "jobs")
+    server.put(job_of_run(), "jobs")
     with attempt.running(server):
         marks = {SUSPENDED_ANNOTATION: "true"}
         suspended = {**present(server), "spec": {"suspend": True}}
@@ -135,7 +134,7 @@ def test_what_an_earlier_attempt_suspends_late_goes_on(server: ApiServer, attemp
 
 
 def test_what_an_earlier_attempt_marks_late_is_not_tried_on(server: ApiServer, attempt: Attempt) -> None:
-    server.put(job(labels={RUN_LABEL: RUN}), "jobs")
+    server.put(job_of_run(), "jobs")
     with attempt.running(server):
         marks = {SUSPENDED_ANNOTATION: "true", NO_RETRY_ANNOTATION: "its image is missing"}
         server.put({**present(server), "metadata": {**present(server)["metadata"], "annotations": marks}}, "jobs")
@@ -166,9 +165,7 @@ def test_after_a_signal_it_is_let_go_of_once(server: ApiServer, attempt: Attempt
 def test_one_that_is_not_deleted_is_not_waited_for_as_long_as_its_successor(
     server: ApiServer, attempt: Attempt
 ) -> None:
-    server.put(
-        job(labels={RUN_LABEL: RUN}, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example.com/a"]), "jobs"
-    )
+    server.put(job_of_run(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example.com/a"]), "jobs")
     with attempt.running(server, timeout=90_000):
         attempt._cluster.clock.sleep(DELETION_SECONDS + 1)
     assert isinstance(attempt.error, WorkloadFailedError)

@@ -7,7 +7,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.runs.belonging import RUN_LABEL
 from stepworks.kube.runs.retry_marker import NO_RETRY_ANNOTATION
 from tests.unit.kube.api_server import ApiServer
-from tests.unit.kube.attempts import COMPLETE, FAILED, RUN, Attempt, job, present, put_pod, set_status
+from tests.unit.kube.attempts import COMPLETE, FAILED, RUN, Attempt, job, job_of_run, present, put_pod, set_status
 
 
 def test_what_is_made_is_labelled_and_waited_for(server: ApiServer, attempt: Attempt) -> None:
@@ -41,7 +41,7 @@ def test_without_leave_to_read_workflows_it_has_no_owner(server: ApiServer, atte
 
 def test_a_retry_adopts_what_is_running_and_what_is_complete(server: ApiServer, cluster: Cluster) -> None:
     second, third = Attempt(cluster), Attempt(cluster)
-    server.put(job(labels={RUN_LABEL: RUN}), "jobs")  # what an attempt left that SIGKILL ended
+    server.put(job_of_run(), "jobs")  # what an attempt left that SIGKILL ended
     with second.running(server):
         set_status(server, COMPLETE)
     assert second.said[0] == "Adopted the Job train that an earlier attempt made."
@@ -58,7 +58,7 @@ def test_one_of_another_manifest_is_told_and_adopted(server: ApiServer, cluster:
     assert second.said[1] == "The Job train was made from another manifest than this step has now; it stays as it is."
 
 
-@pytest.mark.parametrize("labels", [{}, {RUN_LABEL: "another"}])
+@pytest.mark.parametrize("labels", [{}, {RUN_LABEL: "another"}, {RUN_LABEL: RUN}])
 def test_an_object_of_somebody_else_is_refused_and_left_alone(
     server: ApiServer, attempt: Attempt, labels: dict[str, str]
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_run_that_can_be_no_label_is_refused_before_anything_is_sent(
 
 
 def test_one_that_is_being_deleted_is_waited_for(server: ApiServer, attempt: Attempt) -> None:
-    server.put(job(labels={RUN_LABEL: RUN}, deletionTimestamp="2026-01-01T00:00:00Z"), "jobs")
+    server.put(job_of_run(deletionTimestamp="2026-01-01T00:00:00Z"), "jobs")
     old = present(server)["metadata"]["uid"]
     with attempt.running(server):
         server.remove("jobs", "train")
@@ -130,7 +130,7 @@ def test_what_failed_for_a_reason_that_passes_is_made_anew(server: ApiServer, cl
 
 def test_a_failure_that_nobody_saw_is_judged_by_the_next_attempt(server: ApiServer, attempt: Attempt) -> None:
     put_pod(server, 3)
-    server.put(job(labels={RUN_LABEL: RUN}), "jobs")
+    server.put(job_of_run(), "jobs")
     set_status(server, FAILED)
     with pytest.raises(WorkloadFailedError, match="ended with exit code 3"):
         attempt.run()

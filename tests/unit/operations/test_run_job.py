@@ -10,6 +10,7 @@ import pytest
 from stepworks.errors import ConfigurationError, DataError, ResourceError
 from stepworks.kube.api.cluster import connect
 from stepworks.kube.builders.job import build_job, job_spec
+from stepworks.kube.runs.belonging import belonging_to
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
 from stepworks.operations.run_job import fill_in, hand_back, refuse_unshared, run_job
 from stepworks.placement.pod_placement import PodPlacement
@@ -155,8 +156,7 @@ def test_a_job_that_is_made_hands_back_no_result_of_an_earlier_one(
         server.put({**made, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}, "jobs")
 
     if present:
-        manifest["metadata"]["namespace"] = "team"
-        server.put(manifest, "jobs")
+        server.put(belonging_to(connect(), manifest, "r-1"), "jobs")
     thread = threading.Thread(target=complete, daemon=True)
     thread.start()
     metadata = run_job(
