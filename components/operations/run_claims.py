@@ -23,9 +23,9 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
     The target says how, and the pipeline is the same for each: with `create:` a claim is made for the run and
     deleted by an exit step, whatever became of the run; with `workspace:` it is KFP's workspace; with `claim:`,
     and on this machine, it is a folder of the run in a claim that stays, which a step makes and the exit step
-    deletes. What else the run made in the cluster, such as a Job, the exit step deletes too. Within the block
-    `claim_path(name)` is the run's own place, for a task's input, as a whole or within a longer text; it is no path
-    yet, so it cannot be taken apart in the pipeline::
+    deletes. What else the run made in the cluster, such as a Job, the exit step deletes too; so there is one with
+    `workspace:` as well. Within the block `claim_path(name)` is the run's own place, for a task's input, as a whole
+    or within a longer text; it is no path yet, so it cannot be taken apart in the pipeline::
 
         with run_claims("scratch"):
             place(write(rows=f"{claim_path('scratch')}/rows"), "small", mounts=["scratch"])
@@ -60,13 +60,12 @@ def run_claims(*names: str, role: str = "effects") -> Iterator[None]:
     staying = [name for name in names if name not in made and name not in workspaces]
     parents = {name: target.claim(name).path if target else local_claim_path(name) for name in staying}
     with ExitStack() as stack:
-        if made or parents:
-            exit_task = clean_up_run(
-                run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, objects=bool(made), folders=list(parents.values())
-            )
-            # Whether the tasks within the block make objects is known when they are all there.
-            stack.callback(lambda: exit_task.inputs.update(objects=bool(made) or building.makes_objects))
-            stack.enter_context(dsl.ExitHandler(place(exit_task, role, mounts=staying), name="clean-up"))
+        exit_task = clean_up_run(
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, objects=bool(made), folders=list(parents.values())
+        )
+        # Whether the tasks within the block make objects is known when they are all there.
+        stack.callback(lambda: exit_task.inputs.update(objects=bool(made) or building.makes_objects))
+        stack.enter_context(dsl.ExitHandler(place(exit_task, role, mounts=staying), name="clean-up"))
         for name, parent in parents.items():
             folder = place(make_folder(parent=parent, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER), role, mounts=[name])
             building.run_claims[name] = RunClaim(str(folder.outputs["folder"]))

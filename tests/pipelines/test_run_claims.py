@@ -58,7 +58,7 @@ class Parts:
         self.platform = platform["platforms"]["kubernetes"]
         self.mounts = {
             name.removeprefix("exec-"): each["pvcMount"]
-            for name, each in self.platform["deploymentSpec"]["executors"].items()
+            for name, each in self.platform.get("deploymentSpec", {}).get("executors", {}).items()
             if "pvcMount" in each
         }
 
@@ -96,7 +96,12 @@ def test_of_a_claim_that_stays_a_run_has_a_folder_which_the_exit_step_deletes(sc
     }
 
 
-def test_what_a_step_makes_in_the_cluster_is_deleted_too() -> None:
+@pytest.mark.parametrize(
+    ("scratch", "mounts", "folders"), [(EXISTING, ["scratch"], ["/mnt/scratch"]), (WORKSPACE, [], [])]
+)
+def test_what_a_step_makes_in_the_cluster_is_deleted_too(
+    scratch: dict[str, Any], mounts: list[str], folders: list[str]
+) -> None:
     @pipeline(version="1.0.0")
     def converts() -> None:
         """Convert rows in a Job."""
@@ -105,12 +110,12 @@ def test_what_a_step_makes_in_the_cluster_is_deleted_too() -> None:
                 name="convert",
                 run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 image="registry.example.com/convert:1",
-                placement=placement_of("small", mounts=["scratch"]),
+                placement=placement_of("small", mounts=mounts),
             )
             place(job, "small")
 
-    exit_step = Parts(converts, target(EXISTING)).root["clean-up-run"]
-    assert constants(exit_step) == {"run": RUN, "objects": True, "folders": ["/mnt/scratch"]}
+    exit_step = Parts(converts, target(scratch)).root["clean-up-run"]
+    assert constants(exit_step) == {"run": RUN, "objects": True, "folders": folders}
 
 
 def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None:
@@ -138,10 +143,13 @@ def test_a_claim_is_made_first_and_deleted_last(scratch_space: Pipeline) -> None
     assert "clean-up-run" not in parts.mounts
 
 
-def test_a_workspace_is_of_kfp_and_needs_no_exit_step(scratch_space: Pipeline) -> None:
+def test_a_workspace_is_of_kfp_and_the_exit_step_has_no_folder_of_it(scratch_space: Pipeline) -> None:
     parts = Parts(scratch_space, target(WORKSPACE))
-    assert set(parts.root) == {"write-rows", "condition-1"}
-    assert constants(parts.root["write-rows"]) == {"folder": "{{$.workspace_path}}/tables"}
+    assert set(parts.root) == {"clean-up-run", "exit-handler-1"}
+    assert constants(parts.root["clean-up-run"]) == {"run": RUN, "objects": False, "folders": []}
+    inner = parts.dags["comp-exit-handler-1"]
+    assert set(inner) == {"write-rows", "condition-2"}
+    assert constants(inner["write-rows"]) == {"folder": "{{$.workspace_path}}/tables"}
     assert parts.platform["pipelineConfig"] == {
         "workspace": {"size": "10Gi", "kubernetes": {"pvcSpecPatch": {"accessModes": ["ReadWriteOnce"]}}}
     }
