@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -58,7 +59,13 @@ def check(reference: str, *, role: str, folders: Sequence[str] = ()) -> None:
     tree = ast.parse(importlib.util.decode_source(_read(path)), path)
     bound = set(_names(tree.body))
     if name not in bound and "*" not in bound:
-        raise _nothing_to_call(reference, role, "missing")
+        near = difflib.get_close_matches(name, bound, n=1)
+        raise _nothing_to_call(reference, role, f"missing; there is {near[0]}" if near else "missing")
+
+
+def is_here(package: str, folders: Sequence[str] = ()) -> bool:
+    """Whether there is a package, or a module, of a name in the folders or on Python's path; it is not imported."""
+    return importlib.machinery.PathFinder.find_spec(package, [*folders, *sys.path]) is not None
 
 
 def _source(module_name: str, search: list[str]) -> str | None:

@@ -12,6 +12,7 @@ from kfp.dsl.pipeline_channel import extract_pipeline_channels_from_any
 from stepworks.errors import ConfigurationError
 from stepworks.known import Later
 from stepworks.reference import check as check_reference
+from stepworks.reference import is_here
 
 
 def check_task(task: dsl.PipelineTask, in_images: Collection[str]) -> None:
@@ -31,7 +32,7 @@ def check_task(task: dsl.PipelineTask, in_images: Collection[str]) -> None:
         return
     try:
         for role, reference in check(_known(task)).items():
-            if reference.partition(".")[0].partition(":")[0] not in in_images:
+            if _package(reference) not in in_images:
                 _check_reference(reference, role)
     except ConfigurationError as error:
         error.add_note(f"It is the task {task.name}; nothing was started.")
@@ -39,12 +40,18 @@ def check_task(task: dsl.PipelineTask, in_images: Collection[str]) -> None:
 
 
 def _check_reference(reference: str, role: str) -> None:
+    folders = [str(Path.cwd())]
     try:
-        check_reference(reference, role=role, folders=[str(Path.cwd())])
+        check_reference(reference, role=role, folders=folders)
     except ConfigurationError as error:
-        package = reference.partition(".")[0]
-        error.add_note(f"Where only the image holds {package}, say so: @pipeline(version=..., in_images=[{package!r}])")
+        package = _package(reference)
+        if package and not is_here(package, folders):
+            error.add_note(f"If only images hold {package}, say so: @pipeline(version=..., in_images=[{package!r}])")
         raise
+
+
+def _package(reference: str) -> str:
+    return reference.partition(":")[0].partition(".")[0]
 
 
 def _known(task: dsl.PipelineTask) -> dict[str, Any]:

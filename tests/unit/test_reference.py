@@ -50,7 +50,8 @@ def test_a_star_may_bind_anything(own: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("checked_package.module:absent", "is missing"),
+        ("checked_package.module:absent", r"is missing\n"),
+        ("checked_package.module:biuld", "is missing; there is build"),
         ("checked_package.absent:build", "no module named 'checked_package.absent'"),
         ("absent.module:build", "no module named 'absent.module'"),
         ("checked_package.module.deeper:build", "no module named"),

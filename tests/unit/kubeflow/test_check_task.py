@@ -51,6 +51,7 @@ def test_what_cannot_be_trained_is_refused(make_pipeline: Make, given: str, told
     with pytest.raises(ConfigurationError, match=told) as raised:
         build(make_pipeline, given)
     assert "It is the task train; nothing was started." in raised.value.__notes__
+    assert any("in_images" in note for note in raised.value.__notes__) == ("nowhere" in given)
 
 
 def test_a_package_of_the_image_alone_is_told_by_a_note_and_may_be_declared(make_pipeline: Make) -> None:
