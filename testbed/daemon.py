@@ -30,6 +30,7 @@ class Daemon:
         log: The file that gets its output; it is added to.
         is_ready: Whether it answers; must not raise for a program that does not listen yet.
         environment: Variables on top of this process's own.
+        ready_file: The file by which it says that it is ready, if it does; the last start's is deleted before each.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Daemon:
         log: Path,
         is_ready: Probe,
         environment: Mapping[str, str] | None = None,
+        ready_file: Path | None = None,
     ) -> None:
         self.name = name
         self.command = [str(part) for part in command]
         self.log = log
         self.is_ready = is_ready
         self.environment = dict(environment or {})
+        self.ready_file = ready_file
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +57,8 @@ class Daemon:
 
     def start(self) -> None:
         """Start it; it is not yet ready when this returns."""
+        if self.ready_file:
+            self.ready_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,

@@ -128,12 +128,17 @@ class Programs:
         path.write_text(json.dumps(configuration, indent=2))
         command: list[str | Path] = [program("process-node"), "--kubeconfig", self._kubeconfig, "--config", path]
         command += ["--state", state, "--ready-file", ready]
-        return self._daemon("process-node", command, ready.exists)
+        return self._daemon("process-node", command, ready.exists, ready_file=ready)
 
     def _daemon(
-        self, name: str, command: Sequence[str | Path], is_ready: Probe, variables: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        is_ready: Probe,
+        variables: Mapping[str, str] | None = None,
+        ready_file: Path | None = None,
     ) -> Daemon:
-        return Daemon(name, command, self._folder / "logs" / f"{name}.log", is_ready, variables)
+        return Daemon(name, command, self._folder / "logs" / f"{name}.log", is_ready, variables, ready_file)
 
 
 def _process_node(node: Node) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stepworks.errors import RunError
 from testbed.bed import Bed
+from testbed.daemon import Daemon
 from testbed.settings import Node, Settings
 from tests.waiting import wait_for
 
@@ -89,3 +91,13 @@ def test_a_thousand_simulated_gpu_nodes(bed: Bed) -> None:
         wait_for("all are ready", lambda: len(bed.kubectl(*ready)) >= 1000, 60)
     finally:
         bed.remove_nodes("of=many")
+
+
+def test_a_program_is_not_ready_by_the_file_of_its_last_start(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ready.touch()
+    command = [sys.executable, "-c", "raise SystemExit('it does not come up')"]
+    daemon = Daemon("node", command, tmp_path / "log", ready.exists, ready_file=ready)
+    daemon.start()
+    with pytest.raises(RunError, match="node of the test bed ended"):
+        daemon.wait_ready()
