@@ -10,7 +10,8 @@ The tree::
     └── RunError                   the work failed; the command line exits with 1
         ├── DataError              the data is not what its contract says
         ├── TrainingError          training cannot start or go on
-        │   └── CheckpointError    a checkpoint is missing, torn or of another configuration
+        │   ├── CheckpointError    a checkpoint is missing, torn or of another configuration
+        │   └── TrainingEndedError     training was ended from outside; another attempt resumes
         ├── EvaluationError        a metric cannot be computed or trusted
         ├── ServingError           a model cannot be packaged, served or rolled out
         ├── RegistryError          the model registry refuses, or cannot be read or written
@@ -99,6 +100,10 @@ class TrainingError(RunError):
 
 class CheckpointError(TrainingError):
     """A checkpoint is missing, torn, or was written by another configuration."""
+
+
+class TrainingEndedError(TrainingError):
+    """Training was ended from outside, by SIGTERM or by its STOP file; another attempt resumes."""
 
 
 class EvaluationError(RunError):

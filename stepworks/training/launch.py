@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from stepworks.errors import TrainingError
+from stepworks.errors import TrainingEndedError, TrainingError
 from stepworks.files import read_tail
 from stepworks.training import outcome as outcomes
 from stepworks.training.outcome import Outcome
@@ -43,7 +43,8 @@ def run(spec: TrainingSpec, workspace: Workspace, *, processes: int = 1) -> Outc
 
     Raises:
         StepworksError: The error of the process that failed first, or of an earlier attempt if it is permanent.
-        TrainingError: A process was killed, or training was ended from outside; another attempt resumes.
+        TrainingEndedError: Training was ended from outside; another attempt resumes.
+        TrainingError: A process was killed; another attempt resumes.
     """
     workspace.make()
     spec.write(workspace.spec)
@@ -153,7 +154,7 @@ def _judge(workspace: Workspace, exit_code: int, *, terminated: bool) -> Outcome
     if terminated or ended_from_outside:
         committed = outcome.committed_step if outcome else None
         stopped = outcome is not None and outcome.state == "stopped"
-        raise TrainingError(
+        raise TrainingEndedError(
             "Training was stopped by the file STOP" if stopped else "Training was ended by SIGTERM",
             received=f"the outcome {outcome.state if outcome else 'of a killed process'}",
             what_to_do="Run it again: "

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepworks.errors import ConfigurationError, RunError
+from stepworks.errors import ConfigurationError, RunError, TrainingEndedError
 from stepworks.report.documents import Trial, TuningDocument
 from stepworks.training.parameters import Value
 from stepworks.tuning.result import best_of
@@ -52,6 +52,7 @@ def tune_locally(spec: TuningSpec, run_trial: Objective, *, seed: int = 0) -> Tu
 
     Raises:
         ConfigurationError: The algorithm is one of Katib's that Optuna does not have.
+        TrainingEndedError: A trial was ended from outside, and with it the search.
         RunError: More trials failed than `failed_trials` allows.
     """
     import optuna
@@ -123,6 +124,8 @@ def _run(spec: TuningSpec, run_trial: Objective, study: optuna.Study, name: str)
         run_trial(parameters, reports)
     except TrialStoppedError:
         state = "stopped_early"
+    except TrainingEndedError:  # as by SIGTERM, which was for this process
+        raise
     except Exception as error:  # noqa: BLE001  # a trial may fail in any way, and the search goes on
         logger.warning("%s failed: %s", name, error)
         state = "failed"

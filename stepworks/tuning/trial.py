@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from stepworks.errors import StepworksError, TrainingError
+from stepworks.errors import NotFoundError, StepworksError, TrainingEndedError
 from stepworks.training.parameters import Value, with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
@@ -125,6 +126,8 @@ def run_here(
     """
     from stepworks.training.launch import run
 
+    trained = with_parameters(spec, parameters)
+    _clear_of_another(workspace, trained)
     follower, ended = _Follower(workspace.metrics), threading.Event()
     stopped: list[TrialStoppedError] = []
 
@@ -143,8 +146,8 @@ def run_here(
     thread = threading.Thread(target=follow, name="figures", daemon=True)
     thread.start()
     try:
-        run(with_parameters(spec, parameters), workspace, processes=processes)
-    except TrainingError:
+        run(trained, workspace, processes=processes)
+    except TrainingEndedError:
         if not stopped:
             raise
     finally:
@@ -152,6 +155,16 @@ def run_here(
         thread.join()
     if stopped:
         raise stopped[0]
+
+
+def _clear_of_another(workspace: Workspace, spec: TrainingSpec) -> None:
+    """Delete what an earlier attempt at the search left, where it had come to other parameters in this trial."""
+    try:
+        is_another = TrainingSpec.read(workspace.spec) != spec
+    except NotFoundError:
+        return
+    if is_another:
+        shutil.rmtree(workspace.root)
 
 
 def main(arguments: list[str]) -> int:

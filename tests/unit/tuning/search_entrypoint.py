@@ -12,5 +12,9 @@ def train(context: TrainingContext, *, rate: float, kind: str, steps: int = 3, p
         time.sleep(pause)
         if context.should_stop():
             return
+    kept = context.checkpoints.parent / "kept"
+    kept.mkdir()
+    (kept / "step").write_text(str(steps))
+    context.commit(kept, step=steps)
     context.model.mkdir(exist_ok=True)
     (context.model / "rate").write_text(repr(rate))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from stepworks.errors import ConfigurationError
-from stepworks.training.metrics import MetricsFile
+from stepworks.errors import ConfigurationError, TrainingEndedError
+from stepworks.training.metrics import MetricsFile, read_metrics
 from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
@@ -118,3 +118,31 @@ def test_the_figures_of_a_models_own_are_reported(tmp_path: Path, capsys: pytest
     with printed_figures(tmp_path / "metrics.jsonl"):
         metrics.write("epoch", step=5, epoch=1, validation_loss=0.5, figures={"validation_accuracy": 0.75})
     assert capsys.readouterr().out.splitlines() == ["validation_loss=0.5", "validation_accuracy=0.75"]
+
+
+def test_a_search_that_is_ended_from_outside_begins_no_other_trial(tmp_path: Path) -> None:
+    spec = tuning_spec(space=SPACE, objective={"metric": "loss", "goal": "minimize"}, algorithm="random", trials=3)
+    training = TrainingSpec(command=["sh", "-c", "exit 75"])  # as a training that SIGTERM ended
+    begun = []
+
+    def run_trial(parameters: Any, reporter: Any) -> None:
+        begun.append(parameters)
+        run_here(training, of_trial(tmp_workspace, f"trial-{len(begun)}"), {}, reporter)
+
+    tmp_workspace = Workspace(tmp_path)
+    with pytest.raises(TrainingEndedError):
+        tune_locally(spec, run_trial)
+    assert len(begun) == 1
+
+
+def test_a_trial_with_other_parameters_does_not_resume_that_of_an_earlier_attempt(tmp_path: Path) -> None:
+    class Silent:
+        def report(self, step: int, **metrics: float) -> None:
+            del step, metrics
+
+    training = TrainingSpec(entrypoint=ENTRYPOINT)
+    trial = Workspace(tmp_path / "trial-0")
+    for kind in ("a", "a", "b"):
+        run_here(training, trial, {"rate": 0.3, "kind": kind}, Silent())
+    figures = [line["is_b"] for line in read_metrics(trial.metrics) if line["kind"] == "report"]
+    assert set(figures) == {1.0}
