@@ -16,96 +16,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.train_case import Case, Rows, build_model, read_rows
+from benchmarks.train_peers import PEERS
+from benchmarks.train_start import starts
 from stepworks.report.documents import Epoch
 from stepworks.training.data.loader import Loader
 from stepworks.training.data.order import Order
-from stepworks.training.data.samples import Inputs
-from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
+from stepworks.training.spec import CheckpointSettings
 from stepworks.training.train import train
 from stepworks.training.workspace import Workspace
-
-WIDTH = 64
-
-
-class Rows:
-    """Random rows in memory."""
-
-    def __init__(self, count: int) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.features = torch.randn(count, WIDTH, generator=generator)
-        self.targets = (self.features[:, 0] > 0).float()
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, indices: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
-        """The rows at some places."""
-        return (self.features[indices],), self.targets[indices]
-
-    def fingerprint(self) -> str:
-        """The same for the same number of rows."""
-        return str(len(self))
-
-
-class Model(nn.Module):
-    """Layers of one width."""
-
-    def __init__(self, width: int, depth: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [nn.Linear(WIDTH, width)]
-        for _ in range(depth):
-            layers += [nn.ReLU(), nn.Linear(width, width)]
-        self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Linear(width, 1))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """One logit a row."""
-        logits: torch.Tensor = self.layers(features).squeeze(-1)
-        return logits
-
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The mean cross-entropy."""
-        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
-
-
-def build_model(*, width: int, depth: int) -> Model:
-    """The model builder."""
-    return Model(width, depth)
-
-
-def read_rows(path: Path) -> Rows:
-    """The data builder: the file holds how many."""
-    return Rows(int(path.read_text()))
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is trained."""
-
-    name: str
-    width: int
-    depth: int
-    batch_size: int
-    steps: int
-
-    def spec(self, epochs: int, rows_file: Path, checkpoints: CheckpointSettings) -> TrainingSpec:
-        """What our loop is told."""
-        return TrainingSpec(
-            model="benchmarks.train:build_model",
-            data="benchmarks.train:read_rows",
-            model_settings={"width": self.width, "depth": self.depth},
-            inputs={"train": str(rows_file)},
-            loop=LoopSettings(epochs=epochs, batch_size=self.batch_size, patience=None),
-            parallel=ParallelSettings(deterministic=False),
-            checkpoints=checkpoints,
-            log_every_steps=100,
-        )
-
 
 CASES = (Case("short steps", 64, 2, 256, 1000), Case("long steps", 768, 4, 256, 60))
 
@@ -149,8 +73,6 @@ def main() -> None:
 
 
 def _measure_start(folder: Path, rounds: int) -> None:
-    from benchmarks.train_start import starts
-
     rows_file = folder / "few-rows"
     rows_file.write_text("256")
     spec = CASES[0].spec(1, rows_file, CheckpointSettings()).model_copy(update={"log_every_steps": 1})
@@ -165,8 +87,6 @@ def _measure(case: Case, folder: Path, rounds: int) -> None:
     rows = read_rows(rows_file)
     rare = CheckpointSettings(every_seconds=None)
     often = CheckpointSettings(every_seconds=None, every_steps=max(1, case.steps // 10))
-    from benchmarks.train_peers import PEERS
-
     peers = {name: loop for name, loop in PEERS.items() if importlib.util.find_spec(name)}
     theirs: dict[str, list[float]] = {name: [] for name in peers}
     ours, bare, saving = [], [], []

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.train import Case, Rows, build_model
+from benchmarks.train_case import Case, Rows, build_model
 
 
 def _loader(case: Case, rows: Rows) -> DataLoader[tuple[torch.Tensor, ...]]:

@@ -39,7 +39,7 @@ def starts(spec: TrainingSpec, folder: Path, rounds: int) -> tuple[float, float]
 
 
 def _bare() -> None:
-    """One step of the model of `benchmarks.train`, and nothing that is not needed for it."""
+    """One step of the model of `benchmarks.train_case`, and nothing that is not needed for it."""
     import torch
     from torch import nn
 
