@@ -207,6 +207,7 @@ def test_the_exit_step_deletes_what_it_may_and_tells_the_rest(
         [
             {"apiGroups": [""], "resources": resources, **verbs},
             {"apiGroups": ["batch"], "resources": ["jobs"], **verbs},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         ],
     )
     once_allowed(lambda: list_objects(account, Selection("batch/v1", "Job")))

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stepworks.errors import AlreadyExistsError, ClusterError, ConfigurationError
+from stepworks.errors import AccessDeniedError, AlreadyExistsError, ClusterError, ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create, get, list_objects
 from stepworks.kube.api.references import Selection, reference_to
 from stepworks.kube.builders.job import build_job
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.operations.clean_up import clean_up
 from tests.control_plane.jobs import ROOT, played, run_step
 from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
 from tests.control_plane.pods import pods
@@ -107,3 +109,32 @@ def test_the_api_server_knows_every_field(cluster: Cluster) -> None:
     job = build_job(everything, name="convert", run="r-1")
     stored = create(cluster, job, dry_run=True)  # unknown fields are errors
     assert stored["spec"]["podFailurePolicy"] == job["spec"]["podFailurePolicy"]
+
+
+def jobs_rule(*verbs: str) -> Manifest:
+    return {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": list(verbs)}
+
+
+def test_without_the_permission_to_let_go_of_it_no_job_is_made(cluster: Cluster, tmp_path: Path) -> None:
+    runner = connect_as(cluster, "runner", tmp_path)
+    allow(cluster, "runner", [jobs_rule("create", "get", "list", "watch")])
+    once_allowed(lambda: list_objects(runner, Selection("batch/v1", "Job")))
+    with pytest.raises(AccessDeniedError, match="refused to patch the Job convert-r-1") as caught:
+        run_step(runner, played("succeeded"), tmp_path / "output")
+    assert 'verbs: ["patch"]' in caught.value.what_to_do
+    assert not list_objects(cluster, Selection("batch/v1", "Job"))
+
+
+def test_kinds_that_the_run_may_not_create_do_not_fail_the_exit_step(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = connect_as(cluster, "runner", tmp_path)
+    allow(cluster, "runner", [jobs_rule("create", "get", "list", "watch", "patch", "delete")])
+    once_allowed(lambda: list_objects(runner, Selection("batch/v1", "Job")))
+    run_step(runner, played("succeeded"), tmp_path / "output")
+    monkeypatch.setattr("stepworks.operations.clean_up.cluster_of_step", lambda: runner)
+    clean_up("r-1", [], objects=True)
+    told = capsys.readouterr().out
+    assert "Not looked for: objects of the kind ConfigMap, which the run may neither list nor create." in told
+    assert "Deleted the Job convert-r-1." in told
+    assert not list_objects(cluster, Selection("batch/v1", "Job"))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stepworks.kubeflow.compile import compile_pipeline
 from stepworks.kubeflow.pipeline import load_pipeline
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.target import Target
+from testbed.settings import this_environment
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "jobs.md").read_text()
@@ -35,6 +37,15 @@ def test_the_pipeline_compiles_and_its_job_gets_the_nodes_of_the_role(tmp_path: 
     placement = PodPlacement.from_json(given).placement
     assert placement
     assert placement.node_selector == {"gpu-type": "a100-80gb"}
+
+
+def test_the_first_job_compiles_and_runs_in_an_image_that_the_test_bed_has(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(# hello.py.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "hello.py").write_text(code)
+    target = Target.read(ROOT / "targets" / "a100.yaml")
+    ir = next(iter(yaml.safe_load_all(compile_pipeline(load_pipeline(str(tmp_path / "hello.py")), target).text)))
+    image = ir["root"]["dag"]["tasks"]["run-job"]["inputs"]["parameters"]["image"]["runtimeValue"]["constant"]
+    assert fnmatch(image, this_environment().pattern)
 
 
 def test_the_sources_are_taken() -> None:
