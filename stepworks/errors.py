@@ -28,6 +28,7 @@ The tree::
         │       ├── ObjectDeletedError     somebody deleted the object, or put another in its place
         │       └── WaitTimeoutError       the time is over; carries the last state seen
         └── ResourceError          the machine refuses: port in use, disk full, no permission
+            └── TakenOverError         another attempt at the same work has begun
 """
 
 from __future__ import annotations
@@ -239,3 +240,7 @@ class WaitTimeoutError(WaitError):
 
 class ResourceError(RunError):
     """The machine refuses: a port in use, a full disk, a missing permission."""
+
+
+class TakenOverError(ResourceError):
+    """Another attempt at the same work has begun, and what this one does counts no more."""

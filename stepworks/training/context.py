@@ -50,6 +50,8 @@ class TrainingContext:
             keep=spec.checkpoints.keep,
             higher_is_better=spec.loop.maximize,
         )
+        if self.rank == 0:
+            self._store.take_over()
         newest = self._store.newest()
         self.resume_from = newest.folder if newest else None
         self._metrics.begin(newest.step if newest else 0)
@@ -93,6 +95,7 @@ class TrainingContext:
             monitored: The figure by which the best is kept.
 
         Raises:
+            TakenOverError: A later attempt at the run has begun; it has resumed from an earlier checkpoint.
             ResourceError: It cannot be moved, or the disk is full. Earlier checkpoints are intact.
         """
         if self.rank:
@@ -104,7 +107,8 @@ class TrainingContext:
             for path in sorted(path for path in writing.rglob("*") if path.is_file()):
                 sync_file(path)
                 files[path.relative_to(writing).as_posix()] = record_file(path)
+            self._store.commit(writing, step, files, monitored=monitored)
         except OSError as error:
-            self._store.discard(writing)
             raise not_writable(self.checkpoints, error) from error
-        self._store.commit(writing, step, files, monitored=monitored)
+        finally:
+            self._store.discard(writing)  # where it was not committed

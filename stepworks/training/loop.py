@@ -103,6 +103,7 @@ class TrainingLoop:
         Raises:
             TrainingError: The loss is not finite, or above its limit; or the memory does not suffice.
             CheckpointError: The checkpoints are of another run, or none is complete.
+            TakenOverError: A later attempt at the run has begun.
             ResourceError: A checkpoint cannot be written.
         """
         if self.engine.strategy == "ddp":
@@ -112,6 +113,7 @@ class TrainingLoop:
         if not self.course.finished:
             end = self._train(on_epoch)
         if end == "completed":
+            self._from_store(self.saver.store.refuse_if_taken_over)
             self._take_best_weights()
         return end
 

@@ -102,7 +102,7 @@ def train_builders(
             higher_is_better=spec.loop.maximize,
         )
         if leads:
-            store.clean()
+            store.take_over()
         logger.info(
             "Training %s on %d x %s%s: %d samples",
             spec.model,

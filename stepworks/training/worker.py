@@ -14,7 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
-from stepworks.errors import StepworksError, TrainingError
+from stepworks.errors import StepworksError, TakenOverError, TrainingError
 from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.interruption import Interruption, Reason
@@ -75,6 +75,12 @@ def _run(workspace: Workspace, rank: int) -> Outcome:
         forms = {"builders": _run_builders, "entrypoint": _run_entrypoint, "command": _run_command}
         with interruption:
             return forms[spec.form](spec, workspace, interruption)
+    except TakenOverError as error:
+        # How the run ends is that attempt's to say.
+        logger.error("%s", error)  # noqa: TRY400 - as below
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(outcomes.TRY_AGAIN_EXIT_CODE)
     except BaseException as error:
         lost_peer = _is_lost_peer(error)
         if lost_peer and interruption is not None and interruption.reason is Reason.SIGTERM:

@@ -11,6 +11,7 @@ from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.workspace import Workspace
 from tests.training.conftest import Start
 from tests.training.ranks import losses, model_bytes, outcome_of, small_spec, steps_taken
+from tests.waiting import wait_for
 
 
 def kill_and_resume(tmp_path: Path, start: Start, *, kills: int, strategy: str, seed: int) -> None:
@@ -131,6 +132,21 @@ def test_a_disk_that_is_full_for_one_rank_stops_all_and_the_earlier_checkpoint_s
     ranks = start(spec, workspace.root, 2)
     assert ranks.wait() == [0, 0], ranks.logs()
     assert f"Resumed after step {outcome.committed_step}," in ranks.logs()
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_an_attempt_that_goes_on_beside_the_next_one_changes_nothing(tmp_path: Path, start: Start, world: int) -> None:
+    """As a pod on a node that was cut off and counted as lost."""
+    spec, workspace = small_spec(tmp_path, asynchronous=False), Workspace(tmp_path / "run")
+    cut_off = start(spec, workspace.root, world, "STOP@train:8:0")
+    wait_for("the first checkpoint", lambda: committed_step(workspace.checkpoints) == 5, seconds=60)
+    retried = start(spec, workspace.root, world)
+    assert retried.wait() == [0] * world, retried.logs()
+    model = model_bytes(workspace)
+    cut_off.send(0, signal.SIGCONT)
+    assert cut_off.wait() == [75] * world, cut_off.logs()
+    assert outcome_of(workspace).state == "completed"
+    assert model_bytes(workspace) == model
 
 
 def test_code_that_fails_on_one_rank_is_told_as_the_cause_by_that_rank(tmp_path: Path, start: Start) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepworks.errors import CheckpointError, ResourceError
+from stepworks.errors import CheckpointError, ResourceError, TakenOverError
+from stepworks.files import write_atomically
 from stepworks.training.checkpoint.manifest import (
     MANIFEST_FILE,
     FileRecord,
@@ -29,6 +30,7 @@ from stepworks.training.checkpoint.manifest import (
 _FOLDER = re.compile(r"step-(\d{8,})")  # as a whole: a half-written `.writing-step-…` is not one
 _WRITING_PREFIX = ".writing-"
 _DELETING_PREFIX = ".deleting-"
+_OWNER_FILE = "owner"
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ class Checkpoint:
 
 class CheckpointStore:
     """The checkpoints of one run. It is used by one process at a time, of several by rank 0.
+
+    An attempt takes it over before it writes. One that goes on beside a later one, as on a node that was cut off and
+    counted as lost, commits nothing from then on.
 
     Args:
         folder: Where they are; made when missing. It must be the run's own, the same for each attempt.
@@ -75,6 +80,7 @@ class CheckpointStore:
         self.topology = dict(topology or {})
         self.keep = keep
         self.higher_is_better = higher_is_better
+        self._owner: bytes | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,6 +112,7 @@ class CheckpointStore:
             monitored: The monitored figure at this step, where it was validated.
 
         Raises:
+            TakenOverError: A later attempt has taken the store over.
             ResourceError: The disk is full or the folder is not writable. Earlier checkpoints are intact.
         """
         manifest = Manifest(
@@ -116,6 +123,7 @@ class CheckpointStore:
             write_synced(writing / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
             for folder in (writing, *(path for path in writing.rglob("*") if path.is_dir())):
                 sync_file(folder)
+            self.refuse_if_taken_over()
             self._put_in_place(writing, destination)
             sync_file(self.folder)
         except OSError as error:
@@ -136,11 +144,38 @@ class CheckpointStore:
         """Delete what `begin` made; nothing is told if it is not there any more."""
         shutil.rmtree(writing, ignore_errors=True)
 
-    def clean(self) -> None:
-        """Delete what attempts that were killed had been writing or deleting. Call it before the first `begin`."""
+    def take_over(self) -> None:
+        """Take the store over from earlier attempts, and delete what they had been writing or deleting.
+
+        Raises:
+            ResourceError: The folder is not writable.
+        """
+        self._owner = uuid.uuid4().hex.encode()
+        write_atomically(self.folder / _OWNER_FILE, self._owner)
         for prefix in (_WRITING_PREFIX, _DELETING_PREFIX):
             for folder in self.folder.glob(f"{prefix}*"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def refuse_if_taken_over(self) -> None:
+        """See that no later attempt has taken the store over.
+
+        Raises:
+            TakenOverError: One has.
+            ResourceError: It cannot be told.
+        """
+        if self._owner is None:
+            return
+        try:
+            owner = (self.folder / _OWNER_FILE).read_bytes()
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
+        if owner != self._owner:
+            raise TakenOverError(
+                "The run was taken over by another attempt",
+                received=f"another owner of {self.folder}",
+                expected="one attempt at a time",
+                what_to_do="Nothing: that attempt has begun later, and goes on from the last checkpoint.",
+            )
 
     def newest(self) -> Checkpoint | None:
         """The newest complete checkpoint, all its digests verified; None where there is no checkpoint at all.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.errors import CheckpointError, ResourceError
+from stepworks.errors import CheckpointError, ResourceError, TakenOverError
 from stepworks.training.checkpoint.manifest import MANIFEST_FILE, record_file
 from stepworks.training.checkpoint.store import Checkpoint, CheckpointStore, write_synced
 from tests.unit.training.file_limit import limited_file_size
@@ -34,7 +34,7 @@ def newest_step(store: CheckpointStore) -> int:
 
 
 def names(store: CheckpointStore) -> list[str]:
-    return sorted(path.name for path in store.folder.iterdir())
+    return sorted(path.name for path in store.folder.iterdir() if path.is_dir())
 
 
 def test_nothing_saved_is_nothing_loaded(store: CheckpointStore) -> None:
@@ -110,7 +110,7 @@ def test_what_a_killed_attempt_left_is_no_checkpoint_and_does_not_count(store: C
     save(store, 2)
     assert newest_step(store) == 2
     assert (store.folder / "step-00000001").exists()
-    store.clean()
+    store.take_over()
     assert names(store) == ["step-00000001", "step-00000002"]
 
 
@@ -220,3 +220,15 @@ def test_a_flipped_byte_is_mended_when_its_step_is_taken_again(store: Checkpoint
     best = store.verified_best()
     assert best is not None
     assert best.step == 2
+
+
+def test_an_attempt_whose_run_was_taken_over_commits_no_more(tmp_path: Path) -> None:
+    old, new = (CheckpointStore(tmp_path, IDENTITY) for _ in range(2))
+    old.take_over()
+    save(old, 1)
+    new.take_over()
+    with pytest.raises(TakenOverError, match="another attempt"):
+        save(old, 2)
+    save(new, 3)
+    assert newest_step(new) == 3
+    assert not (tmp_path / "step-00000002").exists()
