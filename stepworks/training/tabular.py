@@ -13,6 +13,7 @@ from torch import nn
 
 from stepworks.data.transform_parameters import TransformParameters
 from stepworks.errors import DataError, TrainingError
+from stepworks.training.data.labels import refuse_other_labels
 from stepworks.training.data.samples import Inputs, Samples
 
 
@@ -125,7 +126,8 @@ def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
     """Read a table that `transform_table` encoded into memory (a data builder of the training contract).
 
     Raises:
-        DataError: The file is not readable, lacks a feature, is empty, or a feature has a missing value.
+        DataError: The file is not readable, lacks a feature, is empty, a feature has a missing value, or a target is
+            not 0 or 1.
     """
     numeric = [feature.name for feature in transform.numeric]
     categorical = [feature.name for feature in transform.categorical]
@@ -145,10 +147,12 @@ def read_rows(features: Path, transform: TransformParameters) -> TabularRows:
             expected="at least one row and no missing value",
             what_to_do="Look at the validation results of the table, and transform it again.",
         )
+    target = table[transform.target].to_numpy().astype("float32")
+    refuse_other_labels(target, 2, f"The column {transform.target} of {features}")
     return TabularRows(
         numeric=torch.from_numpy(table.select(numeric).to_numpy().astype("float32")).reshape(table.height, -1),
         categorical=torch.from_numpy(table.select(categorical).to_numpy().astype("int64")).reshape(table.height, -1),
-        target=torch.from_numpy(table[transform.target].to_numpy().astype("float32")),
+        target=torch.from_numpy(target),
     )
 
 
@@ -157,7 +161,8 @@ def stream_rows(features: Path, transform: TransformParameters) -> Samples:
 
     Raises:
         NotFoundError: There is no such file.
-        DataError: The file is not Parquet, lacks a feature or is empty. A missing value is told when it is read.
+        DataError: The file is not Parquet, lacks a feature or is empty. A missing value or a target that is
+            not 0 or 1 is told when it is read.
     """
     from stepworks.training.data.parquet import Columns, ParquetSamples
 
@@ -167,5 +172,5 @@ def stream_rows(features: Path, transform: TransformParameters) -> Samples:
             Columns([feature.name for feature in transform.numeric], torch.float32),
             Columns([feature.name for feature in transform.categorical], torch.int64),
         ],
-        targets=Columns(transform.target, torch.float32),
+        targets=Columns(transform.target, torch.float32, classes=2),
     )

@@ -14,7 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
-from stepworks.errors import StepworksError, TakenOverError, TrainingError
+from stepworks.errors import ConfigurationError, StepworksError, TakenOverError, TrainingError
 from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.interruption import Interruption, Reason
@@ -118,7 +118,7 @@ def _run_entrypoint(spec: TrainingSpec, workspace: Workspace, interruption: Inte
 def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
     """Run the command in a session of its own, so that it gets SIGTERM once: from here."""
     rank = int(os.environ.get("RANK", "0"))
-    with subprocess.Popen(spec.command, start_new_session=True, stdin=subprocess.DEVNULL) as process:
+    with _started(spec.command) as process:
         if os.environ.get(LIFELINE_VARIABLE):
             with workspace.pid_file(rank).open("a") as sessions:
                 sessions.write(f"\n{process.pid}")
@@ -132,8 +132,22 @@ def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interru
     return _command_failed(spec.command, exit_code, workspace, rank) if exit_code else _completed(workspace, rank)
 
 
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    except (FileNotFoundError, PermissionError) as error:
+        raise ConfigurationError(
+            "The training command cannot be started",
+            received=f"{error.strerror}: {' '.join(command)}",
+            expected="a program that the image holds, and its arguments",
+            what_to_do="Correct the parameter command, or add the program to the image.",
+        ) from error
+
+
 def _command_failed(command: list[str], exit_code: int, workspace: Workspace, rank: int) -> Outcome:
     """The outcome of a command that failed: of one in several processes, only its log tells whether it lost another."""
+    if exit_code == 128 + signal.SIGKILL:  # as a shell tells of a program that was killed
+        exit_code = -signal.SIGKILL
     killed = exit_code < 0
     error = TrainingError(
         "The training command failed",

@@ -240,3 +240,15 @@ def test_an_entrypoint_resumes_from_what_it_committed(
 def test_a_reference_that_does_not_import_is_a_mistake_of_the_caller(tmp_path: Path, mark: str) -> None:
     with pytest.raises(ConfigurationError, match="does not import"):
         run(TrainingSpec(entrypoint="no_such_module:train"), Workspace(tmp_path / "run"))
+
+
+def test_a_command_that_cannot_be_started_is_a_mistake_of_the_caller(tmp_path: Path, mark: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be started(?s:.*)no-such-program --fast"):
+        run(TrainingSpec(command=["no-such-program", "--fast"]), Workspace(tmp_path / "run"))
+
+
+def test_a_program_that_is_killed_behind_a_shell_may_be_tried_again(tmp_path: Path, mark: str) -> None:
+    workspace = Workspace(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"SIGKILL of sh(?s:.*)memory limit"):
+        run(TrainingSpec(command=["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]), workspace)
+    assert not workspace.permanent_error.exists()

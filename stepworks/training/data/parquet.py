@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from stepworks.errors import DataError, NotFoundError
+from stepworks.training.data.labels import refuse_other_labels
 from stepworks.training.data.order import BLOCKS_AT_ONCE
 from stepworks.training.data.samples import Inputs
 from stepworks.training.machine import refusal
@@ -42,10 +43,12 @@ class Columns:
         names: One name gives a tensor of shape [samples], or [samples, width] for a column of lists of one length.
             A sequence of names gives [samples, widths together], the columns beside each other.
         dtype: The tensor's type: float32, or int64 for codes and classes.
+        classes: How many classes the values number, from 0 on; None for any values.
     """
 
     names: str | Sequence[str]
     dtype: torch.dtype
+    classes: int | None = None
 
     def all_names(self) -> list[str]:
         """The names as a list."""
@@ -199,8 +202,8 @@ class ParquetSamples:
 
     Raises:
         NotFoundError: There is no such file.
-        DataError: A file is not Parquet or lacks a column, or there is no row. Missing values and values of the wrong
-            kind are told when their row group is read.
+        DataError: A file is not Parquet or lacks a column, or there is no row. Missing values, values of the wrong
+            kind and labels of no class are told when their row group is read.
     """
 
     def __init__(self, path: Path, inputs: Sequence[Columns], targets: Columns) -> None:
@@ -242,6 +245,8 @@ class ParquetSamples:
                 # With an empty one in front: a table may have no categories at all.
                 nothing = np.empty((table.num_rows, 0), str(columns.dtype).removeprefix("torch."))
                 values = np.concatenate([nothing, *(array.reshape(table.num_rows, -1) for array in arrays)], axis=1)
+            if columns.classes is not None:
+                refuse_other_labels(values, columns.classes, f"The column {', '.join(columns.all_names())} of {name}")
             shape = self._shapes.setdefault(number, values.shape[1:])
             if shape != values.shape[1:]:
                 raise DataError(

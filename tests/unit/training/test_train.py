@@ -1,7 +1,9 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,7 +24,7 @@ from stepworks.report.documents import TrainingDocument
 from stepworks.training.model_directory import load_model
 from stepworks.training.predict import predict
 from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
-from stepworks.training.tabular import TabularNetwork, build_model, read_rows
+from stepworks.training.tabular import TabularNetwork, build_model, read_rows, stream_rows
 from stepworks.training.train import train
 from stepworks.training.validation import area_under_curve
 from stepworks.training.workspace import Workspace
@@ -275,3 +277,13 @@ def test_torn_weights_are_told(features: Path, tmp_path: Path) -> None:
 
 def test_a_reference_gives_what_it_names() -> None:
     assert resolve(MODEL, role="model") is build_model
+
+
+@pytest.mark.parametrize("read", [read_rows, stream_rows])
+def test_a_label_that_is_neither_of_the_two_is_told(
+    tmp_path: Path, transform: TransformParameters, read: Callable[..., Any]
+) -> None:
+    table = {"wind": [0.1, 0.2], "rain": [0.1, 0.2], "carrier": [1, 0], "late": [1, 7]}
+    pl.DataFrame(table).write_parquet(tmp_path / "rows")
+    with pytest.raises(DataError, match=r"late(?s:.*)7(?s:.*)0 and 1"):
+        read(tmp_path / "rows", transform).take(torch.arange(2))
