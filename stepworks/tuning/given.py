@@ -35,9 +35,12 @@ def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
         return {}
     training = TrainingSpec(**known["training"])
     if spec:
-        with_parameters(training, {name: _one_of(parameter) for name, parameter in spec.space.items()})
+        values = {name: _values(parameter) for name, parameter in spec.space.items()}
+        for number in range(max(map(len, values.values()))):  # each value of each parameter once or more
+            with_parameters(training, {name: each[number % len(each)] for name, each in values.items()})
     return references_of(training)
 
 
-def _one_of(parameter: Parameter) -> Value:
-    return parameter.values[0] if isinstance(parameter, ChoiceParameter) else parameter.minimum
+def _values(parameter: Parameter) -> tuple[Value, ...]:
+    """The values of a choice, or the ends of a range."""
+    return parameter.values if isinstance(parameter, ChoiceParameter) else (parameter.minimum, parameter.maximum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -97,9 +98,11 @@ def _metrics(objective: Objective, status: Mapping[str, Any]) -> dict[str, float
     for each in (status.get("observation") or {}).get("metrics") or []:
         try:
             counts = objective.strategy if each["name"] == objective.metric else "latest"
-            found[str(each["name"])] = float(each[counts])
+            value = float(each[counts])
         except (KeyError, ValueError):  # Katib writes `unavailable` where a trial did not report it
             continue
+        if math.isfinite(value):
+            found[str(each["name"])] = value
     return found
 
 

@@ -211,3 +211,10 @@ def test_a_search_whose_trials_all_failed_has_no_best() -> None:
     with pytest.raises(RunError, match="No trial of the search reported validation_auc") as raised:
         best_parameters(found)
     assert raised.value.received == "2 trials: 1 failed, 1 without metrics"
+
+
+def test_a_figure_that_is_not_a_number_is_not_the_best() -> None:
+    lost = trial(0, "Succeeded", {"validation_auc": ("nan", "nan", "nan")})
+    found = read_tuning(spec_of(), ENDED, [lost, *TRIALS])
+    assert found.best == "tune-1"
+    assert found.trials[0].metrics == {}

@@ -14,9 +14,10 @@ from stepworks.training.metrics import MetricsFile, read_metrics
 from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
+from stepworks.tuning.given import check_tuning
 from stepworks.tuning.local import TrialStoppedError, tune_locally
 from stepworks.tuning.search_space import Parameter
-from stepworks.tuning.spec import tuning_spec
+from stepworks.tuning.spec import TuningSpec, tuning_spec
 from stepworks.tuning.trial import of_trial, prepare, printed_figures, run_here
 
 ROOT = Path(__file__).parents[3]
@@ -146,3 +147,16 @@ def test_a_trial_with_other_parameters_does_not_resume_that_of_an_earlier_attemp
         run_here(training, trial, {"rate": 0.3, "kind": kind}, Silent())
     figures = [line["is_b"] for line in read_metrics(trial.metrics) if line["kind"] == "report"]
     assert set(figures) == {1.0}
+
+
+def test_each_end_of_a_range_has_to_be_a_value_of_the_setting() -> None:
+    known = {
+        **{name: field.get_default(call_default_factory=True) for name, field in TuningSpec.model_fields.items()},
+        "training": {"model": "a:b", "data": "a:c"},
+        "space": {"warmup": {"type": "double", "minimum": 0.1, "maximum": 1.5}},
+        "objective": {"metric": "loss", "goal": "minimize"},
+        "early_stopping": {},
+    }
+    with pytest.raises(ConfigurationError, match="training setting is wrong") as raised:
+        check_tuning(known)
+    assert "warmup is 1.5" in raised.value.received
