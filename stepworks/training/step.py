@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from stepworks.errors import ResourceError
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.launch import run
 from stepworks.training.spec import TrainingSpec
@@ -45,8 +46,19 @@ def hand_over(spec: TrainingSpec, workspace: Workspace, model: str | Path, docum
 
     Returns:
         The figures of the best epoch by their names; none where the loop is not ours.
+
+    Raises:
+        ResourceError: The disk of the step is full, or the model cannot be read.
     """
-    shutil.copytree(workspace.model, model, dirs_exist_ok=True)
+    try:
+        shutil.copytree(workspace.model, model, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise ResourceError(
+            f"The model {workspace.model} cannot be handed over",
+            received=f"{type(error).__name__}: {error}",
+            expected=f"room for it in {model}",
+            what_to_do="Give the step's placement more ephemeral storage, and run again: training is done.",
+        ) from error
     if spec.form != "builders":
         TrainingDocument(
             model=spec.entrypoint or " ".join(spec.command),

@@ -1,10 +1,16 @@
 from pathlib import Path
 
+import pytest
 from kfp import dsl
 
 from stepworks.components.training.train.component import train
+from stepworks.errors import ResourceError
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.model_directory import load_model
+from stepworks.training.spec import TrainingSpec
+from stepworks.training.step import hand_over
+from stepworks.training.workspace import Workspace
+from tests.unit.training.file_limit import limited_file_size
 
 
 def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path: Path) -> None:
@@ -27,3 +33,11 @@ def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path
     assert metrics.metadata["validation_auc"] == document.epochs[document.best_epoch - 1].validation_auc
     assert load_model(tmp_path / "model").training is False
     assert list((tmp_path / "checkpoints" / "run-1" / "checkpoints").glob("step-*"))
+
+
+def test_a_model_that_does_not_fit_the_disk_of_the_step_is_told(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "run")
+    workspace.model.mkdir(parents=True)
+    (workspace.model / "weights").write_bytes(bytes(2000))
+    with limited_file_size(1000), pytest.raises(ResourceError, match="cannot be handed over"):
+        hand_over(TrainingSpec(command=["train"]), workspace, tmp_path / "model", tmp_path / "training")
