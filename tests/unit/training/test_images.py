@@ -67,7 +67,7 @@ def middle(samples: Samples, index: int) -> tuple[list[int], int]:
 def test_images_are_read_from_parquet(tmp_path: Path, labels: list[object]) -> None:
     names = ["red", "blue", "green", "red", "blue"]
     path = write_parquet(tmp_path / "images", [encoded(COLOURS[name]) for name in names], labels)
-    samples = read_images(path, classes=CLASSES, image_size=8.0)
+    samples = read_images(path, classes=CLASSES, image_size=8)
     assert len(samples) == 5
     for index, name in enumerate(names):
         assert middle(samples, index) == (list(COLOURS[name]), CLASSES.index(name))
