@@ -89,7 +89,9 @@ def failure(
         error = refusal(error) or TrainingError(
             UNEXPECTED,
             received=f"{type(error).__name__}: {error}",
-            what_to_do="Read the traceback in the log of the process; correct the code.",
+            what_to_do="Read the traceback in the log of the process; correct the code."
+            # CUDA says no more, and says it late.
+            + " Most often a label or a token is out of range; on the CPU it is named." * ("device-side" in str(error)),
         )
     transient = transient or lost_peer or isinstance(error, ResourceError)
     permanent = not transient and isinstance(error, (UserError, DataError, TrainingError, CheckpointError))

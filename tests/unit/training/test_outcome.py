@@ -109,3 +109,9 @@ def test_what_the_machine_refuses_is_not_the_fault_of_the_code(error: Exception,
     assert outcome.error is not None
     assert outcome.error["type"] == ("TrainingError" if permanent else "ResourceError")
     assert str(error) in outcome.error["received"]
+
+
+def test_a_label_that_a_gpu_refuses_is_told_as_such() -> None:
+    outcome = failure(RuntimeError("CUDA error: device-side assert triggered"), rank=0)
+    assert outcome.error is not None
+    assert "label" in outcome.error["what_to_do"]
