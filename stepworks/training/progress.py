@@ -161,7 +161,7 @@ class Signals:
         if self._old_news:
             # This was said before the last checkpoint was begun, and knows nothing of it.
             self._old_news -= 1
-            due, busy = False, True
+            due, busy = False, self._saver.asynchronous
         self._due = self._due or bool(due)
         # One that is still being written is not waited for: the next one comes later.
         return Agreed(Reason(int(reason)), save=self._due and not busy, failed=bool(failed))
@@ -170,7 +170,7 @@ class Signals:
         """Note that a checkpoint was begun."""
         self._due = False
         self._saved_at = self._clock()
-        self._old_news = 1 if self._saver.asynchronous and self._saver.group is not None else 0
+        self._old_news = 1 if self._saver.group is not None else 0
 
     def agree_on_time(self, agreement: Agreement) -> tuple[float, float]:
         """How many seconds are left before the first process is killed, and how many a checkpoint takes."""

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from stepworks.errors import TrainingError
 from stepworks.training.checkpoint.saver import Saver
@@ -92,6 +94,20 @@ def test_a_checkpoint_that_is_due_while_another_is_written_comes_later(tmp_path:
     assert not deciding.heard(busy, step=2).save
     assert not deciding.heard(busy, step=3).save
     assert deciding.heard([0.0, 0.0, 0.0, 0.0], step=5).save
+
+
+def test_what_was_said_before_a_checkpoint_begins_no_other_one(tmp_path: Path) -> None:
+    clock = Clock()
+    saver = Saver(CheckpointStore(tmp_path, {}), cast("dist.ProcessGroup", object()), asynchronous=False)
+    deciding = Signals(CheckpointSettings(every_seconds=10), saver, Interruption(30), leads=True, clock=clock)
+    said, kept = None, []
+    for step in range(1, 12):
+        clock.now += 3
+        said, before = deciding.own(), said  # with several processes a step late
+        if deciding.heard(before, step=step).save:
+            kept.append(step)
+            deciding.saved()
+    assert kept == [5, 10]
 
 
 def test_the_time_that_a_checkpoint_needs_is_judged_by_the_last_ones(tmp_path: Path) -> None:
