@@ -200,10 +200,12 @@ def delete(
     body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
     if uid:
         body["preconditions"] = {"uid": uid}
+    if dry_run:
+        body["dryRun"] = ["All"]  # beside a body the API server does not read the query
     operation = address.operation("delete")
     attempts = Attempts(cluster, operation)
     try:
-        send(cluster, Request(operation, "DELETE", address.path(), _dry(dry_run), body), attempts)
+        send(cluster, Request(operation, "DELETE", address.path(), body=body), attempts)
     except NotFoundError:
         return attempts.maybe_carried_out
     except ConflictError:  # only a uid can be in conflict: the object is gone, and another has its name

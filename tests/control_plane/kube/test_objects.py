@@ -63,6 +63,13 @@ def test_a_dry_run_stores_nothing(cluster: Cluster) -> None:
     assert find(cluster, Reference("v1", "ConfigMap", "settings")) is None
 
 
+def test_a_dry_run_changes_and_deletes_nothing(cluster: Cluster) -> None:
+    reference = reference_to(create(cluster, config_map("settings", a="1")))
+    assert patch(cluster, reference, {"data": {"a": "2"}}, dry_run=True)["data"] == {"a": "2"}
+    assert delete(cluster, reference, dry_run=True)
+    assert get(cluster, reference)["data"] == {"a": "1"}
+
+
 def test_lists_come_in_pages(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stepworks.kube.api.objects._PAGE", 2)
     for number in range(5):

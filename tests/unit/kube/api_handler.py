@@ -122,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
         self.plural, self.name, self.subresource = (*rest.split("/"), "", "")[:3]
         verb = VERBS.get(self.command) or ("get" if self.name else "list")
         verb = "watch" if "watch" in self.query else verb
-        dry = "dryRun" in self.query
+        # Beside a body, a DELETE's query is not read.
+        dry = "dryRun" in (self.body if self.command == "DELETE" else self.query)
         self.state.calls.append(f"{'dry-run ' if dry else ''}{verb} {rest.replace('/', ' ')}")
         self.state.queries.append(self.query)
         faults = self.state.faults[verb]
@@ -213,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._absent()
         if wanted and found["metadata"]["uid"] != wanted:
             return 409, status(409, "Precondition failed: UID in precondition", reason="Conflict")
-        return 200, found if "dryRun" in self.query else self.state.remove(self.plural, self.name)
+        return 200, found if "dryRun" in self.body else self.state.remove(self.plural, self.name)
 
     def _list(self) -> tuple[int, Manifest]:
         with self.state.changed:
