@@ -6,11 +6,13 @@ To suspend a job keeps the object and deletes its pods. A kind that cannot be su
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
-from stepworks.errors import AccessDeniedError, ConflictError, NotFoundError
+from stepworks.errors import ConflictError, NotFoundError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete, find, patch
+from stepworks.kube.api.permissions import is_denied
 from stepworks.kube.api.references import reference_to
 from stepworks.kube.kinds.manifests import Manifest, annotations_of, labels_of
 from stepworks.kube.kinds.table import Suspension, kind_of
@@ -67,8 +69,6 @@ def let_go(
 def check_may_let_go(cluster: Cluster, manifest: Manifest, *, how: Literal["suspend", "delete"]) -> None:
     """See that an object can be let go of, before there is one that holds something; to delete it is enough.
 
-    The API server looks at the permission first, and only then whether the object is there.
-
     Args:
         cluster: Where.
         manifest: The object, which need not be there.
@@ -76,21 +76,18 @@ def check_may_let_go(cluster: Cluster, manifest: Manifest, *, how: Literal["susp
 
     Raises:
         AccessDeniedError: The permission is missing; nothing was changed.
-        ClusterError: The API server refuses, fails or does not answer.
+        ClusterError: The API server fails or does not answer.
     """
+    verbs = ("patch", "delete") if how == "suspend" and can_suspend(manifest) else ("delete",)
+    if not all(is_denied(cluster, verb, manifest["apiVersion"], manifest["kind"]) for verb in verbs):
+        return
     reference = reference_to(manifest)
-    if how == "delete" or not can_suspend(manifest):
-        delete(cluster, reference, dry_run=True)
-        return
-    try:
-        patch(cluster, reference, {}, dry_run=True)
-    except NotFoundError:
-        return
-    except AccessDeniedError as denied:
-        try:
+    # Tried in vain, for the refusal: it says who may not, and which rule would let it.
+    with suppress(NotFoundError):
+        if "patch" in verbs:
+            patch(cluster, reference, {}, dry_run=True)
+        else:
             delete(cluster, reference, dry_run=True)
-        except AccessDeniedError:
-            raise denied from None
 
 
 def is_suspended_by_us(manifest: Manifest) -> bool:
