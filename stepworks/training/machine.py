@@ -8,10 +8,11 @@ from stepworks.errors import ResourceError
 
 _ERRNOS = frozenset(
     getattr(errno, name)
-    for name in (
+    for name in (  # those that the system has
         "EAGAIN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EDQUOT", "EFBIG", "EHOSTUNREACH", "EIO", "EMFILE",
         "ENETUNREACH", "ENFILE", "ENOMEM", "ENOSPC", "ENOTCONN", "EREMOTEIO", "EROFS", "ESTALE", "ETIMEDOUT",
     )
+    if hasattr(errno, name)
 )  # fmt: skip
 """Of a disk that is full or gone, a network that is gone, and a limit of the system; not of a file that is missing."""
 
