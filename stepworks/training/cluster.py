@@ -17,8 +17,7 @@ from stepworks.kube.training_job import DEFAULT_RUNTIME, TrainingJobKind, end_of
 from stepworks.training import outcome as outcomes
 from stepworks.training.log_printer import printing_log
 from stepworks.training.spec import TrainingSpec
-from stepworks.training.worker import LOG_VARIABLE
-from stepworks.training.workspace import Workspace
+from stepworks.training.workspace import LOG_VARIABLE, Workspace
 
 OVERTIME_SECONDS = 5
 """How long after the processes' grace period torchrun may take to end, before the pod is killed."""

@@ -19,8 +19,7 @@ from stepworks.files import read_tail
 from stepworks.training import outcome as outcomes
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
-from stepworks.training.worker import LIFELINE_VARIABLE, LOG_VARIABLE
-from stepworks.training.workspace import Workspace
+from stepworks.training.workspace import LIFELINE_VARIABLE, LOG_VARIABLE, Workspace
 
 _POLL_SECONDS = 0.1
 _OVERTIME_SECONDS = 5.0

@@ -20,12 +20,7 @@ from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.interruption import Interruption, Reason
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
-from stepworks.training.workspace import VARIABLE_PREFIX, Workspace
-
-LOG_VARIABLE = f"{VARIABLE_PREFIX}LOG_TO_FILES"
-"""If set, each process writes what it prints to its log in the workspace."""
-LIFELINE_VARIABLE = f"{VARIABLE_PREFIX}LIFELINE"
-"""If set, standard input is a pipe; when it ends, whoever started the processes is gone, and so they end."""
+from stepworks.training.workspace import LIFELINE_VARIABLE, LOG_VARIABLE, VARIABLE_PREFIX, Workspace
 
 logger = logging.getLogger(__name__)
 

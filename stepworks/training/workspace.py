@@ -13,6 +13,10 @@ from pathlib import Path
 from stepworks.errors import ResourceError
 
 VARIABLE_PREFIX = "STEPWORKS_"
+LOG_VARIABLE = f"{VARIABLE_PREFIX}LOG_TO_FILES"
+"""If set, each process writes what it prints to its log in the workspace."""
+LIFELINE_VARIABLE = f"{VARIABLE_PREFIX}LIFELINE"
+"""If set, standard input is a pipe; when it ends, whoever started the processes is gone, and so they end."""
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,9 @@ TUNE = {
     "exit-handler-1/train": TRAINING._replace(mounts="stepworks-checkpoints:/mnt/checkpoints"),
     "exit-handler-1/evaluate": FLAGSHIP["evaluate"],
 }
-SCRIPT = {**PREPARED, **IN_SHARED, "exit-handler-1/train-distributed": WAITING._replace(image="gpu")}
+SCRIPT = {**PREPARED, **IN_SHARED, "exit-handler-1/train-distributed": WAITING}
 FINE_TUNE = {"train": TUNE["exit-handler-1/train"]}
-WAITING_ON_AMD = {name: WAITING._replace(image="gpu-rocm") for name in ("tune", "train-distributed")}
+WAITING_ON_AMD = {"tune": WAITING._replace(image="gpu-rocm")}
 
 
 def on(target: dict[str, Row], tasks: dict[str, Row]) -> dict[str, Row]:

@@ -8,7 +8,7 @@ from stepworks.kubeflow.component import component
 from stepworks.training.given import check_training
 
 
-@component("gpu", check=check_training)
+@component("cpu", check=check_training)
 def train_distributed(
     name: str,
     run: str,
