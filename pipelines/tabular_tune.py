@@ -22,7 +22,10 @@ def tabular_tune(
     parallel_trials: int = 3,
     epochs: int = 10,
 ) -> None:
-    """Search for the parameters of a model of a table, train with the best, and judge it."""
+    """Search for the parameters of a model of a table, train with the best, and judge it.
+
+    Longer than a function should be, since it is the composition and nothing else: one call a step, as they run.
+    """
     run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     _, _, parts, encoded = prepare_table(source, contract, validation_from, test_from)
     features = {

@@ -93,7 +93,6 @@ def train_distributed(
     """
     from stepworks.training.distributed import PodsRequest, train_in_pods
     from stepworks.training.given import step_spec
-    from stepworks.training.spec import CheckpointSettings
 
     spec = step_spec(
         {"train": train_features, "validation": validation_features, "transform": transform},
@@ -107,7 +106,7 @@ def train_distributed(
         loop=loop,
         parallel=parallel,
         parameters=parameters,
-        checkpoints=CheckpointSettings(**checkpoints),
+        checkpoints=checkpoints,
         grace_seconds=grace_seconds,
     )
     pods = PodsRequest(

@@ -66,8 +66,7 @@ def run_to_end(
         ConfigurationError: The name or the run's id is not valid.
         AlreadyExistsError: An object of that name is not of this run; nothing was changed.
         AdmissionError: The cluster does not take the object.
-        AccessDeniedError: A permission is missing to make it, to watch it or to let go of it. The last is seen before
-            it is made.
+        AccessDeniedError: A permission is missing to watch it; or to make it or let go of it, and nothing was made.
         WorkloadFailedError: It failed, cannot go on, or did not end in time; it says why.
         ObjectDeletedError: Somebody deleted it.
         ClusterError: The API server fails or does not answer.

@@ -1,58 +1,12 @@
 """Every cause, judged on facts as real schedulers, controllers and kubelets give them."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge, judge_obstacles
-from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, Facts, ObjectFacts, PodFacts
-from stepworks.kube.diagnosis.finding import Finding
-
-TRAIN = Reference("batch/v1", "Job", "train", "team")
-JOB = ObjectFacts("Job", "train")
-SHORT_OF_PODS = replace(JOB, lacks_pods=True)
-C = "the container main of the pod train-a"
-
-
-def ended(code: int, **changed: Any) -> ContainerFacts:
-    made = ContainerFacts("main", state="terminated", exit_code=code, ended_reason="Error", ended_at="10:00:05")
-    return replace(made, reason=changed.get("ended_reason", "Error"), **changed)
-
-
-def pod(*containers: ContainerFacts, **changed: Any) -> PodFacts:
-    phase = "Failed" if containers and containers[0].state == "terminated" else "Pending"
-    return PodFacts(**({"name": "train-a", "phase": phase, "created": "10:00:00", "containers": containers} | changed))
-
-
-def failed(*pods: PodFacts, **changed: Any) -> Facts:
-    told = "Failed (BackoffLimitExceeded): Job has reached the specified backoff limit"
-    made = Facts(TRAIN, ended=told, failed=True, chain=(replace(JOB, reasons=("BackoffLimitExceeded",)),), pods=pods)
-    return replace(made, log="Traceback", **changed)
-
-
-def stuck(*pods: PodFacts, **changed: Any) -> Facts:
-    return Facts(TRAIN, **({"chain": (JOB,), "pods": pods} | changed))
-
-
-def waiting(reason: str, message: str = "") -> PodFacts:
-    return pod(ContainerFacts("main", state="waiting", reason=reason, message=message), node="gpu-1")
-
-
-def refused(message: str) -> Facts:
-    return stuck(
-        chain=(SHORT_OF_PODS,), events=(EventFacts("Job train", "FailedCreate", f"Error creating: {message}"),)
-    )
-
-
-def short(finding: Finding) -> tuple[str, bool, str]:
-    return finding.cause, finding.permanent, finding.problem
-
-
-def disrupted(reason: str, message: str = "") -> PodFacts:
-    return pod(phase="Failed", disruption=reason, disruption_message=message, disrupted_at="10:00:05")
-
+from stepworks.kube.diagnosis.facts import EventFacts, Facts, ObjectFacts, PodFacts
+from tests.unit.kube.facts_of_pods import JOB, C, disrupted, ended, failed, pod, refused, short, stuck, waiting
 
 ENDS = [
     (pod(ended(3)), ("program-failed", True, f"{C} ended with exit code 3")),
@@ -367,46 +321,3 @@ OTHERS = [
 @pytest.mark.parametrize(("facts", "expected"), OTHERS)
 def test_what_no_pod_says_is_judged(facts: Facts, expected: tuple[str, bool, str]) -> None:
     assert short(judge(facts)) == expected
-
-
-def ranked(rank: int, at: str, code: int, created: str = "10:00:00") -> PodFacts:
-    return pod(ended(code, ended_at=at), name=f"train-{rank}-{code}", rank=f"index {rank}", created=created)
-
-
-def test_the_rank_that_failed_first_is_the_one_that_counts() -> None:
-    others = (ranked(0, "10:00:09", 1), ranked(2, "10:00:08", 1))
-    assert judge(failed(others[0], ranked(1, "10:00:07", 3), others[1])).problem.endswith("exit code 3")
-
-
-def test_of_the_same_second_the_one_that_was_not_killed_counts() -> None:
-    assert judge(failed(ranked(0, "10:00:07", 143), ranked(1, "10:00:07", 3))).problem == (
-        "the container main of the pod train-1-3 (index 1) ended with exit code 3"
-    )
-
-
-def test_one_that_was_killed_first_counts_before_the_failures_that_followed() -> None:
-    assert judge(failed(ranked(0, "10:00:09", 1), ranked(1, "10:00:07", 137))).cause == "killed"
-
-
-def test_of_each_rank_the_last_pod_counts() -> None:
-    first = ranked(0, "09:00:00", 75, created="08:00:00")
-    assert judge(failed(first, ranked(0, "10:00:07", 3))).problem.endswith("exit code 3")
-
-
-def test_an_eviction_counts_before_the_failures_that_it_led_to() -> None:
-    lost = replace(disrupted("TerminationByKubelet"), name="train-1", rank="index 1")
-    assert judge(failed(ranked(0, "10:00:09", 1), lost)).cause == "evicted"
-
-
-def test_a_refusal_is_over_when_all_pods_are_there() -> None:
-    facts = refused('pods "train-x" is forbidden: exceeded quota: gpus, requested: cpu=1')
-    assert judge_obstacles(replace(facts, chain=(JOB,))) is None
-
-
-def test_without_a_log_what_to_do_says_how_to_read_it() -> None:
-    assert judge(failed(pod(ended(3)))).what_to_do == (
-        "Correct the program or its arguments; see the last lines of its log above."
-    )
-    assert judge(replace(failed(pod(ended(3))), log="")).what_to_do == (
-        "Correct the program or its arguments; see kubectl -n team logs train-a -c main."
-    )
