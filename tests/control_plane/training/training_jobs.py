@@ -52,7 +52,13 @@ def run(cluster: Cluster, kind: TrainingJobKind, spec: TrainingJobSpec) -> Manif
 def started(cluster: Cluster, kind: TrainingJobKind, spec: TrainingJobSpec) -> Iterator[Future[Manifest]]:
     """Run it meanwhile; the test ends it, or lets it end."""
     with ThreadPoolExecutor(1, thread_name_prefix="step") as executor:
-        yield executor.submit(run, cluster, kind, spec)
+        step = executor.submit(run, cluster, kind, spec)
+        try:
+            yield step
+        except AssertionError as error:
+            if step.done() and step.exception():
+                error.add_note(f"The step had ended: {step.exception()}")
+            raise
 
 
 def let(cluster: Cluster, outcome: str, *pods: str) -> None:

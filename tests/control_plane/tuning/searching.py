@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def as_step(cluster: Cluster, folder: Path) -> Cluster:
     return runner
 
 
+def pods_of(cluster: Cluster, trial: str, count: int) -> list[str]:
+    """The names of a trial's pods, once all are there. The training operator deletes workers when the job is done."""
+    names = [each["metadata"]["name"] for each in pods(cluster)]
+    found = [each for each in names if each.startswith(trial)]
+    return found if len(found) == count else []
+
+
 def search(
     bed: Bed, cluster: Cluster, runner: Cluster, claim: str, folder: Path, *, kind: TrialKind, nodes: int
 ) -> TuningDocument:
@@ -99,10 +107,9 @@ def search(
         (made,) = wait_for("the Experiment is there", katib.experiments)
         for number, rate in enumerate(("0.2", "0.3")):
             name = katib.start_trial(made, number, rate=rate, kind="b")
+            made_pods = wait_for("its pods are there", partial(pods_of, cluster, name, nodes))
+            (first,) = [each for each in made_pods if each.startswith(name + rank_0)]
             wait(cluster, Reference(version, kind, name), until=complete, timeout=120)
-            names = [each["metadata"]["name"] for each in pods(cluster)]
-            (first,) = [each for each in names if each.startswith(name + rank_0)]
-            assert sum(each.startswith(name) for each in names) == nodes
             assert katib.collect(name, first)["loss"] == pytest.approx(abs(float(rate) - 0.3), abs=1e-9)
             assert (of_trial(workspace, name).model / "weights").read_text() == f"{rate} b"
         katib.end_experiment("tune-run-1", "Succeeded", "ExperimentMaxTrialsReached")
