@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, get_args
 
-from stepworks.errors import AccessDeniedError, ConfigurationError
+from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, ConfigurationError
 from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import create
 from stepworks.kube.builders.pytorch_job import build_pytorch_job
 from stepworks.kube.builders.tf_job import build_tf_job
 from stepworks.kube.builders.train_job import (
@@ -25,6 +26,9 @@ from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.settings_file import validated
 
 TrainingJobKind = Literal["TrainJob", "PyTorchJob", "TFJob"]
+_UNKNOWN_RUNTIME = "must be created before the TrainJob"
+_KNOWN_SECONDS = 30.0
+_LOOK_SECONDS = 0.25
 DEFAULT_RUNTIME = "torch-distributed"
 """The ClusterTrainingRuntime for PyTorch that comes with Trainer."""
 
@@ -133,6 +137,7 @@ def run_training_job(
         before_making()
         if own_runtime is not None:
             make_runtime(cluster, own_runtime, run, beyond, say)
+            _wait_until_known(cluster, job)
 
     return run_to_end(
         cluster,
@@ -146,6 +151,25 @@ def run_training_job(
         before_making=prepare,
         say=say,
     )
+
+
+def _wait_until_known(cluster: Cluster, job: Manifest) -> None:
+    """Wait until Trainer's webhook knows the runtime: it reads a cache, which may be a moment behind, and refuses.
+
+    Whatever else the job is refused for is told when it is made.
+    """
+    deadline = cluster.clock.now() + _KNOWN_SECONDS
+    while cluster.clock.now() < deadline:
+        try:
+            create(cluster, job, dry_run=True)
+        except AdmissionError as error:
+            if _UNKNOWN_RUNTIME not in error.received:
+                return
+        except AlreadyExistsError:
+            return
+        else:
+            return
+        cluster.clock.sleep(_LOOK_SECONDS)
 
 
 def make_runtime(
