@@ -10,7 +10,8 @@ import pytest
 from stepworks.kube.diagnosis.causes import judge, judge_obstacles
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.finding import Cause
-from tests.unit.kube.test_diagnosis_causes import ENDS, JOB, OBSTACLES, SHORT_OF_PODS, failed, pod, stuck
+from tests.unit.kube.facts_of_pods import JOB, SHORT_OF_PODS, failed, pod, stuck
+from tests.unit.kube.test_diagnosis_causes import ENDS, OBSTACLES
 
 
 def test_a_refusal_that_was_answered_since_is_over() -> None:
