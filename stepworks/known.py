@@ -44,7 +44,7 @@ def known_mapping(known: Mapping[str, Any], name: str) -> dict[str, Any]:
                 expected=f"values that are known when the pipeline compiles, texts, or {name} as a whole",
                 what_to_do=f"Let the pipeline have a parameter {name}: dict[str, Any] = {{...}}, and give that.",
             )
-    return {key: each for key, each in value.items() if not list(_later(each, name))}
+    return {key: each for key, each in value.items() if not _later(each, name)}
 
 
 def _later(value: Any, place: str) -> list[tuple[str, Later]]:

@@ -125,11 +125,7 @@ def run_training_job(
     own_runtime: Manifest | None = None
     beyond: list[str] = []
     if kind == "TrainJob":
-        served = read_served(cluster)
-        beyond = beyond_overrides(spec, served)
-        job = build_train_job(spec, name=name, run=run, served=served, runtime=None if beyond else runtime)
-        if beyond:
-            own_runtime = build_training_runtime(spec, name=name, run=run, served=served)
+        job, own_runtime, beyond = train_job_and_runtime(cluster, spec, name=name, run=run, runtime=runtime)
     else:
         job = (build_pytorch_job if kind == "PyTorchJob" else build_tf_job)(spec, name=name, run=run)
 
@@ -151,6 +147,33 @@ def run_training_job(
         before_making=prepare,
         say=say,
     )
+
+
+def train_job_and_runtime(
+    cluster: Cluster, spec: TrainingJobSpec, *, name: str, run: str, runtime: str
+) -> tuple[Manifest, Manifest | None, list[str]]:
+    """A TrainJob for what a cluster serves, and a TrainingRuntime of its own where it cannot say all by itself.
+
+    Args:
+        cluster: Where.
+        spec: What it runs and where.
+        name: What it is called in the pipeline.
+        run: The run's id.
+        runtime: The ClusterTrainingRuntime that it takes where it has none of its own.
+
+    Returns:
+        The TrainJob, its runtime if it has one, and what only that can say.
+
+    Raises:
+        NotFoundError: Trainer is not installed.
+        ConfigurationError: A name is not valid, or the placement cannot be applied.
+        ClusterError: The API server fails or does not answer.
+    """
+    served = read_served(cluster)
+    beyond = beyond_overrides(spec, served)
+    job = build_train_job(spec, name=name, run=run, served=served, runtime=None if beyond else runtime)
+    own = build_training_runtime(spec, name=name, run=run, served=served) if beyond else None
+    return job, own, beyond
 
 
 def _wait_until_known(cluster: Cluster, job: Manifest) -> None:

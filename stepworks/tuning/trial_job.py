@@ -11,14 +11,8 @@ from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.job import build_job, job_spec
 from stepworks.kube.builders.pytorch_job import build_pytorch_job
-from stepworks.kube.builders.train_job import (
-    beyond_overrides,
-    build_train_job,
-    build_training_runtime,
-    read_served,
-)
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.training_job import DEFAULT_RUNTIME, training_job_spec
+from stepworks.kube.training_job import DEFAULT_RUNTIME, train_job_and_runtime, training_job_spec
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.tuning.experiment import TRIAL_NAME, TrialKind, placeholder
@@ -108,10 +102,7 @@ def _build(cluster: Cluster, kind: TrialKind, common: dict[str, Any], nodes: int
     spec = training_job_spec(**common, nodes=nodes)
     if kind == "PyTorchJob":
         return Trial(build_pytorch_job(spec, name=name, run=run))
-    served = read_served(cluster)
-    beyond = beyond_overrides(spec, served)
-    if not beyond:
-        return Trial(build_train_job(spec, name=name, run=run, served=served, runtime=DEFAULT_RUNTIME))
-    job = build_train_job(spec, name=name, run=run, served=served, runtime=None)
-    job["spec"]["trainer"]["command"] = list(spec.command)  # which differs from trial to trial, and comes first
-    return Trial(job, build_training_runtime(spec, name=name, run=run, served=served), tuple(beyond))
+    job, runtime, beyond = train_job_and_runtime(cluster, spec, name=name, run=run, runtime=DEFAULT_RUNTIME)
+    if runtime:
+        job["spec"]["trainer"]["command"] = list(spec.command)  # which differs from trial to trial, and comes first
+    return Trial(job, runtime, tuple(beyond))
