@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ from testbed.sweep import sweep_process_nodes
 
 SIMULATED = {"testbed.stepworks.dev/node": "simulated"}
 """The label of simulated nodes, by which a pod can ask for one."""
+
+_NODES_READY_WITHIN = 120
+
+_NOT_READY = (
+    "{{range $node := .items}}{{range .spec.taints}}"
+    '{{if eq .key "node.kubernetes.io/not-ready"}}{{$node.metadata.name}} {{end}}{{end}}{{end}}'
+)
+"""The names of the nodes with the taint that a node has until its first heartbeat was seen."""
 
 
 class Bed:
@@ -148,13 +157,29 @@ class Bed:
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listed))
 
     def add_simulated_nodes(self, *nodes: Node) -> None:
-        """Add nodes that only pretend to run pods; see stages.yaml for how a pod says what becomes of it.
+        """Add nodes that only pretend to run pods, and wait until the scheduler may use them.
+
+        See stages.yaml for how a pod says what becomes of it.
 
         Raises:
-            RunError: The API server refuses.
+            RunError: The API server refuses, or a node is not ready after two minutes.
         """
         for start in range(0, len(nodes), 200):
             self.apply(*(_simulated_node(node) for node in nodes[start : start + 200]))
+        deadline = time.monotonic() + _NODES_READY_WITHIN
+        while waited_for := self._not_ready() & {node.name for node in nodes}:
+            self._before_each_step()
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"{len(waited_for)} simulated nodes are not ready after {_NODES_READY_WITHIN} seconds",
+                    received=", ".join(sorted(waited_for)[:5]),
+                    what_to_do="Read logs/kwok.log and logs/kube-controller-manager.log of the bed.",
+                )
+            time.sleep(0.1)
+
+    def _not_ready(self) -> set[str]:
+        (label,) = (f"{key}={value}" for key, value in SIMULATED.items())
+        return set(self.kubectl("get", "nodes", "-l", label, "-o", f"go-template={_NOT_READY}").split())
 
     def remove_nodes(self, label: str) -> None:
         """Remove the nodes with a label, `key=value`, in one request.

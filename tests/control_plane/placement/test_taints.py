@@ -47,14 +47,15 @@ def start(cluster: Cluster, name: str, placement: Placement) -> None:
 
 
 def verdict(cluster: Cluster, name: str) -> str:
-    """The node that the scheduler chose, or why it chose none."""
+    """The node that the scheduler chose, or why it chose none once it knows of all nodes that they are ready."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         pod: dict[str, Any] = get(cluster, Reference("v1", "Pod", name))
         if node := pod["spec"].get("nodeName"):
             return str(node)
         for condition in pod.get("status", {}).get("conditions", []):
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            refused = condition["type"] == "PodScheduled" and condition["status"] == "False"
+            if refused and "node.kubernetes.io/not-ready" not in condition["message"]:
                 return str(condition["message"])
         time.sleep(0.05)
     raise AssertionError(f"the scheduler said nothing of {name}")
