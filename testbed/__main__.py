@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -40,36 +43,23 @@ def up(name: Name = "default", generation: Versions = None, simulated: Simulated
     """Start a Kubernetes control plane on this machine, and leave it running."""
     folder = _folder(name)
     asked = {key: value for key, value in (("generation", generation), ("simulated", simulated)) if value is not None}
-    if _supervisor(folder):
+    if not _supervisor(folder):
+        for module in Settings(generation=generation or "newer").modules():
+            built(module, _say_build)
+    for number in _ENDING:
+        signal.signal(number, _exit)
+    with _alone(folder):  # or two at once would take each other's folder away
+        process = None if _supervisor(folder) else _launch(name, folder, asked)
+    if process:
+        with _stopping_if_interrupted(name, folder, process):
+            _wait_until_ready(name, folder, process)
+    else:
         _refuse_other_settings(name, folder, asked)
         if _is_ready(folder):
             print(f"The test bed {name} runs already.")
         else:
             print(f"The test bed {name} is being started already; waiting for it …", flush=True)
             _wait_until_ready(name, folder)
-        _print_usage(folder)
-        return
-    clear(folder)
-    for module in Settings(generation=generation or "newer").modules():
-        built(module, _say_build)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "testbed", "supervise", "--name", name]
-    command += [f"--{key}={value}" for key, value in asked.items()]
-    for number in _ENDING:
-        signal.signal(number, _exit)
-    with _log(folder).open("wb") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    print("Starting etcd, Kubernetes, JobSet, Trainer, training-operator, KServe and the nodes …", flush=True)
-    try:
-        _wait_until_ready(name, folder, process)
-    except SystemExit:
-        print(f"Interrupted: the test bed {name} is being stopped.", file=sys.stderr, flush=True)
-        process.terminate()
-        process.wait()
-        _remove(folder)
-        raise
     _print_usage(folder)
 
 
@@ -157,6 +147,47 @@ def _folder(name: str) -> Path:
             what_to_do="Choose another name: make cluster-up NAME=second",
         )
     return FOLDER / name
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold back whatever else starts a bed here; it ends with this process."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _launch(name: str, folder: Path, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start the supervisor of a bed, and return when it is to be seen as that, or has ended."""
+    clear(folder)
+    command = [sys.executable, "-m", "testbed", "supervise", "--name", name]
+    command += [f"--{key}={value}" for key, value in asked.items()]
+    print("Starting etcd, Kubernetes, JobSet, Trainer, training-operator, KServe and the nodes …", flush=True)
+    with _log(folder).open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    with _stopping_if_interrupted(name, folder, process):
+        while process.poll() is None and not _supervisor(folder):
+            time.sleep(0.05)
+    return process
+
+
+@contextmanager
+def _stopping_if_interrupted(name: str, folder: Path, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop the bed if a signal ends this command."""
+    try:
+        yield
+    except SystemExit:
+        print(f"Interrupted: the test bed {name} is being stopped.", file=sys.stderr, flush=True)
+        process.terminate()
+        process.wait()
+        _remove(folder)
+        raise
 
 
 def _log(folder: Path) -> Path:

@@ -133,7 +133,7 @@ def run_training_job(
         before_making()
         if own_runtime is not None:
             make_runtime(cluster, own_runtime, run, beyond, say)
-            _wait_until_known(cluster, job)
+            wait_until_known(cluster, job)
 
     return run_to_end(
         cluster,
@@ -176,7 +176,7 @@ def train_job_and_runtime(
     return job, own, beyond
 
 
-def _wait_until_known(cluster: Cluster, job: Manifest) -> None:
+def wait_until_known(cluster: Cluster, job: Manifest) -> None:
     """Wait until Trainer's webhook knows the runtime: it reads a cache, which may be a moment behind, and refuses.
 
     Whatever else the job is refused for is told when it is made.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepworks.errors import NotFoundError, ObjectDeletedError, ObjectFailedError, WaitTimeoutError
-from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import apply, create, delete, patch
+from stepworks.kube.api.cluster import Cluster, connect
+from stepworks.kube.api.objects import apply, create, delete, list_objects, patch
 from stepworks.kube.api.references import Selection, reference_to
 from stepworks.kube.kinds.rules import (
     CLAIM_BOUND,
@@ -22,7 +22,9 @@ from stepworks.kube.kinds.rules import (
 from stepworks.kube.waiting.wait import wait, wait_all
 from stepworks.kube.waiting.watch import Watch
 from testbed.bed import Bed
+from tests.control_plane.faults.proxy import proxy_before
 from tests.control_plane.kube.workloads import allow, claim, connect_as, deployment, job, once_allowed, pod, volume
+from tests.waiting import wait_for
 
 JOB_RULE = {
     "apiGroups": ["batch"],
@@ -99,21 +101,27 @@ def test_many_jobs_are_waited_for_at_once(cluster: Cluster) -> None:
     assert [type(ended[each].error) for each in references] == [type(None), ObjectFailedError] * 10
 
 
-def test_a_version_that_the_api_server_forgot_is_listed_anew(bed: Bed, cluster: Cluster) -> None:
-    apply(cluster, job("train", suspend=True))
-    restart_api_server(bed)  # it knows nothing of the changes before that
-    watch = Watch(cluster, Selection("batch/v1", "Job"))
-    giving_up = threading.Timer(60, watch.close)
-    giving_up.start()
-    kinds: list[str] = []
-    for change in watch:
-        kinds.append(change.kind)
-        if kinds.count("listed") == 2:
-            watch.close()
-        elif change.kind == "listed":
-            watch._version = "1"  # as if the connection had been down since the cluster was made
-    giving_up.cancel()
-    assert kinds == ["present", "listed", "present", "listed"]
+def test_what_the_api_server_forgot_while_it_was_out_of_reach_is_listed_anew(
+    bed: Bed, cluster: Cluster, tmp_path: Path
+) -> None:
+    gone = reference_to(apply(cluster, job("gone", suspend=True)))
+    with proxy_before(bed, tmp_path) as (proxy, kubeconfig), ThreadPoolExecutor() as pool:
+        through = connect(kubeconfig=kubeconfig, namespace=cluster.namespace)
+        watch = Watch(through, Selection("batch/v1", "Job"))
+        told: list[str] = []
+        ended = pool.submit(lambda: [told.append(change.kind) for change in watch])
+        wait_for("it watches", proxy.count_watches)
+        proxy.failures["GET"].extend([503] * 1000)
+        proxy.cut_watches()
+        delete(cluster, gone)
+        wait_for("the Job is gone", lambda: not list_objects(cluster, Selection("batch/v1", "Job")))
+        apply(cluster, job("new", suspend=True))
+        restart_api_server(bed)  # of the changes before that it knows nothing
+        proxy.failures["GET"].clear()
+        wait_for("it listed anew", lambda: told.count("listed") == 2)
+        watch.close()
+        ended.result(30)
+    assert told == ["present", "listed", "deleted", "present", "listed"]
 
 
 def restart_api_server(bed: Bed) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_up_status_and_down(folder: Path) -> None:
     assert not processes_of(folder)
     assert not list((folder / ".stepworks/clusters").iterdir())
     assert testbed(folder, "down").stdout == "No test bed default runs.\n"
+
+
+def test_two_starts_of_one_name_at_once_start_one_bed(folder: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        both = [each.result() for each in [pool.submit(testbed, folder, "up") for _ in range(2)]]
+    assert [each.returncode for each in both] == [0, 0], [each.stderr for each in both]
+    waited = [each.stdout.startswith("The test bed default is being started already") for each in both]
+    assert sorted(waited) == [False, True]
+    assert testbed(folder, "down").stdout == "The test bed default is stopped.\n"
+    assert not processes_of(folder)
 
 
 def test_after_a_crash_down_removes_what_is_left(folder: Path) -> None:

@@ -124,10 +124,11 @@ class Handler(BaseHTTPRequestHandler):
         verb = "watch" if "watch" in self.query else verb
         # Beside a body, a DELETE's query is not read.
         dry = "dryRun" in (self.body if self.command == "DELETE" else self.query)
-        self.state.calls.append(f"{'dry-run ' if dry else ''}{verb} {rest.replace('/', ' ')}")
+        asked = f"dry-run {verb}" if dry else verb
+        self.state.calls.append(f"{asked} {rest.replace('/', ' ')}")
         self.state.queries.append(self.query)
-        faults = self.state.faults[verb]
-        fault = faults.popleft() if faults and not dry else None
+        faults = self.state.faults[asked]
+        fault = faults.popleft() if faults else None
         resource = f"{self.plural}/{self.subresource}" if self.subresource else self.plural
         if (verb, resource) in self.state.denied:
             fault = forbidden(verb, resource)

@@ -23,7 +23,7 @@ class ApiServer:
         calls: Every request for an object, `create jobs train`, without those of discovery.
         queries: The query of every such request.
         headers: The headers of the last request.
-        faults: What the next requests of a verb meet.
+        faults: What the next requests of a verb meet; those of `dry-run create` are apart from those of `create`.
         denied: What no request may do, as verb and resource: `("list", "events")`.
         tokens: The tokens that are taken; all of them if None.
         expired: The resourceVersion up to which watches are too old.
