@@ -107,8 +107,12 @@ class Loader:
             self._device = device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
             self._copy_stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._ahead = ahead
-        self._changed = threading.Condition()
-        # Batches have a number from 0 on, at `start`. These are guarded by the condition.
+        # Two conditions on one lock: a batch that is taken wakes one reader, and one that is read only who asks for it.
+        # Threads that wake for nothing take Python's lock, and a core, from the training loop.
+        lock = threading.Lock()
+        self._room = threading.Condition(lock)
+        self._read_one = threading.Condition(lock)
+        # Batches have a number from 0 on, at `start`. These are guarded by the lock.
         self._next_to_read = 0
         self._next_to_give = 0
         self._done: dict[int, _Read | BaseException] = {}
@@ -131,16 +135,16 @@ class Loader:
             StepworksError: The samples could not be read; so does every later call.
         """
         started = time.perf_counter()
-        with self._changed:
+        with self._read_one:
             assert not self._closed
-            if not self._changed.wait_for(lambda: self._next_to_give in self._done, _SECONDS_TO_READ):
+            if not self._read_one.wait_for(lambda: self._next_to_give in self._done, _SECONDS_TO_READ):
                 raise self._no_answer()
             read = self._done[self._next_to_give]
             if isinstance(read, BaseException):
                 raise self._error(read) from read
             del self._done[self._next_to_give]
             self._next_to_give += 1
-            self._changed.notify_all()
+            self._room.notify()
         batch = read.batch
         if read.copied is not None:
             # The computation waits on the device, and the memory is not given to another batch before it is through.
@@ -161,10 +165,10 @@ class Loader:
 
     def close(self) -> None:
         """End the reader threads, and drop what was read ahead. May be called twice."""
-        with self._changed:
+        with self._room:
             self._closed = True
             self._done.clear()
-            self._changed.notify_all()
+            self._room.notify_all()
         deadline = time.monotonic() + _SECONDS_TO_END
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -172,8 +176,8 @@ class Loader:
     def _read(self) -> None:
         """What each reader thread does."""
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next_to_read < self._next_to_give + self._ahead)
+            with self._room:
+                self._room.wait_for(lambda: self._closed or self._next_to_read < self._next_to_give + self._ahead)
                 if self._closed:
                     return
                 number = self._next_to_read
@@ -183,10 +187,10 @@ class Loader:
                 read = self._batch(number)
             except BaseException as error:  # noqa: BLE001  # for the thread that asks for the batch to raise
                 read = error
-            with self._changed:
+            with self._read_one:
                 if not self._closed:
                     self._done[number] = read
-                    self._changed.notify_all()
+                    self._read_one.notify()
 
     def _batch(self, number: int) -> _Read:
         per_epoch = self._order.batches_per_epoch
