@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from stepworks.errors import ConfigurationError, DataError, ResourceError
@@ -18,7 +18,7 @@ from stepworks.kube.kinds.rules import JOB_COMPLETE
 from stepworks.kube.runs.lifetime import run_to_end
 from stepworks.operations.run_folders import make_folder
 from stepworks.placement.placeholders import PLACEHOLDER, RUN_PLACEHOLDER
-from stepworks.placement.storage import SINGLE_NODE_MODES, Mount
+from stepworks.placement.storage import SINGLE_NODE_MODES, Mount, mount_of
 
 OUTPUT_VARIABLE = "STEPWORKS_OUTPUT"
 """Names the folder that a Job writes into, in its environment."""
@@ -122,9 +122,7 @@ def refuse_unshared(folder: str, mounts: Sequence[Mount]) -> None:
     Raises:
         ConfigurationError: The folder is in no claim of the Job, or the claim is only read or for one node at a time.
     """
-    path = PurePosixPath(folder)
-    within = [mount for mount in mounts if path.is_relative_to(mount.mount_path)]
-    mount = max(within, key=lambda each: len(each.mount_path), default=None)
+    mount = mount_of(folder, mounts)
     if mount is None:
         raise ConfigurationError(
             f"The Job cannot write into {folder}",

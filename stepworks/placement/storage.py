@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -83,6 +84,12 @@ class Mount(Setting):
     def _check(self) -> Self:
         _check_read_only(f"the claim {self.claim}", self.access_mode, read_only=self.read_only)
         return self
+
+
+def mount_of(path: str | PurePosixPath, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a path of a pod is in, the innermost of several; None where it is in none."""
+    within = [mount for mount in mounts if PurePosixPath(path).is_relative_to(mount.mount_path)]
+    return max(within, key=lambda mount: len(mount.mount_path), default=None)
 
 
 class NewVolume(Setting):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepworks.artifact_uri import in_claim
 from stepworks.kube.training_job import training_job_kind, training_job_spec
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
 from stepworks.operations.run_folders import make_run_folder
@@ -52,7 +53,8 @@ def train_in_pods(
         document: Where the training document is written to.
 
     Returns:
-        The figures of the best epoch by their names, and metadata of the model: the job's name, namespace and uid.
+        The figures of the best epoch by their names, and metadata of the model: the job's name, namespace and uid, and
+        `storage_uri`, by which KServe and other pods find the model on the claim.
 
     Raises:
         ConfigurationError: Something cannot work and nothing was made: a name, the workspace, the placement.
@@ -81,4 +83,5 @@ def train_in_pods(
     spec = spec.model_copy(update={"command": [fill_in(each, run) for each in spec.command]})
     metadata = train_on_cluster(spec, workspace, job)["metadata"]
     figures = hand_over(spec, workspace, model, document)
-    return figures, {"job": metadata["name"], **{key: metadata[key] for key in ("namespace", "uid")}}
+    told = {"job": metadata["name"], **{key: metadata[key] for key in ("namespace", "uid")}}
+    return figures, {**told, "storage_uri": in_claim(workspace.model, pods.mounts)}

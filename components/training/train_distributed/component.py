@@ -61,7 +61,7 @@ def train_distributed(
         workspace: A folder in a ReadWriteMany claim that the pods and this step mount; each run has a folder of its own
             in it, with its inputs, checkpoints, logs and model.
         train_features: What to train on.
-        trained_model: The model folder.
+        trained_model: The model folder; its metadata has the job, and `storage_uri`, where it lies on the claim.
         training: The training document.
         metrics: The best epoch's figures for the Kubeflow UI.
         validation_features: What to choose the best epoch by; without it the last one is taken.

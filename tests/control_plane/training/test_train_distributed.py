@@ -104,6 +104,8 @@ def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
     assert len(document["epochs"]) == 2
     (model,) = json.loads((folder / "executor-output.json").read_text())["artifacts"]["trained_model"]["artifacts"]
     assert model["metadata"]["job"].startswith("fit-")
+    assert model["metadata"]["storage_uri"] == f"pvc://runs/{RUN}/model"
+    assert (folder / RUN / "model" / "model.safetensors").is_file()
     log = read_log(cluster, "step")
     assert "Training tests.training.small:build_model on 1 x cpu" in log
     assert "permission" not in log
