@@ -55,7 +55,7 @@ def belonging_to(cluster: Cluster, manifest: Manifest, run: str) -> Manifest:
     """A manifest with its namespace, the run's label, the hash of what it was made from, and the Workflow as its owner.
 
     Without the permission to list Workflows, and where there is none of the run, it has no owner; the exit step still
-    finds it by its label.
+    finds it by its label. What outlives its run (`KEEP_LABEL`) has none either.
 
     Args:
         cluster: Where.
@@ -73,8 +73,8 @@ def belonging_to(cluster: Cluster, manifest: Manifest, run: str) -> Manifest:
     if namespace := located(cluster, reference_to(manifest)).namespace:
         metadata["namespace"] = namespace
     metadata["annotations"] = {**annotations_of(manifest), SPEC_ANNOTATION: spec_hash(manifest)}
-    owner = _workflow(cluster, run)
-    if owner and not metadata.get("ownerReferences"):
+    keeps = metadata["labels"].get(KEEP_LABEL) == "true"
+    if not keeps and not metadata.get("ownerReferences") and (owner := _workflow(cluster, run)):
         metadata["ownerReferences"] = [owner]
     return made
 
