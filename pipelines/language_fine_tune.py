@@ -19,7 +19,7 @@ def language_fine_tune(
     place(
         train(
             train_features=imported.output,
-            checkpoints=claim_path("checkpoints"),
+            workspace=claim_path("checkpoints"),
             run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             entrypoint="stepworks.examples.trainer_lora:train",
             settings=settings,

@@ -41,7 +41,7 @@ def tabular_train_and_deploy(
             train_features=encoded.outputs["train_features"],
             validation_features=encoded.outputs["validation_features"],
             transform=encoded.outputs["transform"],
-            checkpoints=claim_path("checkpoints"),
+            workspace=claim_path("checkpoints"),
             run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             epochs=epochs,
             learning_rate=learning_rate,

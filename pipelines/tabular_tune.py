@@ -62,7 +62,7 @@ def tabular_tune(
         trained = place(
             train(
                 **features,
-                checkpoints=claim_path("checkpoints"),
+                workspace=claim_path("checkpoints"),
                 run=run,
                 epochs=epochs,
                 parameters=searched.outputs["best"],

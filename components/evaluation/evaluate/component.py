@@ -36,16 +36,12 @@ def evaluate(
 
     from stepworks.evaluation.evaluate import EvaluationSettings, evaluate
     from stepworks.evaluation.predictions import write_predictions
+    from stepworks.kubeflow.show_evaluation import show_evaluation
     from stepworks.report.page import write_page
     from stepworks.training.predict import predict
 
     write_predictions(predict(Path(model.path), Path(features.path)), Path(predictions.path))
     document = evaluate(Path(predictions.path), Path(test.path), slices, EvaluationSettings(threshold))
     document.write(evaluation.path)
-    for metric in document.metrics:
-        metrics.log_metric(metric.name, metric.value)
-    curves.log_roc_curve(document.roc.x, document.roc.y, document.roc.thresholds)
-    table = document.confusion
-    rows = [[table.true_negatives, table.false_positives], [table.false_negatives, table.true_positives]]
-    curves.log_confusion_matrix(["0", "1"], rows)
+    show_evaluation(document, metrics, curves)
     write_page(page.path, "Evaluation", document)

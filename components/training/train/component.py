@@ -11,7 +11,7 @@ from stepworks.training.given import check_training
 @component("gpu", check=check_training)
 def train(
     train_features: Input[Dataset],
-    checkpoints: str,
+    workspace: str,
     run: str,
     trained_model: Output[Model],
     training: Output[Artifact],
@@ -30,6 +30,7 @@ def train(
     learning_rate: float = 2e-3,
     loop: dict[str, Any] = {},  # noqa: B006
     parallel: dict[str, Any] = {},  # noqa: B006
+    checkpoints: dict[str, Any] = {},  # noqa: B006
     parameters: dict[str, Any] = {},  # noqa: B006
     processes: int = 1,
 ) -> None:
@@ -39,7 +40,7 @@ def train(
 
     Args:
         train_features: What to train on: encoded rows for the built-in builders.
-        checkpoints: A folder on a claim; each run has a folder of its own in it.
+        workspace: A folder on a claim; each run has a folder of its own in it, with its checkpoints, logs and model.
         run: The run's id, and its folder's name, by which a later attempt finds the checkpoints.
         trained_model: The model folder, with the weights of the best epoch.
         training: The training document.
@@ -64,6 +65,7 @@ def train(
         loop: Further fields of `stepworks.training.spec.LoopSettings`: `accumulation`, `patience`, `monitor`. The
             figure that is monitored is `validation_auc` unless this says otherwise.
         parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
+        checkpoints: Fields of `stepworks.training.spec.CheckpointSettings`: `every_steps`, `every_seconds`, `keep`.
         parameters: What a search chose, the output `best` of `tuning/tune`; they come before the others.
         processes: How many processes train, one a GPU; torchrun starts more than one.
     """
@@ -82,9 +84,10 @@ def train(
         command=command,
         loop={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **loop},
         parallel=parallel,
+        checkpoints=checkpoints,
         parameters=parameters,
     )
     for name, value in train_step(
-        spec, run_folder(checkpoints, run), processes, trained_model.path, training.path
+        spec, run_folder(workspace, run), processes, trained_model.path, training.path
     ).items():
         metrics.log_metric(name, value)

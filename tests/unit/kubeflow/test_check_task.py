@@ -28,7 +28,7 @@ def trained(epochs: int = 3, model: str = "nowhere.to:be_found"):
 
 
 def build(make_pipeline: Make, given: str, step: str = "train", declared: str = "") -> None:
-    given = f'checkpoints="/mnt/checkpoints", {given}' if step == "train" else given
+    given = f'workspace="/mnt/checkpoints", {given}' if step == "train" else given
     make_pipeline(TRAINING.format(step=step, given=given, declared=declared)).build(None)
 
 
@@ -43,6 +43,7 @@ def build(make_pipeline: Make, given: str, step: str = "train", declared: str = 
         ('loop={"learningrate": 1}', "learningrate"),
         ('loop={"batch_size": 0}', "batch_size is 0"),
         ("learning_rate=-1.0", "learning_rate is -1"),
+        ('checkpoints={"keep": 1}', "keep"),
         ('parallel={"strategy": "fsdp", "precision": "fp16"}', "fp16 cannot be had"),
         ('command=["python"], parameters={"rate": 1}', "does not reach the command"),
     ],

@@ -19,7 +19,7 @@ def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path
         train_features=dsl.Dataset(name="train", uri=str(features / "train")),
         validation_features=dsl.Dataset(name="validation", uri=str(features / "validation")),
         transform=dsl.Artifact(name="transform", uri=str(features)),
-        checkpoints=str(tmp_path / "checkpoints"),
+        workspace=str(tmp_path / "checkpoints"),
         run="run-1",
         trained_model=dsl.Model(name="model", uri=str(tmp_path / "model")),
         training=dsl.Artifact(name="training", uri=str(tmp_path / "training")),
@@ -27,12 +27,13 @@ def test_the_step_leaves_a_model_its_course_and_figures(features: Path, tmp_path
         model_settings={"hidden": [8.0]},
         epochs=2,
         batch_size=256,
+        checkpoints={"every_steps": 1.0, "keep": 3.0},
     )
     document = TrainingDocument.read(tmp_path / "training")
     assert len(document.epochs) == 2
     assert metrics.metadata["validation_auc"] == document.epochs[document.best_epoch - 1].validation_auc
     assert load_model(tmp_path / "model").training is False
-    assert list((tmp_path / "checkpoints" / "run-1" / "checkpoints").glob("step-*"))
+    assert len(list((tmp_path / "checkpoints" / "run-1" / "checkpoints").glob("step-*"))) >= 3
 
 
 def test_a_model_that_does_not_fit_the_disk_of_the_step_is_told(tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def test_the_custom_job_runs_the_code_of_the_step_with_its_inputs() -> None:
 
 def test_checkpoints_of_a_run_are_in_a_folder_of_its_own_in_the_bucket() -> None:
     inputs = SPECIFICATION["root"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
-    given = {name: inputs[name]["runtimeValue"]["constant"] for name in ("checkpoints", "run")}
-    assert given == {"checkpoints": "/gcs/example-bucket/stepworks/checkpoints", "run": "{{$.pipeline_job_uuid}}"}
+    given = {name: inputs[name]["runtimeValue"]["constant"] for name in ("workspace", "run")}
+    assert given == {"workspace": "/gcs/example-bucket/stepworks/checkpoints", "run": "{{$.pipeline_job_uuid}}"}
 
 
 def test_the_model_is_uploaded_with_the_container_that_serves_it() -> None:
