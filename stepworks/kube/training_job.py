@@ -8,13 +8,15 @@ from typing import Any, Literal, cast, get_args
 from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create
+from stepworks.kube.api.schema import read_schema
 from stepworks.kube.builders.pytorch_job import build_pytorch_job
 from stepworks.kube.builders.tf_job import build_tf_job
 from stepworks.kube.builders.train_job import (
+    API_VERSION,
     beyond_overrides,
     build_train_job,
     build_training_runtime,
-    read_served,
+    served_by,
 )
 from stepworks.kube.builders.workload import TrainingJobSpec
 from stepworks.kube.kinds.judgement import Rule
@@ -132,8 +134,7 @@ def run_training_job(
     def prepare() -> None:
         before_making()
         if own_runtime is not None:
-            make_runtime(cluster, own_runtime, run, beyond, say)
-            wait_until_known(cluster, job)
+            make_runtime(cluster, own_runtime, job, run, beyond, say)
 
     return run_to_end(
         cluster,
@@ -169,7 +170,7 @@ def train_job_and_runtime(
         ConfigurationError: A name is not valid, or the placement cannot be applied.
         ClusterError: The API server fails or does not answer.
     """
-    served = read_served(cluster)
+    served = served_by(read_schema(cluster, API_VERSION, "TrainJob"))
     beyond = beyond_overrides(spec, served)
     job = build_train_job(spec, name=name, run=run, served=served, runtime=None if beyond else runtime)
     own = build_training_runtime(spec, name=name, run=run, served=served) if beyond else None
@@ -196,13 +197,21 @@ def wait_until_known(cluster: Cluster, job: Manifest) -> None:
 
 
 def make_runtime(
-    cluster: Cluster, runtime: Manifest, run: str, beyond: Sequence[str], say: Callable[[str], None] = print
+    cluster: Cluster,
+    runtime: Manifest,
+    job: Manifest,
+    run: str,
+    beyond: Sequence[str],
+    say: Callable[[str], None] = print,
 ) -> None:
     """Make the TrainingRuntime of a run, or adopt the one that an earlier attempt of the step made.
+
+    It returns when Trainer takes TrainJobs of it.
 
     Args:
         cluster: Where.
         runtime: As `build_training_runtime` builds it.
+        job: A TrainJob that takes it, with or without a name.
         run: The run's id.
         beyond: What no TrainJob can say, for whose sake there is a runtime.
         say: Is told what is done.
@@ -218,3 +227,5 @@ def make_runtime(
             f" Or leave out what only a TrainingRuntime of its own can say of the TrainJob: {', '.join(beyond)}."
         )
         raise
+    # The TrainJobs of a search have no name before Katib gives them one.
+    wait_until_known(cluster, {**job, "metadata": {"name": runtime["metadata"]["name"], **job["metadata"]}})

@@ -108,7 +108,7 @@ def search(
 
     def prepare_trials() -> None:
         if trial.runtime:
-            make_runtime(cluster, trial.runtime, run, trial.beyond)
+            make_runtime(cluster, trial.runtime, trial.manifest, run, trial.beyond)
 
     return tune_in_cluster(
         cluster,

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.schema import read_schema
+from stepworks.kube.api.schema import Schema
 from stepworks.kube.builders.pod_template import owner_settings
 from stepworks.kube.builders.workload import DEFAULT_GRACE_SECONDS, TrainingJobSpec, pod_template
 from stepworks.kube.kinds.manifests import Manifest
@@ -58,14 +57,8 @@ class Served:
     deadline: bool = False
 
 
-def read_served(cluster: Cluster) -> Served:
-    """Read what a TrainJob can say in a cluster.
-
-    Raises:
-        NotFoundError: Trainer is not installed.
-        ClusterError: The API server fails or does not answer.
-    """
-    schema = read_schema(cluster, API_VERSION, "TrainJob")
+def served_by(schema: Schema) -> Served:
+    """What a TrainJob can say in a cluster, by the schema of TrainJobs there."""
     deadline = schema.has_field("spec.activeDeadlineSeconds")
     names: tuple[Literal["runtimePatches"], Literal["podTemplateOverrides"]] = (
         "runtimePatches",
