@@ -48,8 +48,8 @@ class TrainingContext:
             {"entrypoint": spec.entrypoint, "settings": json.dumps(spec.settings, sort_keys=True)},
             topology={"processes": str(self.world)},
             keep=spec.checkpoints.keep,
-            higher_is_better=spec.loop.maximize,
         )
+        self._higher_is_better = spec.loop.maximize
         if self.rank == 0:
             self._store.take_over()
         newest = self._store.newest()
@@ -107,7 +107,7 @@ class TrainingContext:
             for path in sorted(path for path in writing.rglob("*") if path.is_file()):
                 sync_file(path)
                 files[path.relative_to(writing).as_posix()] = record_file(path)
-            self._store.commit(writing, step, files, monitored=monitored)
+            self._store.commit(writing, step, files, monitored=monitored, higher_is_better=self._higher_is_better)
         except OSError as error:
             raise not_writable(self.checkpoints, error) from error
         finally:

@@ -102,7 +102,7 @@ class TrainingLoop:
 
         Raises:
             TrainingError: The loss is not finite, or above its limit; or the memory does not suffice.
-            CheckpointError: The checkpoints are of another run, or none is complete.
+            CheckpointError: The checkpoints are of another run or version, none is complete, or the best is torn.
             TakenOverError: A later attempt at the run has begun.
             ResourceError: A checkpoint cannot be written.
         """
@@ -242,6 +242,7 @@ class TrainingLoop:
                 },
                 random_state(self.processes.device),
                 monitored,
+                self.course.best_step or None,
             )
         )
         self._signals.saved()
@@ -274,8 +275,9 @@ class TrainingLoop:
         logger.info("Resumed after step %d, epoch %d", self.course.step, len(self.course.epochs))
 
     def _take_best_weights(self) -> None:
-        best = self._from_store(self.saver.store.verified_best)
-        if best is not None and best.step != self.course.step:
+        best_step = self.course.best_step
+        if best_step != self.course.step:
+            best = self._from_store(lambda: self.saver.store.verified(best_step))
             load_weights(best.folder, self.engine.model, self.processes.checkpoints)
 
     def _from_store(self, ask: Callable[[], _Answer]) -> _Answer:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from stepworks.errors import CheckpointError
 from stepworks.report.documents import Epoch
 from stepworks.training.checkpoint.saver import Saver
 from stepworks.training.data.loader import Position
@@ -34,6 +35,7 @@ class Course:
         epoch_loss: The sum of the losses of this epoch's steps.
         epoch_seconds: How long this epoch took already, in earlier attempts.
         best_epoch: The epoch with the best monitored figure; 0 before the first.
+        best_step: The step at whose end that epoch was, whose checkpoint has its weights; 0 before the first.
         best_value: That figure.
         finished: Why the run is at its end; empty if it is not.
     """
@@ -46,6 +48,7 @@ class Course:
     epoch_loss: float = 0.0
     epoch_seconds: float = 0.0
     best_epoch: int = 0
+    best_step: int = 0
     best_value: float | None = None
     finished: Finished = ""
 
@@ -65,12 +68,12 @@ class Course:
 
     def after_epoch(self, epoch: Epoch, settings: LoopSettings, *, last: bool) -> Course:
         """Where the run is after an epoch: whether it was the best, and whether it is the end."""
-        best_epoch, best_value = self.best_epoch, self.best_value
+        best_epoch, best_step, best_value = self.best_epoch, self.best_step, self.best_value
         value = monitored(epoch, settings.monitor)
         sign = 1 if settings.maximize else -1
         # Without validation the last epoch is the best.
         if value is None or best_value is None or sign * value > sign * best_value:
-            best_epoch, best_value = epoch.epoch, value
+            best_epoch, best_step, best_value = epoch.epoch, self.step, value
         finished: Finished = "epochs" if last else ""
         if settings.patience is not None and epoch.epoch - best_epoch >= settings.patience:
             finished = "early_stop"
@@ -80,6 +83,7 @@ class Course:
             epoch_seconds=0.0,
             epoch_loss=0.0,
             best_epoch=best_epoch,
+            best_step=best_step,
             best_value=best_value,
             finished=finished,
         )
@@ -96,7 +100,21 @@ class Course:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Course:
-        """What `to_json` wrote."""
+        """What `to_json` wrote.
+
+        Raises:
+            CheckpointError: Another version wrote it, which kept other fields.
+        """
+        own = {each.name for each in fields(cls)}
+        if content.keys() != own:
+            different = [f"no {name}" for name in sorted(own - content.keys())]
+            different += [f"an unknown {name}" for name in sorted(content.keys() - own)]
+            raise CheckpointError(
+                "The checkpoint was written by another version of Stepworks",
+                received=f"{', '.join(different)} in its state",
+                expected=", ".join(sorted(own)),
+                what_to_do="Resume with the version that wrote it, or delete the checkpoints to train from the start.",
+            )
         epochs = tuple(Epoch(**epoch) for epoch in content["epochs"])
         return cls(**{**content, "position": Position(*content["position"]), "epochs": epochs})
 

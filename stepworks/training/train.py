@@ -94,13 +94,7 @@ def train_builders(
             # The weights are the same everywhere; what is drawn in training, as dropout, must not be.
             seed_everything(spec.loop.seed * 1_000_003 + processes.rank)
         leads = processes.rank == 0
-        store = CheckpointStore(
-            workspace.checkpoints,
-            identity,
-            topology=_topology(engine),
-            keep=spec.checkpoints.keep,
-            higher_is_better=spec.loop.maximize,
-        )
+        store = CheckpointStore(workspace.checkpoints, identity, topology=_topology(engine), keep=spec.checkpoints.keep)
         if leads:
             store.take_over()
         logger.info(

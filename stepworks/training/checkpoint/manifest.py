@@ -32,6 +32,7 @@ class Manifest(BaseModel):
         identity: What the run is, field by field; a checkpoint of another identity is refused.
         topology: How it was run: processes, strategy, versions. It may differ, and is told when it does.
         monitored: The value of the monitored figure where this checkpoint was validated, else None.
+        best_step: The step of the best checkpoint so far, where the run says it: it stays as long as this one does.
         files: Each file below the folder but the manifest, by its path in it.
     """
 
@@ -42,6 +43,7 @@ class Manifest(BaseModel):
     identity: dict[str, str]
     topology: dict[str, str] = {}
     monitored: float | None = None
+    best_step: int | None = None
     files: dict[str, FileRecord]
 
 

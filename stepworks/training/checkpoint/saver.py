@@ -42,6 +42,7 @@ class Snapshot:
         state: What is the same in every process, as JSON can hold it; rank 0 writes it.
         random: The state of this process's generators.
         monitored: The monitored figure, where this step was validated.
+        best_step: The step whose checkpoint is the best so far, this one included; None before the first validation.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Snapshot:
     state: dict[str, Any]
     random: dict[str, Any]
     monitored: float | None = None
+    best_step: int | None = None
 
 
 @dataclass
@@ -202,7 +204,9 @@ class Saver:
         answer: Exception | None = None
         if self.rank == 0:
             try:
-                self.store.commit(writing, snapshot.step, files, monitored=snapshot.monitored)
+                self.store.commit(
+                    writing, snapshot.step, files, monitored=snapshot.monitored, best_step=snapshot.best_step
+                )
             except ResourceError as error:
                 answer = error
         answer = self._from_rank_0(answer)

@@ -59,7 +59,6 @@ class CheckpointStore:
         identity: What the run is, field by field: model, settings, data, seed. Another identity's is refused.
         topology: How it is run: processes, strategy. It is written down, and may differ.
         keep: How many of the newest stay; at least two, since the disk may tear the newest.
-        higher_is_better: Which monitored value is the best, whose checkpoint stays as well.
 
     Raises:
         ResourceError: The folder cannot be made.
@@ -72,14 +71,12 @@ class CheckpointStore:
         *,
         topology: Mapping[str, str] | None = None,
         keep: int = 2,
-        higher_is_better: bool = False,
     ) -> None:
         assert keep >= 2
         self.folder = folder
         self.identity = dict(identity)
         self.topology = dict(topology or {})
         self.keep = keep
-        self.higher_is_better = higher_is_better
         self._owner: bytes | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -101,22 +98,36 @@ class CheckpointStore:
         return writing
 
     def commit(
-        self, writing: Path, step: int, files: Mapping[str, FileRecord], *, monitored: float | None = None
+        self,
+        writing: Path,
+        step: int,
+        files: Mapping[str, FileRecord],
+        *,
+        monitored: float | None = None,
+        best_step: int | None = None,
+        higher_is_better: bool = False,
     ) -> Checkpoint:
-        """Make a written folder the checkpoint of its step, then delete older ones.
+        """Make a written folder the checkpoint of its step, then delete older ones but the best.
 
         Args:
             writing: What `begin` returned; its files are written and synced.
             step: The step.
             files: Each of its files by its path in the folder.
             monitored: The monitored figure at this step, where it was validated.
+            best_step: The step whose checkpoint is the best so far, as the run decides it; None to have `best` decide.
+            higher_is_better: Which monitored value `best` takes.
 
         Raises:
             TakenOverError: A later attempt has taken the store over.
             ResourceError: The disk is full or the folder is not writable. Earlier checkpoints are intact.
         """
         manifest = Manifest(
-            step=step, identity=self.identity, topology=self.topology, monitored=monitored, files=dict(files)
+            step=step,
+            identity=self.identity,
+            topology=self.topology,
+            monitored=monitored,
+            best_step=best_step,
+            files=dict(files),
         )
         destination = self.folder / _name(step)
         try:
@@ -128,7 +139,7 @@ class CheckpointStore:
             sync_file(self.folder)
         except OSError as error:
             raise not_writable(self.folder, error) from error
-        self._prune()
+        self._prune(None if best_step is not None else self.best(higher_is_better=higher_is_better))
         return Checkpoint(destination, manifest)
 
     def _put_in_place(self, writing: Path, destination: Path) -> None:
@@ -202,34 +213,35 @@ class CheckpointStore:
             )
         return None
 
-    def best(self) -> Checkpoint | None:
+    def best(self, *, higher_is_better: bool = False) -> Checkpoint | None:
         """The complete checkpoint with the best monitored value, the earliest of equals; None where none has one.
 
-        Its digests are not looked at; verify it before it is read.
+        It says which one stays where the run does not say it, and no more than that: one that is torn is passed over,
+        so it may be another than the run's best.
+
+        Args:
+            higher_is_better: Whether the greatest or the least value is the best.
         """
-        sign = 1.0 if self.higher_is_better else -1.0
+        sign = 1.0 if higher_is_better else -1.0
         validated = [each for each in self._complete() if each.manifest.monitored is not None]
         return max(validated, key=lambda each: (sign * (each.manifest.monitored or 0.0), -each.step), default=None)
 
-    def verified_best(self) -> Checkpoint | None:
-        """As `best`, with its digests verified.
+    def verified(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, all its digests verified.
 
         Raises:
-            CheckpointError: It is not complete any more.
+            CheckpointError: It is not there, or not complete any more.
         """
-        best = self.best()
-        if best is None:
-            return None
+        folder = self.folder / _name(step)
         try:
-            verify(best.folder)
+            return Checkpoint(folder, verify(folder))
         except IncompleteError as error:
             raise CheckpointError(
-                "The best checkpoint is not complete any more",
-                received=f"{best.folder.name}: {error}",
+                f"The checkpoint of step {step} is not complete any more",
+                received=f"{folder.name}: {error}" if folder.exists() else f"no folder {folder}",
                 expected="files with the sizes and digests of its manifest",
-                what_to_do=f"Restore {best.folder}; or delete it, and the next best is taken.",
+                what_to_do=f"Restore {folder}, and run again; or delete {self.folder} to train from the start.",
             ) from error
-        return best
 
     def _folders(self) -> list[Path]:
         """The folders that are named as checkpoints, the newest first."""
@@ -258,11 +270,17 @@ class CheckpointStore:
                 what_to_do="Train with the settings of the checkpoint, or give another checkpoint folder.",
             )
 
-    def _prune(self) -> None:
-        """Delete all but the newest and the best. Those that are not complete neither count nor stay."""
+    def _prune(self, best: Checkpoint | None) -> None:
+        """Delete all but the newest and the best. Those that are not complete neither count nor stay.
+
+        What one of the newest names as the best stays whatever its state: a run that resumes from that one asks for it,
+        and it may be restored.
+        """
         complete = list(self._complete())
-        best = self.best()
-        kept = {each.folder for each in complete[: self.keep]} | ({best.folder} if best else set())
+        named = (each.manifest.best_step for each in complete[: self.keep])
+        kept = {each.folder for each in complete[: self.keep]}
+        kept |= {self.folder / _name(step) for step in named if step is not None}
+        kept |= {best.folder} if best else set()
         newest = complete[0].step if complete else 0
         for folder in self._folders():
             # A torn one that is newer than what was just written is left for people to look at.

@@ -18,13 +18,22 @@ def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path / "checkpoints", IDENTITY)
 
 
-def save(store: CheckpointStore, step: int, monitored: float | None = None) -> Checkpoint:
+def save(
+    store: CheckpointStore,
+    step: int,
+    monitored: float | None = None,
+    *,
+    higher_is_better: bool = False,
+    best_step: int | None = None,
+) -> Checkpoint:
     writing = store.begin(step)
     (writing / "part").mkdir()
     for name in ("weights", "part/state"):
         write_synced(writing / name, f"{name} of step {step}".encode() * 50)
     files = {name: record_file(writing / name) for name in ("weights", "part/state")}
-    return store.commit(writing, step, files, monitored=monitored)
+    return store.commit(
+        writing, step, files, monitored=monitored, higher_is_better=higher_is_better, best_step=best_step
+    )
 
 
 def newest_step(store: CheckpointStore) -> int:
@@ -51,13 +60,52 @@ def test_the_newest_is_found_and_older_ones_are_deleted(store: CheckpointStore) 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, 2), (False, 3)])
 def test_the_best_stays_and_the_earliest_of_equals_is_the_best(tmp_path: Path, higher: bool, best: int) -> None:
-    store = CheckpointStore(tmp_path, IDENTITY, higher_is_better=higher)
+    store = CheckpointStore(tmp_path, IDENTITY)
     for step, monitored in ((1, None), (2, 0.9), (3, 0.1), (4, 0.9), (5, 0.1), (6, 0.5), (7, None)):
-        save(store, step, monitored)
-    found = store.best()
+        save(store, step, monitored, higher_is_better=higher)
+    found = store.best(higher_is_better=higher)
     assert found is not None
     assert found.step == best
     assert names(store) == [f"step-{step:08d}" for step in (best, 6, 7)]
+
+
+def test_the_best_that_the_run_names_stays_also_where_another_value_is_better(store: CheckpointStore) -> None:
+    save(store, 1, 0.9, best_step=1)
+    for step in (2, 3, 4):
+        save(store, step, 0.1, best_step=1)
+    assert names(store) == ["step-00000001", "step-00000003", "step-00000004"]
+
+
+def test_a_torn_best_is_not_deleted_and_no_other_is_taken_for_it(store: CheckpointStore) -> None:
+    path = save(store, 1, 0.1, best_step=1).folder / "weights"
+    os.truncate(path, 100)
+    for step in (2, 3, 4):
+        save(store, step, 0.5, best_step=1)
+    assert names(store) == ["step-00000001", "step-00000003", "step-00000004"]
+    with pytest.raises(CheckpointError, match="step-00000001: weights has 100 bytes"):
+        store.verified(1)
+
+
+def test_what_a_newest_one_names_as_the_best_stays_for_a_run_that_resumes_from_it(store: CheckpointStore) -> None:
+    save(store, 1, 0.5, best_step=1)
+    save(store, 2, 0.9, best_step=1)
+    save(store, 3, 0.1, best_step=3)
+    assert names(store) == ["step-00000001", "step-00000002", "step-00000003"]
+    save(store, 4, 0.9, best_step=3)
+    assert names(store) == ["step-00000003", "step-00000004"]
+
+
+def test_the_checkpoint_of_a_step_is_verified_or_told(store: CheckpointStore) -> None:
+    path = save(store, 1).folder / "weights"
+    assert store.verified(1).step == 1
+    path.write_bytes(path.read_bytes().replace(b"w", b"v"))
+    with pytest.raises(CheckpointError, match="does not have the digest"):
+        store.verified(1)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="weights cannot be read"):
+        store.verified(1)
+    with pytest.raises(CheckpointError, match=r"no folder .*step-00000002"):
+        store.verified(2)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 400, 849])
@@ -217,9 +265,7 @@ def test_a_flipped_byte_is_mended_when_its_step_is_taken_again(store: Checkpoint
     assert newest_step(store) == 1
     save(store, 2, 0.1)
     assert newest_step(store) == 2
-    best = store.verified_best()
-    assert best is not None
-    assert best.step == 2
+    assert store.verified(2).step == 2
 
 
 def test_an_attempt_whose_run_was_taken_over_commits_no_more(tmp_path: Path) -> None:

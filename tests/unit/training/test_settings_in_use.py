@@ -1,6 +1,9 @@
 """Each setting of the loop in use, on a small model in this process."""
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from stepworks.errors import (
     TrainingError,
 )
 from stepworks.report.documents import TrainingDocument
+from stepworks.training.checkpoint.manifest import MANIFEST_FILE, Manifest, record_file
+from stepworks.training.checkpoint.state import STATE_FILE
 from stepworks.training.model_directory import MODEL_FILE
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.train import train
@@ -185,16 +190,53 @@ def test_what_does_not_change_the_result_may_change(tmp_path: Path) -> None:
     assert again.epochs == first.epochs
 
 
-def test_a_best_checkpoint_that_is_torn_is_told(tmp_path: Path) -> None:
+def flip(best: Path) -> None:
+    content = bytearray((best / "__0_0.distcp").read_bytes())
+    content[-1] ^= 1
+    (best / "__0_0.distcp").write_bytes(content)
+
+
+def cut(best: Path) -> None:
+    os.truncate(best / "__0_0.distcp", 100)
+
+
+def lose(best: Path) -> None:
+    (best / "__0_0.distcp").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip, "does not have the digest"),
+        (cut, "__0_0.distcp has 100 bytes"),
+        (lose, "__0_0.distcp cannot be read"),
+        (shutil.rmtree, "no folder"),
+    ],
+)
+def test_a_best_checkpoint_that_is_torn_or_gone_is_told(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
     spec = small_spec(tmp_path, epochs=12, learning_rate=0.5, patience=3)
     document = train(spec, Workspace(tmp_path / "run"))
     assert document.best_epoch < len(document.epochs)
     best = tmp_path / "run" / "checkpoints" / f"step-{5 * document.best_epoch:08d}"
-    content = bytearray((best / "__0_0.distcp").read_bytes())
-    content[-1] ^= 1
-    (best / "__0_0.distcp").write_bytes(content)
-    with pytest.raises(CheckpointError, match="best checkpoint is not complete"):
+    damage(best)
+    with pytest.raises(CheckpointError, match=message):
         train(spec, Workspace(tmp_path / "run"))
+
+
+def test_a_state_of_another_version_is_told(tmp_path: Path) -> None:
+    run(tmp_path)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    for folder in checkpoints.glob("step-*"):
+        state = json.loads((folder / STATE_FILE).read_text())
+        del state["best_step"]
+        (folder / STATE_FILE).write_text(json.dumps(state))
+        manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        files = {**manifest.files, STATE_FILE: record_file(folder / STATE_FILE)}
+        (folder / MANIFEST_FILE).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
+    with pytest.raises(CheckpointError, match=r"another version of Stepworks(?s:.*)no best_step"):
+        run(tmp_path)
 
 
 def test_the_stop_file_ends_training_in_this_process_too(tmp_path: Path) -> None:
