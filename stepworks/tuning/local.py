@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepworks.errors import ConfigurationError, RunError, TrainingEndedError
+from stepworks.errors import RunError, TrainingEndedError
 from stepworks.report.documents import Trial, TuningDocument
 from stepworks.training.parameters import Value
 from stepworks.tuning.result import best_of
+from stepworks.tuning.samplers import pruner_of, sampler_of, unused_settings
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter
 from stepworks.tuning.spec import TuningSpec
 
@@ -39,19 +40,21 @@ Objective = Callable[[Mapping[str, Value], Reporter], None]
 """Runs one trial with some parameters, and reports its figures at least once."""
 
 
-def tune_locally(spec: TuningSpec, run_trial: Objective, *, seed: int = 0) -> TuningDocument:
+def tune_locally(spec: TuningSpec, run_trial: Objective) -> TuningDocument:
     """Search on this machine, one trial after another.
+
+    The same values are tried again in the same order; another `random_state` among the settings of the algorithm gives
+    others. Settings that Optuna has no use for are named in the log, once.
 
     Args:
         spec: What is searched for.
         run_trial: Runs one trial. An error of ours, or any other exception, is a failed trial.
-        seed: The seed of the algorithm: the same values are tried again in the same order.
 
     Returns:
         All trials.
 
     Raises:
-        ConfigurationError: The algorithm is one of Katib's that Optuna does not have.
+        ConfigurationError: Optuna does not have the algorithm, or refuses one of its settings; no trial was begun.
         TrainingEndedError: A trial was ended from outside, and with it the search.
         RunError: More trials failed than `failed_trials` allows.
     """
@@ -61,8 +64,10 @@ def tune_locally(spec: TuningSpec, run_trial: Objective, *, seed: int = 0) -> Tu
     with warnings.catch_warnings():  # what Optuna calls experimental is said once, by its version, which is pinned
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
-            direction=spec.objective.goal, sampler=_sampler(spec, seed), pruner=_pruner(spec), study_name="stepworks"
+            direction=spec.objective.goal, sampler=sampler_of(spec), pruner=pruner_of(spec), study_name="stepworks"
         )
+    if unused := unused_settings(spec):
+        logger.warning("The search on this machine does not use %s; Katib does in a cluster.", "; ".join(unused))
     trials: list[Trial] = []
     ended_by = "all trials are done"
     most = spec.trials
@@ -97,8 +102,10 @@ class _Reports:
         self.metrics: dict[str, float] = {}
         self._spec = spec
         self._asked = asked
+        self._stops_trials = spec.early_stopping is not None or spec.algorithm == "hyperband"
+        self._values = 0
 
-    def report(self, step: int, **metrics: float) -> None:
+    def report(self, step: int, **metrics: float) -> None:  # noqa: ARG002  # for the log of others
         objective = self._spec.objective
         better = {"min": min, "max": max}.get(objective.strategy)
         for name in {objective.metric, *objective.additional_metrics} & set(metrics):
@@ -107,8 +114,10 @@ class _Reports:
                 is_compared = better and name == objective.metric and name in self.metrics
                 self.metrics[name] = better(self.metrics[name], value) if better and is_compared else value
         if objective.metric in metrics and math.isfinite(metrics[objective.metric]):
-            self._asked.report(float(metrics[objective.metric]), step)
-            if self._spec.early_stopping and self._asked.should_prune():
+            # Values are counted: steps of an optimizer are far apart, and differ with what a trial varies.
+            self._values += 1
+            self._asked.report(float(metrics[objective.metric]), self._values)
+            if self._stops_trials and self._asked.should_prune():
                 raise TrialStoppedError
 
 
@@ -116,7 +125,10 @@ def _run(spec: TuningSpec, run_trial: Objective, study: optuna.Study, name: str)
     from optuna.trial import TrialState
 
     asked = study.ask()
-    parameters = {key: _suggest(asked, key, each) for key, each in spec.space.items()}
+    resource = _resource(spec)
+    parameters = {
+        key: resource[key] if key in resource else _suggest(asked, key, each) for key, each in spec.space.items()
+    }
     reports = _Reports(spec, asked)
     began = time.monotonic()
     state: Any = "succeeded"
@@ -159,6 +171,14 @@ def _reached(spec: TuningSpec, trial: Trial) -> bool:
     return value <= target if spec.objective.goal == "minimize" else value >= target
 
 
+def _resource(spec: TuningSpec) -> dict[str, Value]:
+    """What hyperband gives to every trial: all of its resource, of which a bad trial is stopped before it uses it."""
+    if spec.algorithm != "hyperband":
+        return {}
+    name = str(spec.algorithm_settings["resource_name"])
+    return {name: spec.space[name].typed(str(spec.algorithm_settings["r_l"]))}
+
+
 def _suggest(asked: optuna.Trial, name: str, parameter: Parameter) -> Value:
     match parameter:
         case DoubleParameter():
@@ -170,29 +190,6 @@ def _suggest(asked: optuna.Trial, name: str, parameter: Parameter) -> Value:
         case ChoiceParameter():
             chosen: Value = asked.suggest_categorical(name, parameter.values)
             return chosen
-
-
-def _sampler(spec: TuningSpec, seed: int) -> optuna.samplers.BaseSampler:
-    from optuna import samplers
-
-    match spec.algorithm:
-        case "random" | "grid":  # the points of a grid are enqueued
-            return samplers.RandomSampler(seed=seed)
-        case "tpe" | "hyperband":
-            return samplers.TPESampler(seed=seed)
-        case "multivariate-tpe":
-            return samplers.TPESampler(seed=seed, multivariate=True)
-        case "bayesianoptimization":
-            return samplers.GPSampler(seed=seed)
-        case "sobol":
-            return samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed)
-        case _:
-            raise ConfigurationError(
-                f"The algorithm {spec.algorithm} cannot be tried on this machine",
-                received=f"algorithm: {spec.algorithm}",
-                expected="one of random, grid, tpe, multivariate-tpe, bayesianoptimization, sobol, hyperband",
-                what_to_do="Try the pipeline here with tpe; in the cluster Katib has this one.",
-            )
 
 
 def _grid(spec: TuningSpec) -> list[dict[str, Value]]:
@@ -207,16 +204,3 @@ def _points(parameter: Parameter) -> list[Value]:
     step = parameter.step or 1
     count = math.floor((parameter.maximum - parameter.minimum) / step + 1e-9) + 1
     return [min(round(parameter.minimum + index * step, 12), parameter.maximum) for index in range(count)]
-
-
-def _pruner(spec: TuningSpec) -> optuna.pruners.BasePruner:
-    from optuna import pruners
-
-    if spec.algorithm == "hyperband":
-        return pruners.HyperbandPruner()
-    stopping = spec.early_stopping
-    if stopping is None:
-        return pruners.NopPruner()
-    return pruners.MedianPruner(
-        n_startup_trials=stopping.min_trials, n_warmup_steps=stopping.start_step, n_min_trials=stopping.min_trials
-    )

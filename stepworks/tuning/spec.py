@@ -114,6 +114,10 @@ class TuningSpec(Setting):
             resource = str(self.algorithm_settings["resource_name"])
             if resource not in self.space:
                 raise ValueError(f"hyperband's resource_name is {resource!r}, which is not in the space")
+            try:
+                self.space[resource].typed(str(self.algorithm_settings["r_l"]))
+            except ValueError as error:
+                raise ValueError(f"hyperband's r_l is the most that a trial gets of {resource}: {error}") from error
 
     def settings_as_text(self) -> dict[str, str]:
         """The settings of the algorithm as Katib is told them."""

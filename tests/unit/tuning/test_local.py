@@ -34,8 +34,8 @@ def bowl(parameters: Mapping[str, Value], reporter: Reporter) -> None:
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "multivariate-tpe", "sobol", "bayesianoptimization"])
 def test_every_algorithm_finds_something_good_and_the_same_again(algorithm: str) -> None:
-    spec = spec_of(algorithm=algorithm)
-    found, again = (tune_locally(spec, bowl, seed=3) for _ in range(2))
+    spec = spec_of(algorithm=algorithm, algorithm_settings={"random_state": 3})
+    found, again = (tune_locally(spec, bowl) for _ in range(2))
     assert [trial.parameters for trial in found.trials] == [trial.parameters for trial in again.trials]
     assert len(found.trials) == 12
     assert found.ended_by == "all trials are done"
@@ -59,18 +59,73 @@ def test_it_ends_when_a_trial_is_good_enough() -> None:
     assert (len(found.trials), found.ended_by) == (1, "a trial reached the target")
 
 
-def test_bad_trials_are_stopped_early() -> None:
+def test_another_seed_tries_others() -> None:
+    first, second = (tune_locally(spec_of(algorithm_settings={"random_state": seed}), bowl) for seed in (3, 4))
+    assert first.trials[0].parameters != second.trials[0].parameters
+
+
+def test_bad_trials_are_stopped_early_by_how_many_values_they_reported() -> None:
+    told: list[int] = []
+
     def slow(parameters: Mapping[str, Value], reporter: Reporter) -> None:
-        for step in range(1, 11):
+        told.append(0)
+        for step in range(500, 5500, 500):  # as the ends of epochs of an optimizer's steps
+            told[-1] += 1
             reporter.report(step, loss=float(parameters["depth"]) + 1 / step)
 
-    spec = spec_of(early_stopping={"min_trials": 2, "start_step": 2}, algorithm="random", trials=15)
-    found = tune_locally(spec, slow, seed=1)
+    spec = spec_of(early_stopping={"min_trials": 2, "start_step": 4}, algorithm="random", trials=15)
+    found = tune_locally(spec, slow)
     stopped = [trial for trial in found.trials if trial.state == "stopped_early"]
     assert stopped
     assert all(trial.metrics["loss"] > min(each.metrics["loss"] for each in found.trials) for trial in stopped)
+    assert set(told) == {4, 10}
     assert found.best_trial
     assert found.best_trial.state == "succeeded"
+
+
+def test_hyperband_stops_trials_without_early_stopping_and_gives_each_all_of_its_resource() -> None:
+    told: list[int] = []
+
+    def slow(parameters: Mapping[str, Value], reporter: Reporter) -> None:
+        told.append(0)
+        assert parameters["epochs"] == 9
+        for step in range(500, 5000, 500):
+            told[-1] += 1
+            reporter.report(step, loss=float(parameters["depth"]) + 1 / step)
+
+    spec = spec_of(
+        space={"depth": DEPTH, "epochs": {"type": "integer", "minimum": 1, "maximum": 9}},
+        algorithm="hyperband",
+        algorithm_settings={"r_l": 9, "eta": 3, "resource_name": "epochs"},
+        trials=20,
+    )
+    found = tune_locally(spec, slow)
+    assert {trial.state for trial in found.trials} == {"succeeded", "stopped_early"}
+    assert set(told) <= {1, 3, 9}
+    assert min(told) < 9
+    assert best_parameters(found)["depth"] == min(trial.parameters["depth"] for trial in found.trials)
+
+
+def test_the_settings_that_optuna_has_are_used_and_the_others_are_named_once(caplog: Any) -> None:
+    settings = {"random_state": 3, "n_EI_candidates": 24, "gamma": 0.3}
+    found = tune_locally(spec_of(algorithm_settings=settings, trials=14), bowl)
+    (record,) = caplog.records
+    assert "does not use gamma: 0.3;" in record.getMessage()
+    few = tune_locally(spec_of(algorithm_settings={**settings, "n_startup_trials": 2}, trials=14), bowl)
+    assert [trial.parameters for trial in found.trials[:2]] == [trial.parameters for trial in few.trials[:2]]
+    assert [trial.parameters for trial in found.trials] != [trial.parameters for trial in few.trials]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"random_state": "x"}, "random_state: x; could not"), ({"n_EI_candidates": 0.5}, "0.5 is not a whole number")],
+)
+def test_settings_that_optuna_refuses_are_told_before_the_first_trial(settings: dict[str, Any], told: str) -> None:
+    begun: list[Any] = []
+    with pytest.raises(ConfigurationError, match="cannot search by tpe with these settings") as raised:
+        tune_locally(spec_of(algorithm_settings=settings), lambda *given: begun.append(given))
+    assert told in raised.value.received
+    assert not begun
 
 
 @pytest.mark.parametrize(("best_of", "expected"), [("best", 1.0), ("latest", 5.0)])

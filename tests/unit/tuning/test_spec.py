@@ -45,6 +45,10 @@ def spec_of(**changed: Any) -> Any:
         ({"algorithm": "cmaes", "space": {"a": DOUBLE, "b": CHOICE}}, "b is a choice"),
         ({"algorithm": "hyperband"}, "r_l (the most of the resource that a trial is given), resource_name"),
         ({"algorithm": "hyperband", "algorithm_settings": {"r_l": 9, "resource_name": "c"}}, "not in the space"),
+        (
+            {"algorithm": "hyperband", "algorithm_settings": {"r_l": 27, "resource_name": "b"}},
+            "the most that a trial gets of b: 27 is not a whole number from 1 to 9",
+        ),
         ({"algorithm": "pbt"}, "ReadWriteMany"),
     ],
 )
