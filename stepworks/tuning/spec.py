@@ -13,7 +13,6 @@ from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Para
 
 Algorithm: TypeAlias = Literal[
     "random", "grid", "tpe", "multivariate-tpe", "bayesianoptimization", "cmaes", "sobol", "hyperband", "pbt",
-    "enas", "darts",
 ]  # fmt: skip
 SettingValue: TypeAlias = bool | int | float | str
 

@@ -40,6 +40,8 @@ def spec_of(**changed: Any) -> Any:
         ({"objective": {"metric": "x", "goal": "minimize", "additional_metrics": ["x"]}}, "the objective's own metric"),
         ({"trials": 1}, "parallel_trials is 2 and trials is 1"),
         ({"algorithm": "anneal"}, "tpe"),
+        ({"algorithm": "enas"}, "tpe"),
+        ({"algorithm": "darts"}, "tpe"),
         ({"algorithm": "grid"}, "a grid has a step for each double, and a has none"),
         ({"algorithm": "cmaes", "space": {"a": DOUBLE}}, "there is one parameter"),
         ({"algorithm": "cmaes", "space": {"a": DOUBLE, "b": CHOICE}}, "b is a choice"),
