@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from stepworks.settings_file import Setting, validated
-from stepworks.training.parameters import written
+from stepworks.training.parameters import Value, written
+from stepworks.training.spec import whole_numbers
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName
 
 Algorithm: TypeAlias = Literal[
     "random", "grid", "tpe", "multivariate-tpe", "bayesianoptimization", "cmaes", "sobol", "hyperband", "pbt",
 ]  # fmt: skip
-SettingValue: TypeAlias = bool | int | float | str
+AlgorithmSettings: TypeAlias = Annotated[Mapping[str, Value], BeforeValidator(whole_numbers)]
+"""Katib reads a number of candidates as a whole one, and would not take `24.0`."""
 
 _NEEDED = {
     "hyperband": {"r_l": "the most of the resource that a trial is given", "resource_name": "its parameter's name"},
@@ -80,7 +82,7 @@ class TuningSpec(Setting):
     space: Annotated[Mapping[ParameterName, Parameter], Field(min_length=1)]
     objective: Objective
     algorithm: Algorithm = "tpe"
-    algorithm_settings: Mapping[str, SettingValue] = Field(default_factory=dict)
+    algorithm_settings: AlgorithmSettings = Field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
     trials: int = Field(default=20, ge=1)
     parallel_trials: int = Field(default=2, ge=1)

@@ -35,9 +35,8 @@ def spec_of(**changed: Any) -> TuningSpec:
 
 
 def test_an_experiment_says_every_field() -> None:
-    assert build_experiment(
-        spec_of(algorithm_settings={"random_state": 7}), trial_template(JOB), name="tune", run="r-1"
-    ) == {
+    settings = {"random_state": 7.0}  # Kubeflow Pipelines makes every number in a mapping a float
+    assert build_experiment(spec_of(algorithm_settings=settings), trial_template(JOB), name="tune", run="r-1") == {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
         "metadata": {"name": "tune-r-1", "labels": {"stepworks.dev/run": "r-1"}},
