@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stepworks.errors import ConfigurationError
+from stepworks.kube.builders import job, pytorch_job, train_job
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.runs.belonging import RUN_LABEL, check_run
 from stepworks.placement.names import run_object_name
@@ -83,16 +84,16 @@ class TrialTemplate:
 
 TrialKind = Literal["Job", "TrainJob", "PyTorchJob"]
 _OF_KIND: Mapping[TrialKind, Mapping[str, Any]] = {
-    "Job": {"container": "main"},
+    "Job": {"container": job.CONTAINER},
     "TrainJob": {
-        "container": "node",
+        "container": train_job.CONTAINER,
         "pod_labels": {
-            "jobset.sigs.k8s.io/replicatedjob-name": "node",
+            "jobset.sigs.k8s.io/replicatedjob-name": train_job.CONTAINER,
             "batch.kubernetes.io/job-completion-index": "0",
         },
     },
     "PyTorchJob": {
-        "container": "pytorch",
+        "container": pytorch_job.CONTAINER,
         "pod_labels": {"training.kubeflow.org/job-role": "master"},
         "success": 'status.conditions.#(type=="Succeeded")#|#(status=="True")#',
     },
