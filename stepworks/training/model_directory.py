@@ -35,6 +35,7 @@ class ModelFile(BaseModel):
         model: The reference of the model builder.
         data: The reference of the data builder, whose rows the model takes.
         settings: The keyword arguments that the model builder was called with.
+        data_settings: Those of the data builder, with which the rows are read again.
         inputs: The names of the inputs that it was given beside them; they are not in the folder.
     """
 
@@ -44,6 +45,7 @@ class ModelFile(BaseModel):
     model: str
     data: str
     settings: dict[str, Any]
+    data_settings: dict[str, Any]
     inputs: tuple[str, ...] = ()
 
 
@@ -53,8 +55,9 @@ def save_model(
     transform: TransformParameters | None,
     reference: str,
     settings: dict[str, Any],
-    data: str = BUILT_IN_DATA,
+    data: str,
     *,
+    data_settings: dict[str, Any],
     inputs: Sequence[str] = (),
 ) -> None:
     """Write a model folder. `model.json` is written last: a folder without it is not a model.
@@ -65,7 +68,8 @@ def save_model(
         transform: What its features went through; None where the builders take no transform.
         reference: The model builder, `package.module:name`.
         settings: The keyword arguments of the model builder, as JSON can hold them.
-        data: The data builder, `package.module:name`; as in the train step, the built-in one where none is given.
+        data: The data builder, `package.module:name`.
+        data_settings: The keyword arguments of the data builder, as JSON can hold them.
         inputs: The names of the inputs that the model builder was given, as `base_model`.
 
     Raises:
@@ -85,7 +89,9 @@ def save_model(
         ) from error
     if transform is not None:
         transform.write(directory)
-    description = ModelFile(model=reference, data=data, settings=settings, inputs=tuple(inputs))
+    description = ModelFile(
+        model=reference, data=data, settings=settings, data_settings=data_settings, inputs=tuple(inputs)
+    )
     write_atomically(directory / MODEL_FILE, description.model_dump_json(indent=1).encode())
 
 

@@ -22,7 +22,8 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
     """Predict every row of an encoded table.
 
     Args:
-        model_directory: A model folder that the train step wrote; it names the data builder that reads the table.
+        model_directory: A model folder that the train step wrote; it names the data builder that reads the table,
+            and its settings.
         features: An output of transform_table made with this model's transform.
 
     Returns:
@@ -35,13 +36,14 @@ def predict(model_directory: Path, features: Path) -> pl.DataFrame:
         EvaluationError: The model does not give one logit a row.
     """
     module = load_model(model_directory)
-    data = read_model_file(model_directory).data
+    description = read_model_file(model_directory)
     row_ids = read_table(features, [ROW_ID])[ROW_ID]
-    rows: Samples = build(data, features, TransformParameters.read(model_directory), role="data")
+    transform = TransformParameters.read(model_directory)
+    rows: Samples = build(description.data, features, transform, role="data", settings=description.data_settings)
     if len(rows) != len(row_ids):
         raise DataError(
             "The data builder does not give the rows of the table",
-            received=f"{len(rows)} rows of {data}, {len(row_ids)} rows in {features}",
+            received=f"{len(rows)} rows of {description.data}, {len(row_ids)} rows in {features}",
             expected="each row of the table once, in its order",
             what_to_do="Keep every row in the data builder; rows are left out in the data contract.",
         )

@@ -243,6 +243,7 @@ def _write_results(
             spec.model,
             spec.model_settings,
             spec.data,
+            data_settings=spec.data_settings,
             inputs=_further_inputs(spec),
         )
         settings: dict[str, Any] = {**spec.loop.model_dump(), **spec.parallel.model_dump(), **spec.model_settings}

@@ -12,7 +12,7 @@ import torch
 
 from stepworks.data.transform_parameters import CategoricalFeature, NumericFeature, TransformParameters
 from stepworks.serving.package import build_package
-from stepworks.training.model_directory import save_model
+from stepworks.training.model_directory import BUILT_IN_DATA, save_model
 from stepworks.training.tabular import build_model
 from tests.processes import MARK, marked
 
@@ -37,7 +37,8 @@ def write_model(directory: Path, *, seed: int, parameters: TransformParameters =
     with torch.no_grad():
         for weights in network.layers[-1].parameters():
             weights.mul_(5)
-    save_model(directory, network.state_dict(), parameters, "stepworks.training.tabular:build_model", SETTINGS)
+    reference = "stepworks.training.tabular:build_model"
+    save_model(directory, network.state_dict(), parameters, reference, SETTINGS, BUILT_IN_DATA, data_settings={})
     return directory
 
 

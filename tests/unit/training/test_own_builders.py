@@ -63,6 +63,12 @@ def read_rows(features, transform):
     return Rows(pl.read_parquet(features))
 
 
+def changed_rows(features, transform, *, reverse=False):
+    rows = Rows(pl.read_parquet(features))
+    rows.features = -rows.features if reverse else rows.features
+    return rows
+
+
 # What a user may get wrong.
 
 def too_wide(transform):
@@ -190,12 +196,20 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop(name, None)
 
 
-def run(features: Path, folder: Path, model: str, data: str, **settings: object) -> None:
+def run(
+    features: Path,
+    folder: Path,
+    model: str,
+    data: str,
+    data_settings: dict[str, object] | None = None,
+    **settings: object,
+) -> None:
     train(
         TrainingSpec(
             model=model,
             data=data,
             model_settings=settings,
+            data_settings=data_settings or {},
             inputs={name: str(features / name) for name in ("train", "validation")} | {"transform": str(features)},
             loop=LoopSettings(epochs=2, batch_size=100, learning_rate=0.5, monitor="validation_auc"),
         ),
@@ -248,11 +262,18 @@ def test_what_the_samples_say_themselves_is_not_wrapped(features: Path, tmp_path
         run(features, tmp_path, f"{own}:build_model", f"{own}:torn")
 
 
+def test_a_model_is_asked_about_rows_that_are_read_as_in_training(features: Path, tmp_path: Path, own: str) -> None:
+    run(features, tmp_path, f"{own}:build_model", f"{own}:changed_rows", {"reverse": True}, scale=3.0)
+    predictions = predict(tmp_path / "model", features / "validation")
+    right = (predictions["probability"] > 0.5) == (predictions["target"] == 1)
+    assert right.mean() > 0.95  # type: ignore[operator]  # the mean of booleans is a number
+
+
 def test_a_model_of_several_logits_is_not_asked_for_probabilities(features: Path, tmp_path: Path, own: str) -> None:
     module = importlib.import_module(own)
     weights = module.two_classes(None).state_dict()
     transform = TransformParameters.read(features)
-    save_model(tmp_path / "model", weights, transform, f"{own}:two_classes", {}, f"{own}:classes")
+    save_model(tmp_path / "model", weights, transform, f"{own}:two_classes", {}, f"{own}:classes", data_settings={})
     with pytest.raises(EvaluationError, match=r"outputs of shape \(1000, 2\)(?s:.*)one logit and one target"):
         predict(tmp_path / "model", features / "validation")
 
