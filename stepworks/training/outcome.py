@@ -77,7 +77,6 @@ def failure(
     rank: int,
     lost_peer: bool = False,
     transient: bool = False,
-    step: int | None = None,
     committed: int | None = None,
 ) -> Outcome:
     """The outcome of a process that ended by an exception.
@@ -97,7 +96,6 @@ def failure(
     permanent = not transient and isinstance(error, (UserError, DataError, TrainingError, CheckpointError))
     return Outcome(
         state="failed",
-        step=step,
         committed_step=committed,
         error=error_to_json(error),
         permanent=permanent,

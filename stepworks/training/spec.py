@@ -54,7 +54,7 @@ class LoopSettings(_Settings):
             names that end with loss, error or perplexity, and those that do not.
         patience: Validations without a better value before training stops; None to go on to the end.
         loss_limit: Training has diverged once the loss of a step is above this; None for any finite loss.
-        seed: The seed of weights, dropout and order.
+        seed: The seed of weights, dropout and order: of the generators of Python, numpy and torch.
     """
 
     epochs: int = Field(20, gt=0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from stepworks.data.transform_parameters import TransformParameters
@@ -119,8 +120,9 @@ def train_builders(
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python's and torch's generators, before the model is built."""
+    """Seed Python's, numpy's and torch's generators, before the model is built."""
     random.seed(seed)
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 

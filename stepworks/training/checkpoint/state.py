@@ -17,11 +17,11 @@ import hashlib
 import json
 import logging
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -139,17 +139,13 @@ def random_state(device: torch.device) -> dict[str, Any]:
     Of CUDA it is the current device's only: reading all of them would make a context on each.
     """
     version, internal, gauss = random.getstate()
-    state: dict[str, Any] = {
+    numpy_state = np.random.get_state(legacy=False)
+    return {
         "python": [version, list(internal), gauss],
+        "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
         "torch": _to_text(torch.get_rng_state()),
         "cuda": _to_text(torch.cuda.get_rng_state(device)) if device.type == "cuda" else None,
     }
-    if "numpy" in sys.modules:
-        import numpy as np
-
-        numpy_state = np.random.get_state(legacy=False)
-        state["numpy"] = {**numpy_state, "state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}}
-    return state
 
 
 def restore_random_state(folder: Path, rank: int, device: torch.device) -> bool:
@@ -167,12 +163,9 @@ def restore_random_state(folder: Path, rank: int, device: torch.device) -> bool:
     torch.set_rng_state(_to_tensor(state["torch"]))
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(_to_tensor(state["cuda"]), device)
-    if "numpy" in state:
-        import numpy as np
-
-        numpy_state = state["numpy"]
-        numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
-        np.random.set_state(numpy_state)
+    numpy_state = state["numpy"]
+    numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
+    np.random.set_state(numpy_state)
     return True
 
 

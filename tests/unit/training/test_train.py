@@ -1,3 +1,4 @@
+import random
 import signal
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -25,7 +27,7 @@ from stepworks.training.model_directory import load_model
 from stepworks.training.predict import predict
 from stepworks.training.spec import LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.tabular import TabularNetwork, build_model, read_rows, stream_rows
-from stepworks.training.train import train
+from stepworks.training.train import seed_everything, train
 from stepworks.training.validation import area_under_curve
 from stepworks.training.workspace import Workspace
 
@@ -85,6 +87,16 @@ def test_the_same_training_twice_gives_the_same_model(features: Path, tmp_path: 
     first, second = (run(spec(features), tmp_path / name) for name in ("one", "two"))
     assert losses(first) == losses(second)
     assert_same_weights(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**40])
+def test_the_seed_is_that_of_each_generator_that_a_checkpoint_keeps(seed: int) -> None:
+    drawn = []
+    for each in (seed, seed, seed + 1):
+        seed_everything(each)
+        drawn.append((random.random(), np.random.random(), torch.rand(()).item()))
+    assert drawn[0] == drawn[1]
+    assert not set(drawn[1]) & set(drawn[2])
 
 
 TRAIN_SCRIPT = """
