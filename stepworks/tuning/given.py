@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stepworks.errors import ConfigurationError
 from stepworks.known import known_mapping
-from stepworks.training.given import references_of
+from stepworks.training.given import references_of, trials_spec
 from stepworks.training.parameters import Value, with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.tuning.search_space import ChoiceParameter, Parameter
@@ -33,12 +34,40 @@ def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
     spec = tuning_spec(**{**given, "early_stopping": given["early_stopping"] or None}) if complete else None
     if "training" not in known:
         return {}
-    training = TrainingSpec(**known["training"])
+    training = trials_spec(known["training"], {})
     if spec:
-        values = {name: _values(parameter) for name, parameter in spec.space.items()}
-        for number in range(max(map(len, values.values()))):  # each value of each parameter once or more
-            with_parameters(training, {name: each[number % len(each)] for name, each in values.items()})
+        check_trials(spec, training)
     return references_of(training)
+
+
+def check_trials(spec: TuningSpec, training: TrainingSpec) -> None:
+    """See that trials can train with the values of a search, and report what it looks for.
+
+    Args:
+        spec: What is searched for.
+        training: What each trial trains without the values.
+
+    Raises:
+        ConfigurationError: A value is not one of its setting, a parameter does not reach the training, or the trials
+            would not compute the objective's metric.
+    """
+    values = {name: _values(parameter) for name, parameter in spec.space.items()}
+    for number in range(max(map(len, values.values()))):  # each value of each parameter once or more
+        trained = with_parameters(training, {name: each[number % len(each)] for name, each in values.items()})
+        _refuse_area_that_is_not_monitored(spec, trained)
+
+
+def _refuse_area_that_is_not_monitored(spec: TuningSpec, training: TrainingSpec) -> None:
+    """The area under the curve takes every score of a validation, and is computed only where it is monitored."""
+    if training.form != "builders" or spec.objective.metric != "validation_auc":
+        return
+    if training.loop.monitor != "validation_auc":
+        raise ConfigurationError(
+            "The trials would not compute the objective's metric validation_auc",
+            received=f"training whose loop has the monitor {training.loop.monitor}",
+            expected="the monitor validation_auc, which the steps have where loop has none",
+            what_to_do=f"Take monitor out of the loop of training, or search by {training.loop.monitor}.",
+        )
 
 
 def _values(parameter: Parameter) -> tuple[Value, ...]:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stepworks.kube.training_job import make_runtime
 from stepworks.operations.in_cluster import connect_from_step, resolve_placement
@@ -14,10 +15,12 @@ from stepworks.placement.pod_placement import PodPlacement
 from stepworks.report.documents import TuningDocument
 from stepworks.supervisor.client import SupervisorClient
 from stepworks.training.cluster import copy_inputs
+from stepworks.training.given import Artifact, given_paths, trials_spec
 from stepworks.training.parameters import Value
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.experiment import TrialKind, build_experiment, trial_template
+from stepworks.tuning.given import check_trials
 from stepworks.tuning.katib import tune_in_cluster
 from stepworks.tuning.local import Reporter, tune_locally
 from stepworks.tuning.spec import TuningSpec
@@ -44,25 +47,11 @@ class Trials:
     seconds: int
 
 
-def workspace_of(parent: str, run: str, name: str) -> Workspace:
-    """The workspace of a run's search: a folder in a claim that the step and the pods of the trials mount."""
-    return Workspace(run_folder(parent, run) / name)
-
-
-def take_inputs(workspace: Workspace, inputs: Mapping[str, str]) -> dict[str, str]:
-    """Copy the step's input artifacts to where the trials find them; returns their names in the workspace.
-
-    A retried step does not copy again what is there as a whole.
-    """
-    workspace.inputs.mkdir(parents=True, exist_ok=True)
-    copy_inputs({name: Path(path) for name, path in inputs.items()}, workspace)
-    return {name: name for name in inputs}
-
-
 def search(
     spec: TuningSpec,
-    training: TrainingSpec,
-    workspace: Workspace,
+    training: Mapping[str, Any],
+    inputs: Mapping[str, Artifact | None],
+    parent: str,
     trials: Trials,
     *,
     name: str,
@@ -74,8 +63,11 @@ def search(
 
     Args:
         spec: What is searched for.
-        training: What each trial trains.
-        workspace: The search's own.
+        training: What each trial trains: fields of a training spec, see `trials_spec`.
+        inputs: The artifacts that it trains on, by name; None for one that was not given. They are copied to the
+            workspace, where a retried step finds what is there as a whole.
+        parent: A folder in a claim that the step and the pods of the trials mount. The search's workspace is
+            `<run>/<name>` in it.
         trials: What the trials are in a cluster.
         name: What the search is called in the pipeline.
         run: The run's id.
@@ -86,11 +78,25 @@ def search(
         All trials.
 
     Raises:
+        ConfigurationError: The training cannot be searched so; nothing was copied or started.
         StepworksError: As of `tune_in_cluster`, `tune_locally` and `build_trial`.
     """
-    prepare(workspace, training, spec.space)
+    paths = given_paths(inputs)
+    trained = trials_spec(training, {each: each for each in paths})
+    check_trials(spec, trained)
+    workspace = Workspace(run_folder(parent, run) / name)
+    workspace.inputs.mkdir(parents=True, exist_ok=True)
+    copy_inputs({each: Path(path) for each, path in paths.items()}, workspace)
+    prepare(workspace, trained, spec.space)
     if SupervisorClient.from_environment():
-        return _search_here(spec, training, workspace)
+        return _search_here(spec, trained, workspace)
+    limits = {"timeout": timeout, "scheduling_timeout": scheduling_timeout}
+    return _search_in_cluster(spec, workspace, trials, name, run, limits)
+
+
+def _search_in_cluster(
+    spec: TuningSpec, workspace: Workspace, trials: Trials, name: str, run: str, limits: Mapping[str, float]
+) -> TuningDocument:
     cluster = connect_from_step("an Experiment")
     trial = build_trial(
         cluster,
@@ -115,8 +121,7 @@ def search(
         spec,
         build_experiment(spec, trial_template(trial.manifest), name=name, run=run),
         run=run,
-        timeout=timeout,
-        scheduling_timeout=scheduling_timeout,
+        **limits,
         before_making=prepare_trials,
     )
 

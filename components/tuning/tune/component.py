@@ -73,11 +73,10 @@ def tune(
 
     from stepworks.placement.pod_placement import PodPlacement
     from stepworks.report.page import write_page
-    from stepworks.training.spec import TrainingSpec
     from stepworks.tuning.experiment import trial_kind
     from stepworks.tuning.result import best_parameters
     from stepworks.tuning.spec import tuning_spec
-    from stepworks.tuning.step import Trials, search, take_inputs, workspace_of
+    from stepworks.tuning.step import Trials, search
 
     spec = tuning_spec(
         space=space,
@@ -89,12 +88,11 @@ def tune(
         parallel_trials=parallel_trials,
         failed_trials=failed_trials,
     )
-    place = workspace_of(workspace, run, name)
-    inputs = {"train": train_features.path, "validation": validation_features.path, "transform": transform.path}
     found = search(
         spec,
-        TrainingSpec(**training, inputs=take_inputs(place, inputs)),
-        place,
+        training,
+        {"train": train_features, "validation": validation_features, "transform": transform},
+        workspace,
         Trials(trial_kind(kind), image, PodPlacement.from_json(placement), nodes, trial_seconds),
         name=name,
         run=run,

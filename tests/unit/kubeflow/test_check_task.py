@@ -9,6 +9,9 @@ from stepworks.kubeflow.pipeline import Pipeline
 
 Make = Callable[[str], Pipeline]
 
+TABULAR = {"model": "stepworks.training.tabular:build_model", "data": "stepworks.training.tabular:read_rows"}
+AREA = {"metric": "validation_auc", "goal": "maximize"}
+
 TRAINING = """
 from kfp import dsl
 from kfp.dsl import Dataset
@@ -67,6 +70,7 @@ def test_what_is_known_only_in_a_run_is_left_to_it(make_pipeline: Make) -> None:
     build(make_pipeline, 'model=model, epochs=epochs, loop={"monitor": model}')
     build(make_pipeline, 'command=["python", f"--epochs={epochs}", model], parameters={"rate": 1}')
     build(make_pipeline, 'parameters=rows.outputs["Output"]')
+    build(make_pipeline, 'entrypoint=model, loop={"epochs": 5}')
     build(make_pipeline, 'entrypoint="stepworks.examples.trainer_lora:train", settings={"base_model": f"/{model}"}')
 
 
@@ -99,14 +103,17 @@ def test_a_training_in_pods_is_looked_at_too(make_pipeline: Make) -> None:
         ({"space": {"rate": {"type": "double", "minimum": 1, "maximum": 0}}}, "there is nothing between them"),
         ({"algorithm": "cmaes"}, "cmaes varies two or more"),
         ({"space": {"batch_size": {"type": "choice", "values": ["a", "b"]}}}, "batch_size is 'a'"),
+        ({"training": {**TABULAR, "inputs": {"train": "/rows"}}}, "given inputs twice"),
+        ({"training": {**TABULAR, "loop": []}}, "loop"),
+        (
+            {"training": {**TABULAR, "loop": {"monitor": "validation_loss"}}, "objective": AREA},
+            "would not compute the objective's metric validation_auc",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused(make_pipeline: Make, given: dict[str, object], told: str) -> None:
     right: dict[str, object] = {
-        "training": {
-            "model": "stepworks.training.tabular:build_model",
-            "data": "stepworks.training.tabular:read_rows",
-        },
+        "training": TABULAR,
         "space": {"rate": {"type": "double", "minimum": 0, "maximum": 1}},
         "objective": {"metric": "validation_loss", "goal": "minimize"},
     }
@@ -117,5 +124,6 @@ def test_a_search_that_cannot_be_made_is_refused(make_pipeline: Make, given: dic
         return ", ".join([fixed, *(f"{name}={value!r}" for name, value in values.items())])
 
     build(make_pipeline, arguments(right), step="tune")
+    build(make_pipeline, arguments({**right, "objective": AREA}), step="tune")
     with pytest.raises(ConfigurationError, match=told):
         build(make_pipeline, arguments({**right, **given}), step="tune")

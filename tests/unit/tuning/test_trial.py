@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from stepworks.errors import ConfigurationError, TrainingEndedError
+from stepworks.training.given import step_spec, trials_spec
 from stepworks.training.metrics import MetricsFile, read_metrics
 from stepworks.training.parameters import with_parameters
 from stepworks.training.spec import TrainingSpec
@@ -160,3 +161,12 @@ def test_each_end_of_a_range_has_to_be_a_value_of_the_setting() -> None:
     with pytest.raises(ConfigurationError, match="training setting is wrong") as raised:
         check_tuning(known)
     assert "warmup is 1.5" in raised.value.received
+
+
+def test_trials_choose_by_what_the_step_chooses_by_that_trains_with_the_best() -> None:
+    builders = {"model": "a:b", "data": "a:c"}
+    for loop in ({}, {"monitor": "validation_accuracy"}, {"epochs": 3}):
+        step = step_spec({}, **builders, entrypoint="", command=[], loop=loop, parallel={}, parameters={})
+        assert trials_spec({**builders, "loop": loop}, {}).loop == step.loop
+    assert trials_spec(builders, {"train": "rows"}).inputs == {"train": "rows"}
+    assert trials_spec(builders, {}).loop.monitor == "validation_auc"
