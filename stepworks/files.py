@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and the ends of those that grow."""
 
 from __future__ import annotations
 
@@ -55,3 +55,45 @@ def read_tail(path: Path, size: int = 64 * 1024) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+class Tail:
+    """The lines that are added to a file, which need not be there yet.
+
+    Args:
+        path: The file.
+        from_start: Whether what it holds already is told, too.
+    """
+
+    def __init__(self, path: Path, *, from_start: bool = False) -> None:
+        self._path = path
+        self._rest = b""
+        self._position = 0 if from_start else self._size()
+
+    def lines(self) -> list[str]:
+        """The lines that are complete since the last call; of a file that was begun anew, all."""
+        size = self._size()
+        if size < self._position:
+            self._position, self._rest = 0, b""
+        if size == self._position:
+            return []
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                added = file.read()
+        except OSError:
+            return []
+        self._position += len(added)
+        *complete, self._rest = (self._rest + added).split(b"\n")
+        return [line.decode(errors="replace") for line in complete]
+
+    def rest(self) -> str:
+        """What follows the last complete line that was told; it is told once."""
+        rest, self._rest = self._rest, b""
+        return rest.decode(errors="replace")
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0

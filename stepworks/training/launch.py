@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from stepworks.errors import TrainingEndedError, TrainingError
-from stepworks.files import read_tail
+from stepworks.files import Tail, read_tail
 from stepworks.training import outcome as outcomes
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
@@ -105,16 +105,17 @@ def _wait(process: subprocess.Popen[bytes], grace_seconds: float, workspace: Wor
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, hand_on) if in_main_thread else None
-    position, over_at = 0, 0.0
+    log, over_at = Tail(workspace.log(0), from_start=True), 0.0
     try:
         while True:
             ended = _ended(process)
-            position = _print_from(workspace.log(0), position)
+            _print_new(log)
             if not over_at and (told or workspace.outcome.exists()):
                 over_at = time.monotonic() + grace_seconds + _OVERTIME_SECONDS
             if ended or (over_at and time.monotonic() > over_at):
                 return bool(told)
     finally:
+        sys.stdout.write(log.rest())
         if in_main_thread:
             signal.signal(signal.SIGTERM, previous)
 
@@ -127,17 +128,10 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _print_from(log: Path, position: int) -> int:
-    """Print what was added to a log, and return where it ends now."""
-    try:
-        with log.open("rb") as file:
-            file.seek(position)
-            added = file.read()
-    except FileNotFoundError:
-        return position
-    sys.stdout.write(added.decode(errors="replace"))
+def _print_new(log: Tail) -> None:
+    for line in log.lines():
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-    return position + len(added)
 
 
 def _judge(workspace: Workspace, exit_code: int, *, terminated: bool) -> Outcome:

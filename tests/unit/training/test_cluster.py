@@ -9,7 +9,7 @@ from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.training_job import TrainingJobKind, run_training_job, training_job_kind, training_job_spec
 from stepworks.training.cluster import TrainingJob, training_pods
-from stepworks.training.log_printer import Tail, printing_log
+from stepworks.training.log_printer import printing_log
 from stepworks.training.node import caused_elsewhere
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
@@ -108,24 +108,6 @@ def test_a_kind_that_is_none_is_told() -> None:
     with pytest.raises(ConfigurationError, match="no such kind of training job") as raised:
         training_job_kind("Job")
     assert raised.value.expected == "TrainJob, PyTorchJob, TFJob"
-
-
-def test_a_tail_gives_whole_lines_and_begins_anew_with_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text("of an earlier attempt\n")
-    tail = Tail(path)
-    assert tail.lines() == []
-    with path.open("a") as file:
-        file.write("one\ntw")
-        file.flush()
-        assert tail.lines() == ["one"]
-        file.write("o\n")
-        file.flush()
-        assert tail.lines() == ["two"]
-    path.write_text("again\n")
-    assert tail.lines() == ["again"]
-    path.unlink()
-    assert tail.lines() == []
 
 
 def test_what_rank_0_prints_is_printed(tmp_path: Path) -> None:
