@@ -26,7 +26,8 @@ class TrainingContext:
         local_rank: This process among those of its node, from 0.
         world: How many processes there are.
         inputs: The inputs by their names.
-        model: The folder to write the finished model to; rank 0 makes it. An empty one is a failure.
+        model: The folder to write the finished model to; rank 0 makes it, and it is not there at the beginning, also
+            where an earlier attempt had made it. An empty one is a failure.
         checkpoints: The folder of committed checkpoints.
         resume_from: The newest complete checkpoint that `commit` committed, verified; None to begin anew.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from stepworks.errors import ConfigurationError, StepworksError, TakenOverError, TrainingError
+from stepworks.errors import ConfigurationError, ResourceError, StepworksError, TakenOverError, TrainingError
 from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.interruption import Interruption, Reason
@@ -102,6 +103,8 @@ def _run_entrypoint(spec: TrainingSpec, workspace: Workspace, interruption: Inte
     from stepworks.training.context import TrainingContext
 
     context = TrainingContext(spec, workspace, interruption)
+    # Only now: where the checkpoints are another's, so is the model, and this raised.
+    _forget_model(workspace, context.rank)
     build(spec.entrypoint, context, role="entrypoint", settings=spec.settings)
     if context.stop_reason is Reason.NONE:
         return _completed(workspace, context.rank)
@@ -113,6 +116,7 @@ def _run_entrypoint(spec: TrainingSpec, workspace: Workspace, interruption: Inte
 def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interruption) -> Outcome:
     """Run the command in a session of its own, so that it gets SIGTERM once: from here."""
     rank = int(os.environ.get("RANK", "0"))
+    _forget_model(workspace, rank)
     with _started(spec.command) as process:
         if os.environ.get(LIFELINE_VARIABLE):
             with workspace.pid_file(rank).open("a") as sessions:
@@ -125,6 +129,24 @@ def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interru
         # Also with the exit code 0: it may have kept its state and left, and whether the model is whole is not known.
         return _preempted(workspace, rank)
     return _command_failed(spec.command, exit_code, workspace, rank) if exit_code else _completed(workspace, rank)
+
+
+def _forget_model(workspace: Workspace, rank: int) -> None:
+    """Delete what an earlier attempt left: whether training is completed is told by the model that is there at its end.
+
+    Our own loop needs no such thing: it says itself that it has written the model.
+    """
+    if rank or not workspace.model.exists():
+        return
+    try:
+        shutil.rmtree(workspace.model)
+    except OSError as error:
+        raise ResourceError(
+            f"The model {workspace.model} of an earlier attempt cannot be deleted",
+            received=f"{type(error).__name__}: {error}",
+            expected="a folder that this process may write to",
+            what_to_do="Delete it, or let the user of this process write to it, and run again.",
+        ) from error
 
 
 def _started(command: list[str]) -> subprocess.Popen[bytes]:

@@ -175,6 +175,17 @@ def test_a_command_that_leaves_no_model_has_failed(tmp_path: Path, mark: str) ->
         run(TrainingSpec(command=["true"]), Workspace(tmp_path / "run"))
 
 
+@pytest.mark.parametrize("form", [{"command": ["true"]}, {"entrypoint": "builtins:repr"}])
+def test_a_model_that_an_earlier_attempt_left_is_not_taken_for_this_ones(
+    tmp_path: Path, mark: str, form: dict[str, object]
+) -> None:
+    workspace = Workspace(tmp_path / "run")
+    workspace.model.mkdir(parents=True)
+    (workspace.model / "half-written").touch()
+    with pytest.raises(TrainingError, match="left no model"):
+        run(TrainingSpec(**form), workspace)
+
+
 def test_a_command_gets_sigterm_once_and_its_children_do_not_outlive_it(tmp_path: Path, mark: str) -> None:
     workspace = Workspace(tmp_path / "run")
     script = f"""
@@ -235,6 +246,7 @@ def test_an_entrypoint_resumes_from_what_it_committed(
     other = spec.model_copy(update={"settings": {"steps": 6}})
     with pytest.raises(StepworksError, match="settings: checkpoint"):
         run(other, workspace)
+    assert (workspace.model / "weights").exists()  # another run's, which is refused here
 
 
 def test_a_reference_that_does_not_import_is_a_mistake_of_the_caller(tmp_path: Path, mark: str) -> None:
