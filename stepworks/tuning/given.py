@@ -70,6 +70,26 @@ def _refuse_area_that_is_not_monitored(spec: TuningSpec, training: TrainingSpec)
         )
 
 
+def refuse_without_validation(spec: TuningSpec, training: TrainingSpec) -> None:
+    """Refuse a search for a figure of a validation where there is nothing to validate on.
+
+    Args:
+        spec: What is searched for.
+        training: What each trial trains, with its inputs.
+
+    Raises:
+        ConfigurationError: No trial would report the objective's metric.
+    """
+    metric = spec.objective.metric
+    if training.form == "builders" and metric.startswith("validation_") and "validation" not in training.inputs:
+        raise ConfigurationError(
+            f"The trials would not compute the objective's metric {metric}",
+            received=f"the inputs {', '.join(training.inputs)}",
+            expected="the input validation_features, from which figures of that name are computed",
+            what_to_do="Hand the step validation_features, or search by train_loss.",
+        )
+
+
 def _values(parameter: Parameter) -> tuple[Value, ...]:
     """The values of a choice, or the ends of a range."""
     return parameter.values if isinstance(parameter, ChoiceParameter) else (parameter.minimum, parameter.maximum)

@@ -20,7 +20,7 @@ from stepworks.training.parameters import Value
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from stepworks.tuning.experiment import TrialKind, build_experiment, trial_template
-from stepworks.tuning.given import check_trials
+from stepworks.tuning.given import check_trials, refuse_without_validation
 from stepworks.tuning.katib import tune_in_cluster
 from stepworks.tuning.local import Reporter, tune_locally
 from stepworks.tuning.spec import TuningSpec
@@ -84,6 +84,7 @@ def search(
     paths = given_paths(inputs)
     trained = trials_spec(training, {each: each for each in paths})
     check_trials(spec, trained)
+    refuse_without_validation(spec, trained)
     workspace = Workspace(run_folder(parent, run) / name)
     workspace.inputs.mkdir(parents=True, exist_ok=True)
     copy_inputs({each: Path(path) for each, path in paths.items()}, workspace)

@@ -1,6 +1,6 @@
 """Search for the best parameters of a training."""
 
-from typing import Any
+from typing import Any, Optional
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Output, OutputPath
 
@@ -14,8 +14,6 @@ def tune(
     run: str,
     workspace: str,
     train_features: Input[Dataset],
-    validation_features: Input[Dataset],
-    transform: Input[Artifact],
     training: dict[str, Any],
     space: dict[str, Any],
     objective: dict[str, Any],
@@ -24,6 +22,8 @@ def tune(
     best: OutputPath(dict),  # type: ignore[valid-type]  # kfp's way to name the output
     tuning: Output[Artifact],
     page: Output[HTML],
+    validation_features: Optional[Input[Dataset]] = None,  # noqa: UP045  # KFP does not read `Input[Dataset] | None`
+    transform: Optional[Input[Artifact]] = None,  # noqa: UP045
     algorithm: str = "tpe",
     algorithm_settings: dict[str, Any] = {},  # noqa: B006  # KFP reads the defaults; the body does not change them
     early_stopping: dict[str, Any] = {},  # noqa: B006
@@ -45,10 +45,9 @@ def tune(
         name: What the search is called; its name in the cluster is `<name>-<run>`, of at most 40 characters.
         run: The id of the run.
         workspace: Where the trials work: a folder in a ReadWriteMany claim that they and this step mount.
-        train_features: Encoded rows to train on.
-        validation_features: Encoded rows to judge by.
-        transform: The transform's parameters.
-        training: What each trial trains: the fields of a training spec, in any of its three forms.
+        train_features: What to train on: encoded rows for the built-in builders of a model of a table.
+        training: What each trial trains: the fields of a training spec but `inputs`, in any of its three forms. Its
+            loop monitors `validation_auc` unless it has another `monitor`.
         space: What is varied, by name: `{"type": "double", "minimum": 1e-4, "maximum": 1e-1, "scale": "log"}`.
         objective: What is looked for: `{"metric": "validation_auc", "goal": "maximize"}`.
         image: The image of the trials; `image_of("gpu")` is the target's.
@@ -56,6 +55,8 @@ def tune(
         best: The best parameters, with their types; the next step can be given them.
         tuning: The tuning document, with every trial.
         page: The trials with plots, for the Kubeflow UI.
+        validation_features: What to judge by; without it a model and a data builder report no figure of a validation.
+        transform: The transform's parameters; both builders are given them where they are here.
         algorithm: How values are chosen: one of Katib's algorithms.
         algorithm_settings: Its settings.
         early_stopping: When bad trials end before their time: `{"min_trials": 3, "start_step": 4}`; never if empty.

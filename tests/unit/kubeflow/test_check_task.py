@@ -125,5 +125,6 @@ def test_a_search_that_cannot_be_made_is_refused(make_pipeline: Make, given: dic
 
     build(make_pipeline, arguments(right), step="tune")
     build(make_pipeline, arguments({**right, "objective": AREA}), step="tune")
+    build(make_pipeline, arguments(right).replace(', transform=rows.outputs["rows"]', ""), step="tune")
     with pytest.raises(ConfigurationError, match=told):
         build(make_pipeline, arguments({**right, **given}), step="tune")

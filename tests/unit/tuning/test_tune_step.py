@@ -1,11 +1,16 @@
 """The step tune, on a laptop; in a cluster see tests/control_plane/tuning."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kfp import dsl
+from PIL import Image
 
 from stepworks.components.tuning.tune.component import tune
 from stepworks.errors import ConfigurationError
@@ -44,21 +49,59 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_it_searches_here_and_hands_on_the_best(
-    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Supervisor(tmp_path / "logs", claims={"/mnt/scratch": tmp_path / "scratch"}) as supervisor:
+def search_here(arguments: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Supervisor(folder / "logs", claims={"/mnt/scratch": folder / "scratch"}) as supervisor:
         for name, value in supervisor.environment().items():
             monkeypatch.setenv(name, value)
         tune.python_func(**arguments)
+
+
+def test_it_searches_here_and_hands_on_the_best(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_here(arguments, tmp_path, monkeypatch)
     assert json.loads((tmp_path / "best").read_text()) == {"rate": 0.3, "kind": "a"}
     document = TuningDocument.read(tmp_path / "tuning")
     assert (document.searched_by, len(document.trials)) == ("Optuna", 4)
-    assert "all trials are done" in document.ended_by or "nothing more to try" in document.ended_by
+    assert document.ended_by == "the algorithm has nothing more to try"
     assert "<h1>Tuning</h1>" in (tmp_path / "page.html").read_text()
     search = tmp_path / "scratch" / "r-1" / "tune"
     assert (search / "inputs" / "transform" / "transform.json").read_text() == "{}"
     assert sorted(path.name for path in (search / "trials").iterdir()) == [f"trial-{number}" for number in range(4)]
+
+
+def images(path: Path) -> dsl.Dataset:
+    """Two images of each of two classes."""
+    pixels = [np.full((8, 8, 3), colour, "uint8") for colour in (0, 10, 200, 250)]
+    files = [io.BytesIO() for _ in pixels]
+    for file, each in zip(files, pixels, strict=True):
+        Image.fromarray(each).save(file, "PNG")
+    pq.write_table(pa.table({"image": [file.getvalue() for file in files], "label": [0, 0, 1, 1]}), path)
+    return dsl.Dataset(name=path.name, uri=str(path))
+
+
+def test_a_training_without_a_transform_is_searched_for(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del arguments["transform"]
+    of_images = {
+        "train_features": images(tmp_path / "images"),
+        "validation_features": images(tmp_path / "others"),
+        "training": {
+            "model": "stepworks.training.images:build_model",
+            "data": "stepworks.training.images:read_images",
+            "model_settings": {"classes": 2, "width": 8, "depth": 1},
+            "data_settings": {"classes": 2, "image_size": 8},
+            "loop": {"monitor": "validation_loss", "epochs": 1, "batch_size": 2},
+        },
+        "space": {"learning_rate": {"type": "choice", "values": [0.001, 0.01]}},
+        "objective": {"metric": "validation_loss", "goal": "minimize"},
+        "trials": 2,
+    }
+    search_here(arguments | of_images, tmp_path, monkeypatch)
+    document = TuningDocument.read(tmp_path / "tuning")
+    assert [trial.state for trial in document.trials] == ["succeeded", "succeeded"]
+    assert json.loads((tmp_path / "best").read_text())["learning_rate"] in (0.001, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +110,16 @@ def test_it_searches_here_and_hands_on_the_best(
         ({"kind": "MPIJob"}, "one of Job, TrainJob, PyTorchJob"),
         ({"space": {}}, "docs/tuning.md"),
         ({"training": {}}, "exactly one of: model and data, entrypoint, command"),
+        ({"training": {"entrypoint": ENTRYPOINT, "inputs": {"train": "/rows"}}}, "Take inputs out of training"),
+        (
+            {
+                "training": {"model": "a:b", "data": "a:c"},
+                "space": {"learning_rate": {"type": "choice", "values": [0.1, 0.3]}},
+                "objective": {"metric": "validation_loss", "goal": "minimize"},
+                "validation_features": None,
+            },
+            "Hand the step validation_features",
+        ),
     ],
 )
 def test_wrong_parameters_are_told_before_anything_starts(
@@ -76,3 +129,4 @@ def test_wrong_parameters_are_told_before_anything_starts(
     with pytest.raises(ConfigurationError) as raised:
         tune.python_func(**(arguments | changed))
     assert told in str(raised.value)
+    assert not (tmp_path / "scratch").exists()
