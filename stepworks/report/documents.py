@@ -126,17 +126,26 @@ class Epoch(Fragment):
 
 
 class TrainingDocument(StoredDocument):
-    """How training went (`training/train`)."""
+    """How training went (`training/train`).
+
+    Of a loop that is not ours there is less to say: `device`, `parameters` (how many) and `stopped_by` are missing, and
+    there are no epochs, for which `best_epoch` is 0.
+    """
 
     kind: Literal["training"] = "training"
     model: str
-    device: str
-    parameters: int
-    epochs: list[Epoch]
-    best_epoch: int
-    stopped_by: Literal["early_stop", "epochs"]
+    device: str | None = None
+    parameters: int | None = None
+    epochs: list[Epoch] = Field(default_factory=list)
+    best_epoch: int = 0
+    stopped_by: Literal["early_stop", "epochs"] | None = None
     resumed_from_epoch: int | None = None
     settings: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch; None where there is none of that number."""
+        return next((epoch for epoch in self.epochs if epoch.epoch == self.best_epoch), None)
 
 
 class Trial(Fragment):

@@ -28,22 +28,23 @@ _LARGE_SHARE = 0.003
 
 def training_section(training: TrainingDocument, name: str) -> Section:
     """The course of training, epoch by epoch."""
-    best = next((epoch for epoch in training.epochs if epoch.epoch == training.best_epoch), None)
+    best = training.best
     ended = "no better epoch came" if training.stopped_by == "early_stop" else "all epochs were done"
+    of_our_loop = training.stopped_by is not None
     seconds = sum(epoch.seconds for epoch in training.epochs)
     speed = sum(epoch.seconds * epoch.samples_per_second for epoch in training.epochs) / seconds if seconds else 0.0
     content = [
         facts(
             {
                 "Model": element("code", training.model),
-                "Parameters": count(training.parameters),
+                "Parameters": None if training.parameters is None else count(training.parameters),
                 "Device": training.device,
-                "Epochs": f"{len(training.epochs)}, ended because {ended}",
-                "Best epoch": str(training.best_epoch) if best is None else _epoch(best),
+                "Epochs": f"{len(training.epochs)}, ended because {ended}" if of_our_loop else None,
+                "Best epoch": _epoch(best) if best else str(training.best_epoch) if of_our_loop else None,
                 "Resumed": None
                 if training.resumed_from_epoch is None
                 else f"from the checkpoint of epoch {training.resumed_from_epoch}",
-                "Speed": f"{count(round(speed))} rows a second, {duration(seconds)} in all",
+                "Speed": f"{count(round(speed))} rows a second, {duration(seconds)} in all" if of_our_loop else None,
             }
         )
     ]

@@ -1,7 +1,7 @@
 """A trained model as a folder: which builders made it and its rows, with which settings, and its weights.
 
-The folder holds `model.json`, `model.safetensors` and the transform's `transform.json`, and nothing that runs
-code when it is read.
+The folder holds `model.json`, `model.safetensors` and, where there is a transform, its `transform.json`; nothing in it
+runs code when it is read.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def read_model_file(directory: Path) -> ModelFile:
     if not path.is_file():
         raise NotFoundError(
             f"There is no model in {directory}",
-            expected=f"{MODEL_FILE}, {WEIGHTS_FILE} and {TRANSFORM_FILE}",
+            received=_content(directory),
+            expected=f"{MODEL_FILE} and {WEIGHTS_FILE}",
             what_to_do="Give the model folder that the train step wrote.",
         )
     try:
@@ -162,6 +163,13 @@ def load_model(directory: Path, inputs: Mapping[str, str | Path] | None = None) 
     except (SafetensorError, OSError, RuntimeError, TypeError) as error:
         raise _cannot_be_loaded(directory, error) from error
     return module.eval()
+
+
+def _content(directory: Path) -> str:
+    try:
+        return ", ".join(sorted(path.name for path in directory.iterdir())) or "an empty folder"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _cannot_be_loaded(directory: Path, error: Exception) -> TrainingError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stepworks.errors import ResourceError
+from stepworks.errors import NotFoundError, ResourceError
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.launch import run
 from stepworks.training.spec import TrainingSpec
@@ -48,30 +48,35 @@ def hand_over(spec: TrainingSpec, workspace: Workspace, model: str | Path, docum
         The figures of the best epoch by their names; none where the loop is not ours.
 
     Raises:
+        NotFoundError: There is no model.
         ResourceError: The disk of the step is full, or the model cannot be read.
     """
+    if not workspace.model.is_dir():
+        raise NotFoundError(
+            "There is no model to hand over",
+            received=f"no folder {workspace.model}",
+            expected="the model that the completed training has written",
+            what_to_do="See that the step and the pods that trained mount the same claim at the same path.",
+        )
     try:
         shutil.copytree(workspace.model, model, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         raise ResourceError(
             f"The model {workspace.model} cannot be handed over",
             received=f"{type(error).__name__}: {error}",
-            expected=f"room for it in {model}",
-            what_to_do="Give the step's placement more ephemeral storage, and run again: training is done.",
+            expected=f"a folder that this step may read, and room for it in {model}",
+            what_to_do="Where the disk is full, give the step's placement more ephemeral storage; otherwise let the "
+            "step read the model. Run it again: training is done.",
         ) from error
     if spec.form != "builders":
         TrainingDocument(
             model=spec.entrypoint or " ".join(spec.command),
-            device="unknown",
-            parameters=0,
-            epochs=[],
-            best_epoch=0,
-            stopped_by="epochs",
             settings={name: str(value) for name, value in spec.settings.items()},
         ).write(document)
         return {}
     training = TrainingDocument.read(workspace.document)
     training.write(document)
-    best = training.epochs[training.best_epoch - 1]
+    best = training.best
+    assert best is not None  # our loop has at least one epoch, one of which is the best
     figures = {"validation_auc": best.validation_auc, "validation_loss": best.validation_loss, **best.figures}
     return {name: value for name, value in figures.items() if value is not None}

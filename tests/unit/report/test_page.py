@@ -194,6 +194,14 @@ def test_training_of_another_course(change: dict, told: str, documents: dict) ->
     assert told in Page(document_page([training], "Training")).text
 
 
+def test_training_by_a_loop_of_ones_own_tells_only_what_is_known() -> None:
+    training = d.TrainingDocument(model="python train.py", settings={"rate": "0.1"})
+    text = Page(document_page([training], "Training")).text
+    assert "Model python train.py" in text
+    for unknown in ("Device", "Parameters", "Epochs", "Best epoch", "Speed"):
+        assert unknown not in text
+
+
 def test_an_evaluation_with_nothing_decided_and_no_slices(documents: dict) -> None:
     nothing = d.Confusion(threshold=0.9, true_positives=0, false_positives=0, true_negatives=9, false_negatives=0)
     bare = documents["evaluate"][0].model_copy(update={"confusion": nothing, "slices": [], "metrics": []})

@@ -275,8 +275,14 @@ def test_a_features_file_that_cannot_be_used(
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no model"):
+    with pytest.raises(NotFoundError, match=r"no model(?s:.*)an empty folder") as caught:
         load_model(tmp_path)
+    assert "transform" not in str(caught.value)  # a model may have none
+    (tmp_path / "notes").touch()
+    with pytest.raises(NotFoundError, match="notes"):
+        load_model(tmp_path)
+    with pytest.raises(NotFoundError, match="No such file"):
+        load_model(tmp_path / "nowhere")
 
 
 def test_torn_weights_are_told(features: Path, tmp_path: Path) -> None:
