@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,6 +47,7 @@ class TrainerStatus:
         self._began = time.monotonic()
         self._first_step: int | None = None
         self._newest: dict[str, Any] | None = None
+        self._lock = threading.Lock()  # between setting the newest and taking it
         self._changed, self._ended = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -66,7 +68,9 @@ class TrainerStatus:
     def __call__(self, kind: str, figures: dict[str, Any]) -> None:
         """Take a line of metrics, if it is about a step."""
         if kind == "step" and self._thread is not None:
-            self._newest = self._status(figures)
+            status = self._status(figures)
+            with self._lock:
+                self._newest = status
             self._changed.set()
 
     def _status(self, figures: dict[str, Any]) -> dict[str, Any]:
@@ -93,14 +97,15 @@ class TrainerStatus:
         while not self._ended.is_set():
             self._changed.wait()
             self._changed.clear()
-            status, self._newest = self._newest, None
-            if status is not None:
-                self._send(status)
+            self._send_newest()
             self._ended.wait(self._seconds_between)
-        if self._newest is not None:
-            self._send(self._newest)
+        self._send_newest()
 
-    def _send(self, status: dict[str, Any]) -> None:
+    def _send_newest(self) -> None:
+        with self._lock:
+            status, self._newest = self._newest, None
+        if status is None:
+            return
         try:
             token = Path(self._token).read_text(encoding="utf-8").strip()
             request = urllib.request.Request(  # noqa: S310 - the address is the controller's
@@ -112,5 +117,5 @@ class TrainerStatus:
             context = ssl.create_default_context(cafile=self._certificate) if self._certificate else None
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=context):  # noqa: S310
                 return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             logger.debug("The status of the TrainJob was not updated: %s", error)

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -92,6 +93,21 @@ def test_the_status_of_a_train_job_gets_the_newest_step(
     assert {"name": "loss", "value": "0.25"} in sent["metrics"]
     assert "mfu" not in {each["name"] for each in sent["metrics"]}
     assert len(got) <= 2  # not one each
+
+
+def test_an_answer_that_is_no_http_does_not_end_the_updates(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/status"
+        environment = {"KUBEFLOW_TRAINER_SERVER_URL": url, "KUBEFLOW_TRAINER_SERVER_TOKEN": str(tmp_path / "token")}
+        with TrainerStatus(environment, seconds_between=0.01) as status:
+            for number in (1, 2):
+                status("step", step(number))
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"NONSENSE\r\n\r\n")
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:9/status", "no address"])
