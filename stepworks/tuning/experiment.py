@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field
-
 from stepworks.errors import ConfigurationError
 from stepworks.kube.builders import job, pytorch_job, train_job
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.runs.belonging import RUN_LABEL, check_run
 from stepworks.placement.names import run_object_name
-from stepworks.settings_file import Setting
 from stepworks.training.parameters import written
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, IntegerParameter, Parameter
 from stepworks.tuning.spec import Objective, TuningSpec
@@ -27,40 +24,6 @@ TRIAL_NAME = "${trialSpec.Name}"
 """In a trial's manifest, what Katib replaces by the trial's name."""
 _RESUME_OF_PBT = "FromVolume"
 """Population based training keeps the checkpoints of its generations on a claim."""
-
-
-class MetricsCollector(Setting):
-    """How Katib learns the figures of a trial.
-
-    Attributes:
-        kind: `StdOut` reads lines `name=value` of the main container, `File` lines of a file, `TensorFlowEvent` event
-            files, `PrometheusMetric` asks the container. With `Push` the training reports them itself, and `None`
-            collects nothing.
-        path: The file or folder, for `File` and `TensorFlowEvent`; Katib has defaults.
-        format: Whether a `File` has lines of `TEXT` or of `JSON`.
-        port: Where a `PrometheusMetric` is served, at /metrics.
-        pattern: A regular expression with two groups, name and value, where lines are not of the form `name=value`.
-    """
-
-    kind: Literal["StdOut", "File", "TensorFlowEvent", "PrometheusMetric", "Push", "None"] = "StdOut"
-    path: str = ""
-    format: Literal["TEXT", "JSON"] = "TEXT"
-    port: int = Field(default=8080, ge=1, le=65535)
-    pattern: str = ""
-
-    def to_object(self) -> Manifest:
-        """The field `metricsCollectorSpec`, with every default said: nothing else may have written it."""
-        source: Manifest = {}
-        if self.kind == "File":
-            path = self.path or "/var/log/katib/metrics.log"
-            source["fileSystemPath"] = {"path": path, "kind": "File", "format": self.format}
-        elif self.kind == "TensorFlowEvent":
-            source["fileSystemPath"] = {"path": self.path or "/var/log/katib/tfevent/", "kind": "Directory"}
-        elif self.kind == "PrometheusMetric":
-            source["httpGet"] = {"path": "/metrics", "port": self.port}
-        if self.pattern:
-            source["filter"] = {"metricsFormat": [self.pattern]}
-        return {"collector": {"kind": self.kind}, **({"source": source} if source else {})}
 
 
 @dataclass(frozen=True)
@@ -138,7 +101,6 @@ def build_experiment(
     *,
     name: str,
     run: str,
-    collector: MetricsCollector | None = None,
 ) -> Manifest:
     """Build the Experiment of a run.
 
@@ -149,7 +111,6 @@ def build_experiment(
         template: What each trial makes.
         name: What it is called in the pipeline; its name is `<name>-<run>`, cut to 40 characters.
         run: The run's id.
-        collector: How Katib learns the figures; by default from lines `name=value` of the output.
 
     Raises:
         ConfigurationError: The name or the run's id is not valid, or the template does not use each parameter once
@@ -176,7 +137,7 @@ def build_experiment(
             "maxFailedTrialCount": spec.failed_trials,
             "resumePolicy": resume,
             "parameters": [_parameter(key, parameter) for key, parameter in spec.space.items()],
-            "metricsCollectorSpec": (collector or MetricsCollector()).to_object(),
+            "metricsCollectorSpec": spec.metrics_collector.to_object(),
             "trialTemplate": {
                 "primaryContainerName": template.container,
                 "primaryPodLabels": dict(template.pod_labels),

@@ -26,7 +26,7 @@ def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ConfigurationError: A setting of the search or of the training is wrong, or a parameter does not reach it.
     """
-    for name in ("training", "space", "objective", "algorithm_settings", "early_stopping"):
+    for name in ("training", "space", "objective", "algorithm_settings", "early_stopping", "metrics_collector"):
         if len(known_mapping(known, name)) < len(known.get(name, {})):
             return {}  # A text in it is known later, and it cannot be judged without.
     given = {name: known[name] for name in TuningSpec.model_fields if name in known}

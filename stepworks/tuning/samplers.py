@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepworks.errors import ConfigurationError
 from stepworks.training.parameters import Value
+from stepworks.tuning.metrics_collector import MetricsCollector
 from stepworks.tuning.spec import Algorithm, TuningSpec
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def unused_settings(spec: TuningSpec) -> list[str]:
     found = [f"{name}: {value}" for name, value in spec.algorithm_settings.items() if name not in used]
     if spec.algorithm == "hyperband" and spec.early_stopping:
         found.append("early_stopping, since hyperband stops trials by its own rule")
+    if spec.metrics_collector != MetricsCollector():
+        found.append(f"metrics_collector: {spec.metrics_collector.kind}")
     return found
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from stepworks.settings_file import Setting, validated
 from stepworks.training.parameters import Value, written
 from stepworks.training.spec import whole_numbers
+from stepworks.tuning.metrics_collector import MetricsCollector
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName
 
 Algorithm: TypeAlias = Literal[
@@ -77,6 +78,7 @@ class TuningSpec(Setting):
         trials: How many trials there are at most.
         parallel_trials: How many of them run at once.
         failed_trials: With more failed trials than this the search fails.
+        metrics_collector: How Katib learns the figures; by default from lines `name=value` of the output.
     """
 
     space: Annotated[Mapping[ParameterName, Parameter], Field(min_length=1)]
@@ -87,6 +89,7 @@ class TuningSpec(Setting):
     trials: int = Field(default=20, ge=1)
     parallel_trials: int = Field(default=2, ge=1)
     failed_trials: int = Field(default=3, ge=0)
+    metrics_collector: MetricsCollector = MetricsCollector()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -30,6 +30,7 @@ def tune(
     trials: int = 20,
     parallel_trials: int = 2,
     failed_trials: int = 3,
+    metrics_collector: dict[str, Any] = {},  # noqa: B006
     kind: str = "Job",
     nodes: int = 1,
     trial_seconds: int = 86400,
@@ -63,6 +64,8 @@ def tune(
         trials: The most trials.
         parallel_trials: How many of them run at once.
         failed_trials: With more failed trials than this the search fails.
+        metrics_collector: How Katib learns a trial's figures: `{"kind": "File", "path": "/tmp/figures"}`; from lines
+            `name=value` of its output if empty.
         kind: What each trial makes: Job, TrainJob or PyTorchJob.
         nodes: How many nodes a trial trains on.
         trial_seconds: After how long a trial is ended.
@@ -88,6 +91,7 @@ def tune(
         trials=trials,
         parallel_trials=parallel_trials,
         failed_trials=failed_trials,
+        metrics_collector=metrics_collector,
     )
     found = search(
         spec,

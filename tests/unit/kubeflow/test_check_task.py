@@ -102,6 +102,7 @@ def test_a_training_in_pods_is_looked_at_too(make_pipeline: Make) -> None:
         ({"training": {"command": ["python"]}}, "does not reach the command"),
         ({"space": {"rate": {"type": "double", "minimum": 1, "maximum": 0}}}, "there is nothing between them"),
         ({"algorithm": "cmaes"}, "cmaes varies two or more"),
+        ({"metrics_collector": {"kind": "File", "port": 80}}, "and port is given"),
         ({"space": {"batch_size": {"type": "choice", "values": ["a", "b"]}}}, "batch_size is 'a'"),
         ({"training": {**TABULAR, "inputs": {"train": "/rows"}}}, "given inputs twice"),
         ({"training": {**TABULAR, "loop": []}}, "loop"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ConfigurationError, RunError
-from stepworks.tuning.experiment import MetricsCollector, build_experiment, placeholder, trial_template
+from stepworks.tuning.experiment import build_experiment, placeholder, trial_template
 from stepworks.tuning.result import best_parameters, read_tuning
 from stepworks.tuning.spec import TuningSpec, tuning_spec
 
@@ -107,18 +107,19 @@ EVENTS = {"path": "/var/log/katib/tfevent/", "kind": "Directory"}
 
 
 @pytest.mark.parametrize(
-    ("collector", "expected"),
+    ("given", "expected"),
     [
-        (MetricsCollector(kind="File", format="JSON", path="/m"), {"fileSystemPath": FILE}),
-        (MetricsCollector(kind="TensorFlowEvent"), {"fileSystemPath": EVENTS}),
-        (MetricsCollector(kind="PrometheusMetric", port=9000), {"httpGet": {"path": "/metrics", "port": 9000}}),
-        (MetricsCollector(pattern="(a)=(b)"), {"filter": {"metricsFormat": ["(a)=(b)"]}}),
-        (MetricsCollector(kind="Push"), None),
+        ({"kind": "File", "format": "JSON", "path": "/m"}, {"fileSystemPath": FILE}),
+        ({"kind": "TensorFlowEvent"}, {"fileSystemPath": EVENTS}),
+        ({"kind": "PrometheusMetric", "port": 9000.0}, {"httpGet": {"path": "/metrics", "port": 9000}}),
+        ({"pattern": "(a)=(b)"}, {"filter": {"metricsFormat": ["(a)=(b)"]}}),
+        ({"kind": "Push"}, None),
     ],
 )
-def test_every_collector_is_told_where_the_figures_are(collector: MetricsCollector, expected: Any) -> None:
-    assert collector.to_object() == {
-        "collector": {"kind": collector.kind},
+def test_every_collector_is_told_where_the_figures_are(given: dict[str, Any], expected: Any) -> None:
+    built = build_experiment(spec_of(metrics_collector=given), trial_template(JOB), name="tune", run="r-1")
+    assert built["spec"]["metricsCollectorSpec"] == {
+        "collector": {"kind": given.get("kind", "StdOut")},
         **({"source": expected} if expected else {}),
     }
 

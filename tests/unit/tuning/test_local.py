@@ -108,9 +108,10 @@ def test_hyperband_stops_trials_without_early_stopping_and_gives_each_all_of_its
 
 def test_the_settings_that_optuna_has_are_used_and_the_others_are_named_once(caplog: Any) -> None:
     settings = {"random_state": 3, "n_EI_candidates": 24, "gamma": 0.3}
-    found = tune_locally(spec_of(algorithm_settings=settings, trials=14), bowl)
+    spec = spec_of(algorithm_settings=settings, trials=14, metrics_collector={"kind": "Push"})
+    found = tune_locally(spec, bowl)
     (record,) = caplog.records
-    assert "does not use gamma: 0.3;" in record.getMessage()
+    assert "does not use gamma: 0.3; metrics_collector: Push; Katib does" in record.getMessage()
     few = tune_locally(spec_of(algorithm_settings={**settings, "n_startup_trials": 2}, trials=14), bowl)
     assert [trial.parameters for trial in found.trials[:2]] == [trial.parameters for trial in few.trials[:2]]
     assert [trial.parameters for trial in found.trials] != [trial.parameters for trial in few.trials]

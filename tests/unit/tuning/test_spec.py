@@ -52,6 +52,13 @@ def spec_of(**changed: Any) -> Any:
             "the most that a trial gets of b: 27 is not a whole number from 1 to 9",
         ),
         ({"algorithm": "pbt"}, "ReadWriteMany"),
+        ({"metrics_collector": {"kind": "Custom"}}, "StdOut"),
+        ({"metrics_collector": {"kind": "File", "path": "figures"}}, "metrics_collector.path"),
+        ({"metrics_collector": {"kind": "File", "port": 80}}, "has path, format, pattern, and port is given"),
+        ({"metrics_collector": {"kind": "Push", "path": "/m"}}, "has no other field, and path is given"),
+        ({"metrics_collector": {"pattern": "loss is (.*)"}}, "has not two groups"),
+        ({"metrics_collector": {"pattern": "(loss"}}, "is no regular expression: missing )"),
+        ({"metrics_collector": {"kind": "File", "format": "JSON", "pattern": "(a)=(b)"}}, "is for lines of TEXT"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_starts(changed: dict[str, Any], told: str) -> None:

@@ -157,6 +157,7 @@ def test_each_end_of_a_range_has_to_be_a_value_of_the_setting() -> None:
         "space": {"warmup": {"type": "double", "minimum": 0.1, "maximum": 1.5}},
         "objective": {"metric": "loss", "goal": "minimize"},
         "early_stopping": {},
+        "metrics_collector": {},
     }
     with pytest.raises(ConfigurationError, match="training setting is wrong") as raised:
         check_tuning(known)
