@@ -108,17 +108,14 @@ def printed_figures(path: Path) -> Iterator[None]:
         print_new()
 
 
-def run_here(
-    spec: TrainingSpec, workspace: Workspace, parameters: Mapping[str, Value], reporter: Reporter, *, processes: int = 1
-) -> None:
-    """Run a trial on this machine, and report its figures while it runs.
+def run_here(spec: TrainingSpec, workspace: Workspace, parameters: Mapping[str, Value], reporter: Reporter) -> None:
+    """Run a trial on this machine in one process, and report its figures while it runs.
 
     Args:
         spec: What is trained without the search.
         workspace: The trial's own.
         parameters: What the search chose.
         reporter: Is told the figures; where it says that the trial is to end, training stops by its STOP file.
-        processes: How many processes train.
 
     Raises:
         StepworksError: The training failed.
@@ -146,7 +143,7 @@ def run_here(
     thread = threading.Thread(target=follow, name="figures", daemon=True)
     thread.start()
     try:
-        run(trained, workspace, processes=processes)
+        run(trained, workspace)
     except TrainingEndedError:
         if not stopped:
             raise
