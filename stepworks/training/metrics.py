@@ -87,7 +87,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         content = path.read_bytes()
     except FileNotFoundError:
         return lines
-    for line in map(_parsed, content.split(b"\n")):
+    for line in map(parsed, content.split(b"\n")):
         if line is None:
             continue
         if line.get("kind") == "resumed":
@@ -100,7 +100,7 @@ def _kept(lines: Iterable[bytes], step: int) -> tuple[int, int]:
     """How many bytes there are before the first line about a later step, and the last step that a line tells of."""
     position, kept, last = 0, None, step
     for text in lines:
-        line = _parsed(text)
+        line = parsed(text)
         if line is not None and _step(line) > step:
             kept = position if kept is None else kept
             last = max(last, _step(line))
@@ -108,8 +108,8 @@ def _kept(lines: Iterable[bytes], step: int) -> tuple[int, int]:
     return position if kept is None else kept, last
 
 
-def _parsed(text: bytes) -> dict[str, Any] | None:
-    """A line; None if it is empty, torn, or no object."""
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """A line of a metrics file; None if it is empty, torn, or no object."""
     try:
         line = json.loads(text)
     except ValueError:

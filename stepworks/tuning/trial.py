@@ -8,23 +8,23 @@ its own below it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from stepworks.errors import NotFoundError, StepworksError, TrainingEndedError
+from stepworks.errors import NotFoundError, ResourceError, StepworksError, TrainingEndedError
+from stepworks.training.metrics import parsed
 from stepworks.training.parameters import Value, with_parameters
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
-from stepworks.tuning.local import Reporter, TrialStoppedError
+from stepworks.tuning.local import Reporter
 from stepworks.tuning.search_space import Parameter, SearchSpace, typed_assignments
 
 _LOOK_SECONDS = 0.5
@@ -56,8 +56,8 @@ class _Follower:
         self._path = path
         self._position = 0
 
-    def figures(self) -> Iterator[tuple[int, dict[str, float]]]:
-        """The step and the figures of each whole line since the last call."""
+    def lines(self) -> list[dict[str, Any]]:
+        """The whole lines since the last call; raises OSError if the file cannot be read now."""
         try:
             with self._path.open("rb") as file:
                 # It is shorter where a resumed attempt has dropped what it takes again.
@@ -65,19 +65,18 @@ class _Follower:
                 file.seek(self._position)
                 content = file.read()
         except FileNotFoundError:
-            return
+            return []
         whole = content.rpartition(b"\n")[0]
         self._position += len(whole) + 1 if whole else 0
-        for text in whole.split(b"\n"):
-            try:
-                line = json.loads(text)
-            except ValueError:  # torn by a kill
-                continue
-            if isinstance(line, dict):
-                own = line.get("figures")  # those of the model's own
-                line |= own if isinstance(own, dict) else {}
-                found = {name: float(value) for name, value in line.items() if _is_figure(name, value)}
-                yield int(line.get("step") or line.get("epoch") or 0), found
+        return [line for line in map(parsed, whole.split(b"\n")) if line is not None]
+
+
+def _figures(line: dict[str, Any]) -> tuple[int, dict[str, float]]:
+    """The step and the figures of a line."""
+    own = line.get("figures")  # those of the model's own
+    named = line | (own if isinstance(own, dict) else {})
+    found = {name: float(value) for name, value in named.items() if _is_figure(name, value)}
+    return int(line.get("step") or line.get("epoch") or 0), found
 
 
 def _is_figure(name: str, value: Any) -> bool:
@@ -85,27 +84,78 @@ def _is_figure(name: str, value: Any) -> bool:
 
 
 @contextmanager
-def printed_figures(path: Path) -> Iterator[None]:
-    """Print the figures of a metrics file as lines `name=value` while the block lasts: Katib reads them so."""
-    follower, ended = _Follower(path), threading.Event()
+def _followed(
+    path: Path, tell: Callable[[int, dict[str, float]], None], on_error: Callable[[], None] = lambda: None
+) -> Iterator[list[Exception]]:
+    """Tell the figures of a metrics file in a thread of its own while the block lasts, and the last ones at its end.
 
-    def print_new() -> None:
-        for _, figures in follower.figures():
-            for name, value in figures.items():
-                print(f"{name}={value:.10g}", flush=True)  # noqa: T201
+    A file that cannot be read at a moment, as on a server that starts again, is read at the next one.
+
+    Args:
+        path: The file.
+        tell: Is called with the step and the figures of each line. After its first error it is not called again.
+        on_error: Is called after that error.
+
+    Returns:
+        The errors so far; the first one is raised when the block has ended without one of its own.
+
+    Raises:
+        ResourceError: The file could not be read at the end.
+    """
+    follower, ended = _Follower(path), threading.Event()
+    errors: list[Exception] = []
 
     def follow() -> None:
-        while not ended.wait(_LOOK_SECONDS):
-            print_new()
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(_LOOK_SECONDS)
+            try:
+                lines = follower.lines()
+            except OSError as error:
+                errors.extend([_unreadable(path, error)] if is_last else [])
+                continue
+            try:
+                for line in lines:
+                    tell(*_figures(line))
+            except Exception as error:  # noqa: BLE001  # raised where the block ends: nobody sees it in a thread
+                errors.append(error)
+                on_error()
+                return
 
     thread = threading.Thread(target=follow, name="figures", daemon=True)
     thread.start()
     try:
-        yield
+        yield errors
     finally:
         ended.set()
         thread.join()
-        print_new()
+    if errors:
+        raise errors[0]
+
+
+def _unreadable(path: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        "The figures of the trial cannot be read",
+        received=f"{path}: {type(error).__name__}: {error.strerror}",
+        expected="the file of lines of JSON that the training writes",
+        what_to_do="Look after the volume of the workspace, and run the step again.",
+    )
+
+
+@contextmanager
+def printed_figures(path: Path) -> Iterator[None]:
+    """Print the figures of a metrics file as lines `name=value` while the block lasts: Katib reads them so.
+
+    Raises:
+        ResourceError: The file could not be read, so that Katib would judge by a part of the figures.
+    """
+
+    def show(_step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            print(f"{name}={value:.10g}", flush=True)  # noqa: T201
+
+    with _followed(path, show):
+        yield
 
 
 def run_here(spec: TrainingSpec, workspace: Workspace, parameters: Mapping[str, Value], reporter: Reporter) -> None:
@@ -118,40 +168,23 @@ def run_here(spec: TrainingSpec, workspace: Workspace, parameters: Mapping[str, 
         reporter: Is told the figures; where it says that the trial is to end, training stops by its STOP file.
 
     Raises:
-        StepworksError: The training failed.
-        TrialStoppedError: The trial was ended early.
+        StepworksError: The training failed, or its figures cannot be read.
+        TrialStoppedError: The trial was ended early. What else the reporter raises ends it, too, and is raised.
     """
     from stepworks.training.launch import run
 
     trained = with_parameters(spec, parameters)
     _clear_of_another(workspace, trained)
-    follower, ended = _Follower(workspace.metrics), threading.Event()
-    stopped: list[TrialStoppedError] = []
 
-    def follow() -> None:
-        is_last = False
-        while not is_last:
-            is_last = ended.wait(_LOOK_SECONDS)
-            try:
-                for step, figures in follower.figures():
-                    reporter.report(step, **figures)
-            except TrialStoppedError as error:
-                stopped.append(error)
-                workspace.stop_file.touch()
-                return
+    def tell(step: int, figures: dict[str, float]) -> None:
+        reporter.report(step, **figures)
 
-    thread = threading.Thread(target=follow, name="figures", daemon=True)
-    thread.start()
-    try:
-        run(trained, workspace)
-    except TrainingEndedError:
-        if not stopped:
-            raise
-    finally:
-        ended.set()
-        thread.join()
-    if stopped:
-        raise stopped[0]
+    with _followed(workspace.metrics, tell, on_error=workspace.stop_file.touch) as errors:
+        try:
+            run(trained, workspace)
+        except TrainingEndedError:
+            if not errors:  # otherwise it was ended from here
+                raise
 
 
 def _clear_of_another(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -173,9 +206,13 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         trial = _prepare_trial(Workspace(given.workspace), given.trial, given.parameters)
+        return _work(trial)
     except StepworksError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
+
+
+def _work(trial: Workspace) -> int:
     from stepworks.training.worker import main as work
 
     if os.environ.get("RANK", "0") != "0":

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from stepworks.errors import ConfigurationError, TrainingEndedError
+from stepworks.errors import ConfigurationError, ResourceError, TrainingEndedError
 from stepworks.training.given import step_spec, trials_spec
 from stepworks.training.metrics import MetricsFile, read_metrics
 from stepworks.training.parameters import with_parameters
@@ -86,6 +87,39 @@ def test_a_trial_that_is_stopped_early_ends_by_itself(tmp_path: Path) -> None:
     with pytest.raises(TrialStoppedError):
         run_here(training, Workspace(tmp_path / "trial"), {"rate": 0.3, "kind": "a"}, Stopping())
     assert not (tmp_path / "trial" / "model").exists()
+
+
+def test_an_error_of_whoever_is_told_the_figures_ends_the_trial_and_is_raised(tmp_path: Path) -> None:
+    class Wrong:
+        def report(self, step: int, **metrics: float) -> None:
+            if step == 2:
+                raise ValueError("no such study")
+
+    training = TrainingSpec(entrypoint=ENTRYPOINT, settings={"steps": 600, "pause": 0.1})
+    with pytest.raises(ValueError, match="no such study"):
+        run_here(training, Workspace(tmp_path / "trial"), {"rate": 0.3, "kind": "a"}, Wrong())
+    assert not (tmp_path / "trial" / "model").exists()
+
+
+def test_figures_that_cannot_be_read_at_a_moment_are_read_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()  # gives an OSError to whoever reads it
+    with printed_figures(path):
+        time.sleep(1.2)
+        path.rmdir()
+        MetricsFile(path).write("report", step=1, loss=0.5)
+    assert capsys.readouterr().out.splitlines() == ["loss=0.5"]
+
+
+def test_figures_that_cannot_be_read_at_all_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    with (
+        pytest.raises(ResourceError, match="figures of the trial cannot be read"),
+        printed_figures(tmp_path / "metrics.jsonl"),
+    ):
+        pass
 
 
 def test_in_a_cluster_a_trial_is_one_command_that_prints_its_figures(tmp_path: Path) -> None:
