@@ -156,7 +156,7 @@ class TrainingSpec(_Settings):
         inputs: Files and folders by name; a relative path is below `inputs/` of the workspace. The first form takes
             `train`, `validation` and `transform`, and hands any other to the model builder by its name.
         loop: What the loop does; of the first form.
-        parallel: How the computation is spread; of the first form, and the timeout of the others.
+        parallel: How the computation is spread; of the first form, and refused with the others.
         checkpoints: When the state is kept; of the first form, and how many of the second.
         log_every_steps: Optimizer steps between two lines of metrics.
         grace_seconds: How long the processes may go on after SIGTERM. The pod must give as much.
@@ -207,6 +207,15 @@ class TrainingSpec(_Settings):
                 received=f"model {self.model!r}, data {self.data!r}",
                 expected=expected,
                 what_to_do=f"Give the parameter {missing} as well.",
+            )
+        if self.form != "builders" and self.parallel != ParallelSettings():
+            default = ParallelSettings().model_dump()
+            changed = {name: value for name, value in self.parallel.model_dump().items() if value != default[name]}
+            raise ConfigurationError(
+                f"The settings parallel are not of the form {self.form}",
+                received=", ".join(f"{name} {value!r}" for name, value in changed.items()),
+                expected="model and data, whose loop is ours, with these settings",
+                what_to_do=f"Take them out, and let the {self.form} spread its computation itself.",
             )
         return self
 

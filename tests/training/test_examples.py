@@ -18,7 +18,7 @@ from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step
 from stepworks.training.launch import run
 from stepworks.training.metrics import read_metrics
-from stepworks.training.spec import ParallelSettings, TrainingSpec
+from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import Workspace
 from tests.processes import MARK, marked
 from tests.training.conftest import Start, started_zygote
@@ -129,7 +129,6 @@ def trainer_spec(folder: Path, base_model: Path) -> TrainingSpec:
         entrypoint="tests.training.test_examples:faulty_entrypoint",
         settings={"base_model": str(base_model), "epochs": 2, "save_steps": 4, "learning_rate": 0.02, "rank": 4},
         inputs={"train": str(folder / "train.parquet")},
-        parallel=ParallelSettings(device="cpu"),
     )
 
 

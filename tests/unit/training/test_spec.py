@@ -54,6 +54,13 @@ def test_anything_but_one_form_is_refused(given: dict[str, object], received: st
     assert received in caught.value.received
 
 
+@pytest.mark.parametrize("given", [{"entrypoint": "package.module:train"}, {"command": ["a"]}])
+def test_how_our_loop_is_spread_is_refused_where_the_loop_is_not_ours(given: dict[str, object]) -> None:
+    assert TrainingSpec(**given, parallel=ParallelSettings(device="auto")).parallel == ParallelSettings()
+    with pytest.raises(ConfigurationError, match="strategy 'fsdp', timeout_seconds 5"):
+        TrainingSpec(**given, parallel=ParallelSettings(strategy="fsdp", timeout_seconds=5))
+
+
 def test_a_wrong_setting_is_told_with_its_value_and_an_unknown_one_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="precision is 'fp8'"):
         ParallelSettings(precision="fp8")
