@@ -30,13 +30,13 @@ def check_tuning(known: Mapping[str, Any]) -> dict[str, str]:
         if len(known_mapping(known, name)) < len(known.get(name, {})):
             return {}  # A text in it is known later, and it cannot be judged without.
     given = {name: known[name] for name in TuningSpec.model_fields if name in known}
-    complete = set(given) == set(TuningSpec.model_fields)
-    spec = tuning_spec(**{**given, "early_stopping": given["early_stopping"] or None}) if complete else None
+    if set(given) == set(TuningSpec.model_fields):
+        tuning_spec(**{**given, "early_stopping": given["early_stopping"] or None})
     if "training" not in known:
         return {}
     training = trials_spec(known["training"], {})
-    if spec:
-        check_trials(spec, training)
+    if {"space", "objective"} <= set(known):  # how many trials there are may be known later
+        check_trials(tuning_spec(space=known["space"], objective=known["objective"]), training)
     return references_of(training)
 
 

@@ -129,3 +129,12 @@ def test_a_search_that_cannot_be_made_is_refused(make_pipeline: Make, given: dic
     build(make_pipeline, arguments(right).replace(', transform=rows.outputs["rows"]', ""), step="tune")
     with pytest.raises(ConfigurationError, match=told):
         build(make_pipeline, arguments({**right, **given}), step="tune")
+
+
+def test_a_search_whose_number_of_trials_is_known_later_is_looked_at_too(make_pipeline: Make) -> None:
+    training = {**TABULAR, "loop": {"monitor": "validation_loss"}}
+    space = {"learning_rate": {"type": "double", "minimum": 0.1, "maximum": 1}}
+    given = f'name="tune", workspace="/w", image="i", placement={{}}, space={space}, objective={AREA}, trials=epochs'
+    build(make_pipeline, f"{given}, training={TABULAR}", step="tune")
+    with pytest.raises(ConfigurationError, match="would not compute the objective's metric validation_auc"):
+        build(make_pipeline, f"{given}, training={training}", step="tune")
