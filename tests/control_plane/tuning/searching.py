@@ -99,7 +99,7 @@ def search(
         active_deadline_seconds=120,
     )
     if trial.runtime:
-        make_runtime(runner, trial.runtime, RUN, trial.beyond)
+        make_runtime(runner, trial.runtime, trial.manifest, RUN, trial.beyond)
     experiment = build_experiment(SPEC, trial_template(trial.manifest), name="tune", run=RUN)
     version, complete, rank_0 = ENDS[kind]
     with ThreadPoolExecutor() as pool:
