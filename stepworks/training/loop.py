@@ -87,9 +87,7 @@ class TrainingLoop:
         self._agreement = Agreement(self.processes)
         self._verdict = Verdict(spec.loop, scaled=engine.scaler.is_enabled(), late=self.processes.device.type == "cuda")
         self._signals = Signals(spec.checkpoints, saver, interruption, leads=self.processes.rank == 0)
-        self._meter = Meter(
-            self.processes.world, self.processes.device, getattr(engine.model, "flops_per_sample", None)
-        )
+        self._meter = Meter(self.processes.world, self.processes.device, engine.model)
 
     def run(self, on_epoch: Callable[[Epoch], None] = lambda _epoch: None) -> End:
         """Train to the last step, the early stop, or an interruption.

@@ -30,13 +30,14 @@ class Meter:
     Attributes:
         devices: How many processes share the work.
         device: This process's device.
-        flops_per_sample: The model's operations for one sample, forward and backward; None if it does not say.
+        model: What is trained. Its `flops_per_sample`, where it has that, are its operations for one sample, forward
+            and backward; they are asked for each time, since a model may know them only once it has seen samples.
         clock: Seconds; it never goes back.
     """
 
     devices: int
     device: torch.device
-    flops_per_sample: float | None = None
+    model: object = None
     clock: Callable[[], float] = time.perf_counter
     samples: int = 0
     tokens: int = 0
@@ -63,7 +64,8 @@ class Meter:
         """
         now = self.clock()
         seconds = max(now - self._since, 1e-9)
-        flops = self.flops_per_sample * self.samples / seconds / self.devices if self.flops_per_sample else None
+        per_sample: float | None = getattr(self.model, "flops_per_sample", None)
+        flops = per_sample * self.samples / seconds / self.devices if per_sample else None
         figures: dict[str, float | None] = {
             "seconds": seconds,
             "samples_per_second": self.samples / seconds,

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ class Clock:
 
 def test_figures_of_known_times_are_exact() -> None:
     clock = Clock()
-    meter = Meter(devices=4, device=CPU, flops_per_sample=2e9, clock=clock)
+    meter = Meter(devices=4, device=CPU, model=SimpleNamespace(flops_per_sample=2e9), clock=clock)
     meter.peak = 1e12
     for _ in range(10):
         meter.add(samples=80, tokens=8000, waited=0.01)
@@ -58,7 +59,7 @@ def test_the_peak_of_a_device_that_is_not_known_is_none(name: str, peak: float |
 
 
 def test_utilisation_is_null_where_device_or_model_is_not_known() -> None:
-    meter = Meter(devices=1, device=CPU, flops_per_sample=2e9)
+    meter = Meter(devices=1, device=CPU, model=SimpleNamespace(flops_per_sample=2e9))
     meter.add(samples=8, tokens=0, waited=0)
     assert meter.take()["mfu"] is None
     assert Meter(devices=1, device=CPU).take()["flops_per_second_and_device"] is None

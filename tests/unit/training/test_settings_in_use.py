@@ -21,6 +21,7 @@ from stepworks.errors import (
 from stepworks.report.documents import TrainingDocument
 from stepworks.training.checkpoint.manifest import MANIFEST_FILE, Manifest, record_file
 from stepworks.training.checkpoint.state import STATE_FILE
+from stepworks.training.metrics import read_metrics
 from stepworks.training.model_directory import MODEL_FILE
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.train import train
@@ -67,6 +68,24 @@ class TooLarge(Small):
 class TooHungry(Small):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+class Slow(Small):
+    """Knows its operations from the tenth batch that it has seen."""
+
+    batches = 0
+
+    @property
+    def flops_per_sample(self) -> float | None:
+        return 100.0 if self.batches >= 10 else None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        self.batches += 1
+        return super().forward(features)
+
+
+def slow(*, dropout: float, **_further: Any) -> Slow:
+    return Slow(dropout)
 
 
 def lost(*, dropout: float, **_further: Any) -> Lost:
@@ -148,6 +167,15 @@ def test_a_figure_of_the_models_own_chooses_the_best_epoch(tmp_path: Path) -> No
     accuracies = [epoch.figures["validation_accuracy"] for epoch in document.epochs]
     assert document.best_epoch == 1 + accuracies.index(max(accuracies))
     assert 0.5 < max(accuracies) <= 1
+
+
+def test_operations_that_a_model_knows_late_are_told_from_then_on(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "run")
+    train(with_model(small_spec(tmp_path), "slow"), workspace)
+    lines = [line for line in read_metrics(workspace.metrics) if line["kind"] == "step"]
+    assert lines[0]["flops_per_second_and_device"] is None
+    last = lines[-1]
+    assert last["flops_per_second_and_device"] == pytest.approx(100 * last["samples_per_second"])
 
 
 def test_a_loss_above_its_limit_has_diverged(tmp_path: Path) -> None:
