@@ -33,7 +33,6 @@ def test_a_terminal_gets_a_bar() -> None:
         display("step", step(50))
         display("epoch", {})
         display("step", step(100))
-        display._bar.refresh()  # type: ignore[union-attr]
     assert "100/200" in output.getvalue()
     assert "loss 0.25  80 samples/s" in output.getvalue()
 

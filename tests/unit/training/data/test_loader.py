@@ -164,8 +164,10 @@ def test_closing_waits_for_no_read_that_never_returns(monkeypatch: pytest.Monkey
     opened.close()
     assert time.monotonic() - started < 20
     stuck.set()
-    for thread in opened._threads:
-        thread.join(30)
+    for thread in threading.enumerate():
+        if thread.name.startswith("reader-"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def test_a_disk_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
