@@ -124,6 +124,12 @@ class Epoch(Fragment):
     seconds: float
     samples_per_second: float
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What its validation computed, by the names that `monitor` knows: `validation_loss` and so on."""
+        own = {"validation_auc": self.validation_auc, "validation_loss": self.validation_loss}
+        return {**{name: value for name, value in own.items() if value is not None}, **self.figures}
+
 
 class TrainingDocument(StoredDocument):
     """How training went (`training/train`).

@@ -33,7 +33,7 @@ from stepworks.training.meter import Meter
 from stepworks.training.metrics import MetricsFile
 from stepworks.training.parallel import Engine
 from stepworks.training.process_group import Agreement
-from stepworks.training.progress import Course, Signals, monitored
+from stepworks.training.progress import Course, Signals
 from stepworks.training.spec import LoopSettings, TrainingSpec
 from stepworks.training.validation import LOSS, validate
 from stepworks.training.verdict import Verdict
@@ -173,7 +173,7 @@ class TrainingLoop:
         """Validate, write the epoch down, and keep the state."""
         self._verdict.settle()
         steps = self.course.steps_of_epoch(self.order.batches_per_epoch)
-        seconds = self.course.epoch_seconds + time.monotonic() - self._epoch_started
+        seconds_of_training = self._seconds_of_epoch()
         figures = {}
         if self.validation is not None:
             figures = validate(
@@ -186,15 +186,19 @@ class TrainingLoop:
             validation_auc=figures.pop("validation_auc", None),
             figures=figures,
             learning_rate=self.engine.schedule.get_last_lr()[0],
-            seconds=self.course.epoch_seconds + time.monotonic() - self._epoch_started,
-            samples_per_second=steps * self.settings.batch_size / seconds,
+            seconds=self._seconds_of_epoch(),
+            samples_per_second=steps * self.settings.batch_size / seconds_of_training,
         )
         self.course = self.course.after_epoch(epoch, self.settings, last=self.course.step == self.total_steps)
         self._epoch_loss.zero_()
         self._epoch_started = time.monotonic()
         self.metrics.write("epoch", step=self.course.step, **epoch.model_dump())
-        self._save(monitored=monitored(epoch, self.settings.monitor))
+        self._save(monitored=epoch.metrics.get(self.settings.monitor))
         return epoch
+
+    def _seconds_of_epoch(self) -> float:
+        """How long this epoch has taken so far, in all attempts."""
+        return self.course.epoch_seconds + time.monotonic() - self._epoch_started
 
     def _part_size(self) -> int:
         """How many samples a process has on its device at once."""
@@ -228,13 +232,12 @@ class TrainingLoop:
 
     def _save(self, monitored: float | None = None) -> None:
         self._verdict.settle()
-        seconds = self.course.epoch_seconds + time.monotonic() - self._epoch_started
         self.saver.save(
             Snapshot(
                 self.course.step,
                 tensors_of(self.engine.model, self.engine.optimizer),
                 {
-                    **self.course.to_json(epoch_loss=float(self._epoch_loss), epoch_seconds=seconds),
+                    **self.course.to_json(epoch_loss=float(self._epoch_loss), epoch_seconds=self._seconds_of_epoch()),
                     "schedule": self.engine.schedule.state_dict(),
                     "scaler": self.engine.scaler.state_dict(),
                 },

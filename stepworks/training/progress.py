@@ -14,7 +14,6 @@ from stepworks.training.data.loader import Position
 from stepworks.training.interruption import Interruption, Reason
 from stepworks.training.process_group import Agreement
 from stepworks.training.spec import CheckpointSettings, LoopSettings
-from stepworks.training.validation import AREA_UNDER_CURVE, LOSS
 
 Finished = Literal["", "epochs", "early_stop"]
 
@@ -69,7 +68,7 @@ class Course:
     def after_epoch(self, epoch: Epoch, settings: LoopSettings, *, last: bool) -> Course:
         """Where the run is after an epoch: whether it was the best, and whether it is the end."""
         best_epoch, best_step, best_value = self.best_epoch, self.best_step, self.best_value
-        value = monitored(epoch, settings.monitor)
+        value = epoch.metrics.get(settings.monitor)
         sign = 1 if settings.maximize else -1
         # Without validation the last epoch is the best.
         if value is None or best_value is None or sign * value > sign * best_value:
@@ -117,12 +116,6 @@ class Course:
             )
         epochs = tuple(Epoch(**epoch) for epoch in content["epochs"])
         return cls(**{**content, "position": Position(*content["position"]), "epochs": epochs})
-
-
-def monitored(epoch: Epoch, name: str) -> float | None:
-    """A figure of an epoch's validation by its name; None where it was not validated."""
-    own = {LOSS: epoch.validation_loss, AREA_UNDER_CURVE: epoch.validation_auc}
-    return own[name] if name in own else epoch.figures.get(name)
 
 
 @dataclass(frozen=True)

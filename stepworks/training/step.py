@@ -78,5 +78,4 @@ def hand_over(spec: TrainingSpec, workspace: Workspace, model: str | Path, docum
     training.write(document)
     best = training.best
     assert best is not None  # our loop has at least one epoch, one of which is the best
-    figures = {"validation_auc": best.validation_auc, "validation_loss": best.validation_loss, **best.figures}
-    return {name: value for name, value in figures.items() if value is not None}
+    return best.metrics

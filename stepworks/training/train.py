@@ -290,12 +290,11 @@ def _out_of_memory(spec: TrainingSpec, processes: Processes, error: BaseExceptio
 
 
 def _log_epoch(epoch: Epoch) -> None:
-    figures = {"validation loss": epoch.validation_loss, "validation AUC": epoch.validation_auc, **epoch.figures}
     logger.info(
         "epoch %2d  train loss %.4f  %s%.1f s  %.0f samples/s",
         epoch.epoch,
         epoch.train_loss,
-        "".join(f"{name} {value:.4f}  " for name, value in figures.items() if value is not None),
+        "".join(f"{name.replace('_', ' ')} {value:.4f}  " for name, value in epoch.metrics.items()),
         epoch.seconds,
         epoch.samples_per_second,
     )
