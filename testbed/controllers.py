@@ -149,7 +149,11 @@ class Recipes:
                 manifests / "config/crd/full/clusterstoragecontainer",
                 manifests / "test/crds",
             ),
-            objects=(_namespace("kserve"), configuration),
+            objects=(
+                _namespace("kserve"),
+                configuration,
+                *self._webhooks("kserve", manifests / "config/webhook/manifests.yaml", webhook),
+            ),
             defaults=(manifests / "config/runtimes",),
         )
 
@@ -206,7 +210,7 @@ class Recipes:
             for webhook in configuration["webhooks"]:
                 path = webhook["clientConfig"]["service"]["path"]
                 webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": bundle}
-            yield configuration | {"metadata": {"name": controller}}
+            yield configuration | {"metadata": {"name": f"{controller}.{configuration['metadata']['name']}"}}
 
 
 def _runs() -> bool:

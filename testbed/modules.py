@@ -47,7 +47,7 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _OPERATOR = "github.com/kubeflow/training-operator"
 _JOBSET = "sigs.k8s.io/jobset"
 _ARGO = "github.com/argoproj/argo-workflows/v3"
-_KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager"}
+_KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager", "router": f"{_KSERVE}/cmd/router"}
 _KSERVE_MANIFESTS = {
     _KSERVE: (
         "config/crd/full/serving.kserve.io_*.yaml",
@@ -57,6 +57,7 @@ _KSERVE_MANIFESTS = {
         "test/crds/knative_service.yaml",
         "config/configmap/inferenceservice.yaml",
         "config/runtimes/*.yaml",
+        "config/webhook/manifests.yaml",
     )
 }
 _TRAINER_PROGRAMS = {"trainer": f"{_TRAINER}/cmd/trainer-controller-manager", "jobset": _JOBSET}

@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import find
+from stepworks.kube.api.objects import delete, find
 from stepworks.kube.api.references import Reference, located, reference_to
 from stepworks.kube.builders.inference_service import InferenceServiceSpec, build_inference_service
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.manifests import Manifest, annotations_of, status_of
-from stepworks.kube.kinds.rules import INFERENCE_SERVICE_READY
+from stepworks.kube.kinds.rules import GONE, INFERENCE_SERVICE_READY
+from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.runs.belonging import SPEC_ANNOTATION, is_of_run, spec_hash
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
+from stepworks.kube.runs.retry_marker import is_marked
 from stepworks.kube.waiting.wait import wait
 
 READY_SECONDS = 1800.0
@@ -34,8 +36,9 @@ def deploy_inference_service(
     """Deploy a version of a model under a name of its own, and wait until it serves.
 
     A version is never changed: another version has another name, so that a bad one cannot take a good one down. One
-    that an earlier run deployed from the same specification goes on serving, and is waited for. What this run made is
-    deleted again when it does not become ready.
+    that an earlier run deployed from the same specification goes on serving, and is waited for. What this run made
+    holds nothing when it does not become ready: it is deleted, or stopped and marked where another attempt of the run
+    would fail the same way. Another run makes that one anew.
 
     Args:
         cluster: Where.
@@ -62,6 +65,12 @@ def deploy_inference_service(
     manifest = build_inference_service(spec, name=name)
     reference = located(cluster, reference_to(manifest))
     present = find(cluster, reference)
+    if present is not None and not is_of_run(present, run) and is_marked(present):
+        say(f"The {reference} of an earlier run could not serve and was stopped; it is made anew.")
+        uid = str(present["metadata"]["uid"])
+        delete(cluster, reference, uid=uid)
+        wait(cluster, reference, until=GONE, timeout=DELETION_SECONDS, uid=uid)
+        present = None
     if present is None or is_of_run(present, run):
         return run_to_end(
             cluster,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from stepworks.kube.diagnosis.facts import ContainerFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.finding import Cause, Finding
+from stepworks.kube.kinds.table import kind_of
 
 _AGAIN = "Start the step again"
 _MORE_TIME = "Allow more time, or start the step again if it goes on where it stopped."
@@ -49,6 +50,8 @@ _PHASE_REASONS: Mapping[str, str] = {
 }
 _TRY_AGAIN_EXIT_CODE = 75
 """EX_TEMPFAIL: our training loop ends with it when it saved its work after a signal."""
+_RESTARTS = 3
+"""After so many a server does not come up by itself: what it waits for would be there by then."""
 _CANNOT_START = ("StartError", "ContainerCannotRun")
 _CANNOT_START_CODES = (126, 127, 128)
 _STORAGE = "Correct the storage URI, or give the ServiceAccount the credentials for it; see the log of the container."
@@ -56,6 +59,23 @@ _CRASHES: Mapping[signal.Signals, str] = {
     signal.SIGBUS: "Give the placement more shared memory (`shared_memory`), if data loaders exchange batches there.",
     signal.SIGILL: "Use an image that is built for the processors of these nodes.",
 }
+
+
+def judge_crash_loop(facts: Facts) -> Finding | None:
+    """Find a server whose container ends each time that it is started."""
+    known = kind_of({"apiVersion": facts.reference.api_version, "kind": facts.reference.kind})
+    if known is None or not known.serves:
+        return None
+    for pod in facts.pods:
+        for container in pod.containers:
+            if container.reason != "CrashLoopBackOff" or container.restarts < _RESTARTS:
+                continue
+            found = judge_end(replace(facts, pods=(pod,)))
+            if found is None:
+                continue
+            problem = f"{found.problem}, each of the {container.restarts + 1} times that it was started"
+            return replace(found, cause="crash-loop", problem=problem, permanent=False, tolerance="none")
+    return None
 
 
 def judge_end(facts: Facts) -> Finding | None:

@@ -11,6 +11,7 @@ Cause = Literal[
     "command-missing",
     "configuration-missing",
     "container-refused",
+    "crash-loop",
     "creation-failed",
     "deadline-exceeded",
     "deletion-blocked",

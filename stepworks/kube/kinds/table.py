@@ -57,6 +57,7 @@ class Kind:
         descent: How its pods are found; None where that is not known, or it has none.
         lacks_pods: Whether one that makes pods itself has made fewer than it wants.
         pods_take_turns: Whether its pods do not need each other: while some have no room, the others get on.
+        serves: Whether its pods are to run for ever, so that one that ends again and again has failed.
         made_by_runs: Whether steps make objects of it, which the exit step deletes.
     """
 
@@ -68,6 +69,7 @@ class Kind:
     descent: Descent | None = None
     lacks_pods: Callable[[Manifest], bool] | None = None
     pods_take_turns: bool = False
+    serves: bool = False
     made_by_runs: bool = False
 
 
@@ -140,6 +142,7 @@ KINDS: tuple[Kind, ...] = (
         rules.INFERENCE_SERVICE_READY,
         _BY_STOP,
         Descent("serving.kserve.io/inferenceservice", (_DEPLOYMENT, _REPLICA_SET)),
+        serves=True,
         made_by_runs=True,
     ),
     Kind("v1", "ConfigMap", made_by_runs=True),
@@ -151,6 +154,7 @@ KINDS: tuple[Kind, ...] = (
         until=rules.DEPLOYMENT_ROLLED_OUT,
         descent=Descent("", (_REPLICA_SET,)),
         lacks_pods=replicas_lack_pods,
+        serves=True,
     ),
     Kind(*_REPLICA_SET, descent=Descent(), lacks_pods=replicas_lack_pods),
     Kind("argoproj.io/v1alpha1", "Workflow", descent=Descent("workflows.argoproj.io/workflow")),

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge, judge_obstacles
-from stepworks.kube.diagnosis.facts import EventFacts, Facts, ObjectFacts, PodFacts
+from stepworks.kube.diagnosis.facts import ContainerFacts, EventFacts, Facts, ObjectFacts, PodFacts
 from tests.unit.kube.facts_of_pods import JOB, C, disrupted, ended, failed, pod, refused, short, stuck, waiting
 
 ENDS = [
@@ -105,7 +106,22 @@ def pulling(told: str) -> Facts:
     return stuck(waiting("ImagePullBackOff", 'Back-off pulling image "x"'), events=events)
 
 
+def looping(restarts: int = 3, *, serves: bool = True, code: int = 1) -> Facts:
+    """A container that was started again and again, of a server or of a Job."""
+    container = ContainerFacts(
+        "main", state="waiting", reason="CrashLoopBackOff", exit_code=code, ended_at="10:00:05", restarts=restarts
+    )
+    server = Reference("serving.kserve.io/v1beta1", "InferenceService", "flights-v1", "team")
+    facts = stuck(pod(container, phase="Running", node="gpu-1"))
+    return replace(facts, reference=server) if serves else facts
+
+
 OBSTACLES = [
+    (
+        looping(),
+        ("crash-loop", False, f"{C} ended with exit code 1, each of the 4 times that it was started"),
+        "none",
+    ),
     (
         stuck(waiting("ImagePullBackOff", 'Back-off pulling image "x"')),
         ("image-missing", True, f'the image of {C} cannot be pulled: Back-off pulling image "x"'),
@@ -266,6 +282,11 @@ OBSTACLES = [
         "room",
     ),
 ]
+
+
+@pytest.mark.parametrize("facts", [looping(2), looping(serves=False), looping(code=0)])
+def test_what_may_come_up_yet_or_is_to_end_is_no_crash_loop(facts: Facts) -> None:
+    assert judge_obstacles(facts) is None
 
 
 @pytest.mark.parametrize(("facts", "expected", "tolerance"), OBSTACLES, ids=[each[1][0] for each in OBSTACLES])
