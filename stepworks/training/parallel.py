@@ -79,6 +79,7 @@ class Engine:
         self.strategy = _strategy(parallel, processes)
         self.model = model.to(processes.device)
         self._accumulation = loop.accumulation
+        self._is_training: bool | None = None
         self._clip_norm = loop.clip_norm
         self.objective = Objective(self.model, processes.device, _AUTOCAST[parallel.precision])
         self._spread(parallel)
@@ -119,7 +120,7 @@ class Engine:
         """
         device = self.processes.device
         buffers = [buffer.clone() for buffer in self.objective.buffers()]
-        self.objective.train()
+        self._set_training(True)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             inputs = tuple(tensor.to(device) for tensor in inputs)
             self._replica(inputs, targets.to(device)).backward()
@@ -127,13 +128,19 @@ class Engine:
         for buffer, before in zip(self.objective.buffers(), buffers, strict=True):
             buffer.copy_(before)
 
+    def _set_training(self, mode: bool) -> None:
+        """Put all modules into a mode; only where it changes, since it walks through all of them."""
+        if self._is_training is not mode:
+            self.objective.train(mode)
+            self._is_training = mode
+
     def accumulate(self, inputs: Inputs, targets: torch.Tensor) -> torch.Tensor:
         """Compute the gradient of this process's share of a batch.
 
         Returns:
             The mean loss of the whole batch, of all processes, a scalar on the device.
         """
-        self.objective.train()
+        self._set_training(True)
         parts = list(_split(inputs, targets, self._accumulation))
         total = torch.zeros((), device=self.processes.device)
         for number, (part_inputs, part_targets) in enumerate(parts):
@@ -175,7 +182,7 @@ class Engine:
 
     def evaluate(self, inputs: Inputs, targets: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """The loss and the outputs of a batch in evaluation; sharded, each process must call it as often."""
-        self.objective.eval()
+        self._set_training(False)
         return cast("tuple[torch.Tensor, Any]", self.objective(inputs, targets))
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
