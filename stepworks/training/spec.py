@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -142,16 +143,26 @@ Arguments = Annotated[dict[str, Any], BeforeValidator(whole_numbers)]
 """Keyword arguments by name. A whole number among them is an int, however it was written."""
 
 
+Form = Literal["builders", "entrypoint", "command"]
+_FORMS: Mapping[Form, str] = {"builders": "model and data", "entrypoint": "an entrypoint", "command": "a command"}
+_OF_ONE_FORM: Mapping[str, Form] = {
+    "model_settings": "builders",
+    "data_settings": "builders",
+    "parallel": "builders",
+    "settings": "entrypoint",
+}
+
+
 class TrainingSpec(_Settings):
     """A training run in one of the three forms of the contract.
 
     Attributes:
         model: The model builder, `package.module:name`; with `data` it is the first form.
         data: The data builder, `package.module:name`.
-        model_settings: Keyword arguments of the model builder.
-        data_settings: Keyword arguments of the data builder.
+        model_settings: Keyword arguments of the model builder; refused without one.
+        data_settings: Keyword arguments of the data builder; refused without one.
         entrypoint: A function that is called with a `TrainingContext`, `package.module:name`; the second form.
-        settings: Keyword arguments of the entrypoint.
+        settings: Keyword arguments of the entrypoint; refused without one.
         command: A command and its arguments, run by each process; the third form.
         inputs: Files and folders by name; a relative path is below `inputs/` of the workspace. The first form takes
             `train`, `validation` and `transform`, and hands any other to the model builder by its name.
@@ -177,7 +188,7 @@ class TrainingSpec(_Settings):
     grace_seconds: float = Field(30, gt=0)
 
     @property
-    def form(self) -> Literal["builders", "entrypoint", "command"]:
+    def form(self) -> Form:
         """Which form of the contract it is."""
         return "command" if self.command else "entrypoint" if self.entrypoint else "builders"
 
@@ -208,15 +219,20 @@ class TrainingSpec(_Settings):
                 expected=expected,
                 what_to_do=f"Give the parameter {missing} as well.",
             )
-        if self.form != "builders" and self.parallel != ParallelSettings():
-            default = ParallelSettings().model_dump()
-            changed = {name: value for name, value in self.parallel.model_dump().items() if value != default[name]}
-            raise ConfigurationError(
-                f"The settings parallel are not of the form {self.form}",
-                received=", ".join(f"{name} {value!r}" for name, value in changed.items()),
-                expected="model and data, whose loop is ours, with these settings",
-                what_to_do=f"Take them out, and let the {self.form} spread its computation itself.",
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_nothing_of_another_form(self) -> Self:
+        given = self.model_dump(include=set(_OF_ONE_FORM), exclude_defaults=True)
+        for name, value in given.items():
+            if _OF_ONE_FORM[name] != self.form:
+                own = _FORMS[_OF_ONE_FORM[name]]
+                raise ConfigurationError(
+                    f"{name} means nothing to what is to be trained",
+                    received=f"{name}: {value}, and {_FORMS[self.form]}",
+                    expected=f"{name} beside {own}",
+                    what_to_do=f"Take {name} out, or give {own}.",
+                )
         return self
 
     def write(self, path: Path) -> None:

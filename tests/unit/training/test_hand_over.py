@@ -10,7 +10,7 @@ from stepworks.training.spec import TrainingSpec
 from stepworks.training.step import hand_over
 from stepworks.training.workspace import Workspace
 
-SPEC = TrainingSpec(command=["train", "--fast"], settings={"rate": 0.1})
+SPEC = TrainingSpec(entrypoint="team.mine:train", settings={"rate": 0.1})
 
 
 def test_a_model_that_is_not_there_is_no_matter_of_storage(tmp_path: Path) -> None:
@@ -26,5 +26,5 @@ def test_the_document_of_a_loop_of_ones_own_says_what_is_known_and_no_more(tmp_p
     assert hand_over(SPEC, workspace, tmp_path / "model", tmp_path / "training") == {}
     assert (tmp_path / "model" / "weights").exists()
     document = TrainingDocument.read(tmp_path / "training")
-    assert document == TrainingDocument(model="train --fast", settings={"rate": "0.1"})
+    assert document == TrainingDocument(model="team.mine:train", settings={"rate": "0.1"})
     assert (document.device, document.parameters, document.stopped_by, document.best) == (None, None, None, None)

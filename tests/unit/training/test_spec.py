@@ -54,11 +54,27 @@ def test_anything_but_one_form_is_refused(given: dict[str, object], received: st
     assert received in caught.value.received
 
 
-@pytest.mark.parametrize("given", [{"entrypoint": "package.module:train"}, {"command": ["a"]}])
-def test_how_our_loop_is_spread_is_refused_where_the_loop_is_not_ours(given: dict[str, object]) -> None:
-    assert TrainingSpec(**given, parallel=ParallelSettings(device="auto")).parallel == ParallelSettings()
-    with pytest.raises(ConfigurationError, match="strategy 'fsdp', timeout_seconds 5"):
-        TrainingSpec(**given, parallel=ParallelSettings(strategy="fsdp", timeout_seconds=5))
+FUNCTION = {"entrypoint": "package.module:train"}
+COMMAND = {"command": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "other", "told"),
+    [
+        (FUNCTION, {"parallel": ParallelSettings(strategy="fsdp", timeout_seconds=5)}, "'strategy': 'fsdp', 'timeout"),
+        (COMMAND, {"parallel": ParallelSettings(strategy="fsdp")}, "and a command"),
+        (FUNCTION, {"model_settings": {"width": 8}}, "model_settings: {'width': 8}, and an entrypoint"),
+        (COMMAND, {"data_settings": {"rows": 8}}, "data_settings: {'rows': 8}, and a command"),
+        (COMMAND, {"settings": {"rate": 1}}, "settings: {'rate': 1}, and a command"),
+        (BUILDERS, {"settings": {"rate": 1}}, "settings: {'rate': 1}, and model and data"),
+    ],
+)
+def test_what_is_of_another_form_is_refused(given: dict[str, object], other: dict[str, object], told: str) -> None:
+    defaults = TrainingSpec(**given).model_dump(include=set(other))
+    assert TrainingSpec(**given, **defaults) == TrainingSpec(**given)
+    with pytest.raises(ConfigurationError) as caught:
+        TrainingSpec(**given, **other)
+    assert told in caught.value.received
 
 
 def test_a_wrong_setting_is_told_with_its_value_and_an_unknown_one_with_the_nearest() -> None:
