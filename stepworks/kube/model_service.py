@@ -64,13 +64,7 @@ def deploy_inference_service(
     """
     manifest = build_inference_service(spec, name=name)
     reference = located(cluster, reference_to(manifest))
-    present = find(cluster, reference)
-    if present is not None and not is_of_run(present, run) and is_marked(present):
-        say(f"The {reference} of an earlier run could not serve and was stopped; it is made anew.")
-        uid = str(present["metadata"]["uid"])
-        delete(cluster, reference, uid=uid)
-        wait(cluster, reference, until=GONE, timeout=DELETION_SECONDS, uid=uid)
-        present = None
+    present = _serving(cluster, reference, run, say)
     if present is None or is_of_run(present, run):
         return run_to_end(
             cluster,
@@ -89,6 +83,18 @@ def deploy_inference_service(
         return wait(cluster, reference, until=INFERENCE_SERVICE_READY, timeout=timeout, while_waiting=check)
     except (ObjectFailedError, WaitTimeoutError) as error:
         raise diagnose(cluster, reference, error).error() from error
+
+
+def _serving(cluster: Cluster, reference: Reference, run: str, say: Callable[[str], None]) -> Manifest | None:
+    """What is there of that name; one that another run made and that could not serve is deleted."""
+    present = find(cluster, reference)
+    if present is None or is_of_run(present, run) or not is_marked(present):
+        return present
+    say(f"The {reference} of an earlier run could not serve and was stopped; it is made anew.")
+    uid = str(present["metadata"]["uid"])
+    delete(cluster, reference, uid=uid)
+    wait(cluster, reference, until=GONE, timeout=DELETION_SECONDS, uid=uid)
+    return None
 
 
 def address_of(service: Manifest) -> str:

@@ -124,12 +124,7 @@ def run_training_job(
         StepworksError: As of `run_to_end`.
     """
     _refuse_what_another_kind_has(spec, kind)
-    own_runtime: Manifest | None = None
-    beyond: list[str] = []
-    if kind == "TrainJob":
-        job, own_runtime, beyond = train_job_and_runtime(cluster, spec, name=name, run=run, runtime=runtime)
-    else:
-        job = (build_pytorch_job if kind == "PyTorchJob" else build_tf_job)(spec, name=name, run=run)
+    job, own_runtime, beyond = _build(cluster, spec, kind, name, run, runtime)
 
     def prepare() -> None:
         before_making()
@@ -148,6 +143,15 @@ def run_training_job(
         before_making=prepare,
         say=say,
     )
+
+
+def _build(
+    cluster: Cluster, spec: TrainingJobSpec, kind: TrainingJobKind, name: str, run: str, runtime: str
+) -> tuple[Manifest, Manifest | None, list[str]]:
+    if kind == "TrainJob":
+        return train_job_and_runtime(cluster, spec, name=name, run=run, runtime=runtime)
+    build = build_pytorch_job if kind == "PyTorchJob" else build_tf_job
+    return build(spec, name=name, run=run), None, []
 
 
 def train_job_and_runtime(
