@@ -17,6 +17,7 @@ from types import FrameType
 from stepworks.errors import TrainingEndedError, TrainingError
 from stepworks.files import Tail, read_tail
 from stepworks.training import outcome as outcomes
+from stepworks.training.cpus import share_cpus
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
 from stepworks.training.workspace import LIFELINE_VARIABLE, LOG_VARIABLE, Workspace
@@ -68,7 +69,7 @@ def _started(spec: TrainingSpec, workspace: Workspace, processes: int) -> Iterat
         # How long torchrun lets the others end when one has failed; older versions know only their own 30 seconds.
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(spec.grace_seconds))),
     }
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    share_cpus(environment, processes)
     with _starter_log(workspace).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *(torchrun if processes > 1 else []), *worker],

@@ -18,6 +18,7 @@ from pathlib import Path
 from stepworks.errors import ConfigurationError, ResourceError, StepworksError, TakenOverError, TrainingError
 from stepworks.training import outcome as outcomes
 from stepworks.training.checkpoint.store import committed_step
+from stepworks.training.cpus import share_cpus
 from stepworks.training.interruption import Interruption, Reason
 from stepworks.training.outcome import Outcome
 from stepworks.training.spec import TrainingSpec
@@ -37,6 +38,7 @@ def main(root: Path) -> int:
     """
     workspace = Workspace(root)
     rank = int(os.environ.get("RANK", "0"))
+    share_cpus(os.environ, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     workspace.make()
     if os.environ.get(LOG_VARIABLE):
         _write_output_to(workspace.log(rank))
