@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from stepworks.artifact_uri import for_kserve
 from stepworks.errors import ConfigurationError
 from stepworks.kube.builders.pod_template import owner_settings, placed_pod_template
-from stepworks.kube.builders.workload import VariableName
+from stepworks.kube.builders.workload import VariableName, with_sources
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.runs.belonging import KEEP_LABEL
@@ -132,13 +132,8 @@ def _annotations(spec: InferenceServiceSpec) -> dict[str, str]:
 
 
 def _predictor(spec: InferenceServiceSpec, uri: str) -> Manifest:
-    placement = spec.placement.model_copy(
-        update={
-            "secrets": (*spec.placement.secrets, *spec.secrets),
-            "config_maps": (*spec.placement.config_maps, *spec.config_maps),
-            "timeout_seconds": None,  # of a task: a server is not ended
-        }
-    )
+    placement = with_sources(spec.placement, spec.secrets, spec.config_maps)
+    placement = placement.model_copy(update={"timeout_seconds": None})  # of a task: a server is not ended
     template = placed_pod_template({"spec": {"containers": [_server(spec)]}}, placement, container=CONTAINER)
     pod = template["spec"]
     (server,) = pod.pop("containers")

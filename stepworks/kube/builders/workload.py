@@ -140,13 +140,19 @@ def pod_template(
     return placed_pod_template({"metadata": metadata, "spec": pod}, _placement(spec), spec.mounts, container=container)
 
 
+def with_sources(
+    placement: Placement, secrets: tuple[SecretSource, ...], config_maps: tuple[ConfigMapSource, ...]
+) -> Placement:
+    """A placement with Secrets and ConfigMaps on top of its own."""
+    sources = {"secrets": (*placement.secrets, *secrets), "config_maps": (*placement.config_maps, *config_maps)}
+    return placement.model_copy(update=sources)
+
+
 def _placement(spec: WorkloadSpec) -> Placement:
     """The placement with the job's own sources, and without a sidecar: no job completes while one of Istio runs."""
-    placement = spec.placement
+    placement = with_sources(spec.placement, spec.secrets, spec.config_maps)
     return placement.model_copy(
         update={
-            "secrets": (*placement.secrets, *spec.secrets),
-            "config_maps": (*placement.config_maps, *spec.config_maps),
             "annotations": {SIDECAR_ANNOTATION: "false", **placement.annotations},
             # The controllers of training jobs tell torchrun themselves, and refuse pods that are told already.
             **({"processes": 1} if isinstance(spec, TrainingJobSpec) else {}),
