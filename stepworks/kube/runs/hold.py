@@ -15,8 +15,10 @@ from stepworks.errors import (
 )
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import find
-from stepworks.kube.api.references import reference_to
+from stepworks.kube.api.references import Reference, reference_to
+from stepworks.kube.kinds.judgement import Failed
 from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.kinds.table import kind_of
 from stepworks.kube.runs.belonging import is_of_run, run_of
 from stepworks.kube.runs.retry_marker import is_marked, no_retry_annotations, refuse_if_marked
 from stepworks.kube.runs.suspension import can_suspend, is_suspended_by_us, let_go, resume
@@ -105,8 +107,8 @@ class Hold:
         try:
             return let_go(self._cluster, made, uid=uid, how="suspend", annotations=marks)
         except (AccessDeniedError, AdmissionError, ConflictError) as refusal:
-            if permanent:
-                raise
+            if permanent and _has_ended(self._cluster, self._reference):
+                raise  # it holds nothing, and what it is tells the next attempt as much as a mark would
             self._say(f"The {self._reference} could not be suspended, and is deleted instead.\n{refusal}")
             return let_go(self._cluster, made, uid=uid, how="delete")
 
@@ -116,3 +118,10 @@ class Hold:
         if present is None or not is_of_run(present, run_of(self._manifest)) or is_marked(present):
             return None
         return present
+
+
+def _has_ended(cluster: Cluster, reference: Reference) -> bool:
+    """Whether an object has failed by its own account, so that none of its pods goes on."""
+    present = find(cluster, reference)
+    known = None if present is None else kind_of(present)
+    return bool(present and known and known.until and isinstance(known.until.judge(present), Failed))

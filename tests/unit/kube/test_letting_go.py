@@ -100,6 +100,20 @@ def test_what_may_not_be_suspended_is_deleted(server: ApiServer, attempt: Attemp
     assert attempt.said[-1] == "The Job train was deleted, so that it holds nothing."
 
 
+def test_what_still_tries_and_may_not_be_marked_is_deleted(server: ApiServer, attempt: Attempt) -> None:
+    unstarted = {"exitCode": 128, "reason": "StartError", "finishedAt": "2026-01-01T00:00:05Z"}
+    statuses = [{"name": "main", "state": {"terminated": unstarted}}]
+    for name in ("train-a", "train-b"):
+        put_pod(server, name=name, phase="Failed", containerStatuses=statuses)
+    server.denied.add(("patch", "jobs"))
+    with attempt.running(server):
+        set_status(server)  # it goes on trying
+    assert isinstance(attempt.error, WorkloadFailedError)
+    assert (attempt.error.cause, attempt.error.permanent) == ("command-missing", True)
+    assert ("jobs", "train") not in server.objects
+    assert attempt.said[-1] == "The Job train was deleted, so that it holds nothing."
+
+
 @pytest.mark.parametrize(
     ("on_failure", "denied", "named"),
     [("suspend", ["patch", "delete"], "patch"), ("delete", ["delete"], "delete")],
