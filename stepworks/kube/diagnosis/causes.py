@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from stepworks.kube.diagnosis.ends import judge_crash_loop, judge_deadline, judge_end, judge_model, judge_policy
+from stepworks.kube.diagnosis.ends import (
+    judge_crash_loop,
+    judge_deadline,
+    judge_end,
+    judge_missing_command,
+    judge_model,
+    judge_policy,
+)
 from stepworks.kube.diagnosis.facts import Facts
 from stepworks.kube.diagnosis.fallbacks import judge_condition, judge_nothing, judge_running
 from stepworks.kube.diagnosis.finding import Finding
@@ -33,6 +40,7 @@ OBSTACLES: tuple[Judge, ...] = (
     judge_volume,
     judge_scheduling,
     judge_crash_loop,
+    judge_missing_command,
 )
 """What keeps an object from beginning."""
 _FAILED: tuple[Judge, ...] = (

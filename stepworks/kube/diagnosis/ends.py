@@ -52,6 +52,8 @@ _TRY_AGAIN_EXIT_CODE = 75
 """EX_TEMPFAIL: our training loop ends with it when it saved its work after a signal."""
 _RESTARTS = 3
 """After so many a server does not come up by itself: what it waits for would be there by then."""
+_STARTS = 2
+"""A container may fail to start once for another reason, as a busy runtime."""
 _CANNOT_START = ("StartError", "ContainerCannotRun")
 _CANNOT_START_CODES = (126, 127, 128)
 _STORAGE = "Correct the storage URI, or give the ServiceAccount the credentials for it; see the log of the container."
@@ -76,6 +78,19 @@ def judge_crash_loop(facts: Facts) -> Finding | None:
             problem = f"{found.problem}, each of the {container.restarts + 1} times that it was started"
             return replace(found, cause="crash-loop", problem=problem, permanent=False, tolerance="none")
     return None
+
+
+def judge_missing_command(facts: Facts) -> Finding | None:
+    """Find a command that could not be started a second time; its object would go on trying for many minutes."""
+    tries = [
+        (pod, container)
+        for pod in facts.pods
+        for container in pod.containers
+        if container.ended_reason in _CANNOT_START
+    ]
+    if sum(container.restarts + 1 for _, container in tries) < _STARTS:
+        return None
+    return replace(_judge_container(*tries[0]), pod=tries[0][0], tolerance="none")
 
 
 def judge_end(facts: Facts) -> Finding | None:

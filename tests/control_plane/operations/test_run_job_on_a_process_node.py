@@ -11,7 +11,7 @@ import yaml
 from kfp import dsl
 
 from stepworks.components.operations.run_job.component import run_job
-from stepworks.errors import ClusterError
+from stepworks.errors import ClusterError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create, get
 from stepworks.kube.api.pods import read_log
@@ -114,3 +114,14 @@ def test_a_job_on_the_gpu_node_that_fails_says_why(process_cluster: Cluster, tmp
     assert "the disk is on fire" in str(raised.value)
     assert [each["spec"]["nodeName"] for each in pods(process_cluster)] == ["process-gpu"]
     assert not (tmp_path / "output").exists()
+
+
+def test_a_command_that_is_not_there_is_given_up_at_its_second_start(process_cluster: Cluster, tmp_path: Path) -> None:
+    placement = TARGET.placement("small")
+    assert placement.retry
+    patient = placement.model_copy(update={"retry": placement.retry.model_copy(update={"count": 6})})
+    spec = job_spec(image=TARGET.image("cpu"), command=["trian"], placement=patient)
+    with pytest.raises(WorkloadFailedError) as raised:
+        run_step(process_cluster, spec, tmp_path / "output")
+    assert (raised.value.cause, raised.value.permanent) == ("command-missing", True)
+    assert len(pods(process_cluster)) <= 2  # of the seven that the Job would have tried

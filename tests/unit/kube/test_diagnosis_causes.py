@@ -116,7 +116,14 @@ def looping(restarts: int = 3, *, serves: bool = True, code: int = 1) -> Facts:
     return replace(facts, reference=server) if serves else facts
 
 
+NOT_FOUND = 'exec: "trian": executable file not found in $PATH'
+UNSTARTED = ended(128, ended_reason="StartError", ended_message=NOT_FOUND)
 OBSTACLES = [
+    (
+        stuck(pod(UNSTARTED), pod(UNSTARTED, name="train-b")),
+        ("command-missing", True, f"the command of {C} could not be started (exit code 128): {NOT_FOUND}"),
+        "none",
+    ),
     (
         looping(),
         ("crash-loop", False, f"{C} ended with exit code 1, each of the 4 times that it was started"),
@@ -284,8 +291,10 @@ OBSTACLES = [
 ]
 
 
-@pytest.mark.parametrize("facts", [looping(2), looping(serves=False), looping(code=0)])
-def test_what_may_come_up_yet_or_is_to_end_is_no_crash_loop(facts: Facts) -> None:
+@pytest.mark.parametrize(
+    "facts", [looping(2), looping(serves=False), looping(code=0), stuck(pod(UNSTARTED)), stuck(pod(ended(127)))]
+)
+def test_what_may_come_up_yet_or_is_to_end_is_no_obstacle(facts: Facts) -> None:
     assert judge_obstacles(facts) is None
 
 
