@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 from stepworks.kubeflow.local.run import LocalRun
+from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
-    CanaryDocument,
     ComparisonDocument,
     DeploymentDocument,
     EvaluationDocument,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from stepworks.errors import RunError
+from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.document import Fragment, Interval, StoredDocument, first_fault
 
 
@@ -318,40 +319,6 @@ class DeploymentDocument(StoredDocument):
     stable_version: str | None
     candidate_version: str
     model_directory: str
-
-
-class CanaryArm(Fragment):
-    """What one arm answered within one stage. Latencies are in milliseconds."""
-
-    requests: int
-    errors: int
-    wrong_answers: int
-    latency_p50_ms: float | None = None
-    latency_p95_ms: float | None = None
-
-
-class CanaryStage(Fragment):
-    """One stage of a roll-out: the traffic share of the candidate, what both arms did, what was decided."""
-
-    percent: int
-    stable: CanaryArm | None
-    candidate: CanaryArm
-    decision: Literal["continue", "promote", "roll_back", "insufficient_data"]
-    reason: str
-    seconds: float
-
-
-class CanaryDocument(StoredDocument):
-    """The course of a roll-out (`serving/roll_out_canary`), or of a rehearsed one (`rehearsal`)."""
-
-    kind: Literal["canary"] = "canary"
-    service: str
-    stable_version: str | None
-    candidate_version: str
-    rehearsal: bool = False
-    stages: list[CanaryStage]
-    outcome: Literal["promoted", "rolled_back", "held"]
-    reason: str
 
 
 Document = Annotated[

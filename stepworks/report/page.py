@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepworks.files import write_atomically
-from stepworks.report import data_sections, model_sections, serving_sections, tuning_section
+from stepworks.report import canary_section, data_sections, model_sections, serving_sections, tuning_section
 from stepworks.report.documents import Document
 from stepworks.report.markup import Child, Markup, element, join
 from stepworks.report.run_record import RunRecord, StepRecord
@@ -24,7 +24,7 @@ _SECTIONS: dict[str, Callable[[Any], Section]] = {
     "serving_check": serving_sections.serving_check_section,
     "registration": serving_sections.registration_section,
     "deployment": serving_sections.deployment_section,
-    "canary": serving_sections.canary_section,
+    "canary": canary_section.canary_section,
 }
 """How each kind of document is shown."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
-    CanaryDocument,
     ComparisonDocument,
     Document,
     EvaluationDocument,

@@ -11,12 +11,12 @@ import onnx
 from onnx import helper
 
 from stepworks.errors import NotFoundError, ServingError
-from stepworks.report.documents import CanaryDocument, DeploymentDocument
+from stepworks.report.canary_document import CanaryDocument
+from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.deploy import server_process
 from stepworks.serving.launch import ServerPlan, start_servers
 from stepworks.serving.manifest import MODEL_FILE, OUTPUT, SAMPLES_FILE, read_package, write_manifest
 from stepworks.serving.rollout.deployment import roll_out_arms
-from stepworks.serving.rollout.judge import Judge
 from stepworks.serving.rollout.local import LocalArm
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import HttpProber, read_probes
@@ -30,7 +30,6 @@ def rehearse_roll_back(
     manager: ProcessManager,
     deployment: DeploymentDocument,
     *,
-    judge: Judge | None = None,
     policy: RolloutPolicy | None = None,
 ) -> CanaryDocument:
     """Roll out a broken copy of the version that was promoted, and expect it to be rolled back.
@@ -38,8 +37,7 @@ def rehearse_roll_back(
     Args:
         manager: Owns the processes.
         deployment: The deployment whose candidate was promoted.
-        judge: Decides after each stage; a `ThresholdJudge` by default.
-        policy: The stages; those of `RolloutPolicy` by default.
+        policy: The stages, and what the judge allows; `LAPTOP` by default.
 
     Returns:
         The course of the rehearsal; its outcome is `rolled_back`.
@@ -65,7 +63,7 @@ def rehearse_roll_back(
             broken_package = break_package(package, Path(folder) / "package")
             url = start_servers(manager, [ServerPlan(process, broken_package, service)])[process]
             broken = LocalArm(broken_version, process, url, broken_package)
-            document = roll_out_arms(manager, deployment, stable, broken, judge=judge, policy=policy, rehearsal=True)
+            document = roll_out_arms(manager, deployment, stable, broken, policy=policy, rehearsal=True)
         finally:
             _take_out(manager, deployment, stable, process)
     require_roll_back(document)

@@ -3,23 +3,25 @@
 `python -m stepworks.serving.split --port P [--host 127.0.0.1]`
 
 `GET /-/split` tells the arms and what each one did; `PUT /-/split` replaces the arms and the candidate's share
-at once, and starts new counts. Every other request is forwarded. The answer's header `x-stepworks-arm` names
-the arm that gave it.
+at once, and starts new counts. `GET /metrics` tells what both arms did since the split was started, as Prometheus
+reads it; these counts only grow. Every other request is forwarded. The answer's header `x-stepworks-arm` names the arm
+that gave it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
-import numpy as np
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,12 +29,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stepworks.errors import StepworksError
+from stepworks.report.canary_document import LatencyHistogram
 from stepworks.serving.server import GRACE_SECONDS, listen
-from stepworks.serving.split_admin import ADMIN_PATH, ARM_HEADER, ArmCounts, ArmName, SplitSettings, SplitState
+from stepworks.serving.split_admin import (
+    ADMIN_PATH,
+    ARM_HEADER,
+    LATENCY_BOUNDS_MS,
+    METRICS_PATH,
+    ArmCounts,
+    ArmName,
+    SplitSettings,
+    SplitState,
+    latency_bucket,
+    no_latencies,
+)
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _TIMEOUT_SECONDS = 30.0
-_REMEMBERED_LATENCIES = 10_000
 _FORWARDED_HEADERS = {"content-type", "accept", "x-request-id", "inference-header-content-length"}
 
 
@@ -40,11 +53,22 @@ class _Tally:
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
-        self.latencies: deque[float] = deque(maxlen=_REMEMBERED_LATENCIES)
+        self.milliseconds = 0.0
+        self.latencies = no_latencies()
+
+    def add(self, milliseconds: float, *, error: bool) -> None:
+        self.requests += 1
+        self.errors += error
+        self.milliseconds += milliseconds
+        self.latencies[latency_bucket(milliseconds)] += 1
 
     def counts(self) -> ArmCounts:
-        p50, p95 = np.percentile(self.latencies, [50, 95]) if self.latencies else (None, None)
-        return ArmCounts(requests=self.requests, errors=self.errors, latency_p50_ms=p50, latency_p95_ms=p95)
+        latency = LatencyHistogram(bounds_ms=LATENCY_BOUNDS_MS, counts=self.latencies)
+        return ArmCounts(requests=self.requests, errors=self.errors, latency=latency)
+
+
+def _no_tallies() -> dict[ArmName, _Tally]:
+    return {"stable": _Tally(), "candidate": _Tally()}
 
 
 class _Epoch:
@@ -52,7 +76,7 @@ class _Epoch:
 
     def __init__(self, settings: SplitSettings) -> None:
         self.settings = settings
-        self.tallies: dict[ArmName, _Tally] = {"stable": _Tally(), "candidate": _Tally()}
+        self.tallies = _no_tallies()
         self._requests = 0
 
     def choose(self, *, inference: bool) -> ArmName:
@@ -81,6 +105,7 @@ class Split:
 
     def __init__(self) -> None:
         self.epoch = _Epoch(SplitSettings())
+        self._all_time = _no_tallies()
         self._http: httpx.AsyncClient | None = None
 
     @asynccontextmanager
@@ -102,6 +127,25 @@ class Split:
         self.epoch = _Epoch(settings)  # One assignment: a request sees all of the old settings, or all of the new.
         return self._state()
 
+    async def metrics(self, _: Request) -> Response:
+        """Answer `GET /metrics`."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    def collect(self) -> Iterable[Metric]:
+        """What both arms did since the split was started, as families of Prometheus metrics."""
+        requests = CounterMetricFamily("stepworks_split_requests", "Inference requests.", labels=["arm"])
+        errors = CounterMetricFamily("stepworks_split_errors", "Those answered with 500 or above.", labels=["arm"])
+        latency = HistogramMetricFamily("stepworks_split_latency_seconds", "Time to the answer.", labels=["arm"])
+        bounds = [f"{bound / 1000:g}" for bound in LATENCY_BOUNDS_MS] + ["+Inf"]
+        for arm, tally in self._all_time.items():
+            requests.add_metric([arm], tally.requests)
+            errors.add_metric([arm], tally.errors)
+            buckets = list(zip(bounds, itertools.accumulate(tally.latencies), strict=True))
+            latency.add_metric([arm], buckets, tally.milliseconds / 1000)
+        return [requests, errors, latency]
+
     async def forward(self, request: Request) -> Response:
         """Answer every other request with what one of the arms answers."""
         epoch = self.epoch
@@ -112,10 +156,9 @@ class Split:
         response = await self._ask(epoch.address(arm), request, body)
         response.headers[ARM_HEADER] = arm
         if inference:
-            tally = epoch.tallies[arm]
-            tally.requests += 1
-            tally.errors += response.status_code >= 500
-            tally.latencies.append((time.perf_counter() - started) * 1000)
+            milliseconds = (time.perf_counter() - started) * 1000
+            for tallies in (epoch.tallies, self._all_time):
+                tallies[arm].add(milliseconds, error=response.status_code >= 500)
         return response
 
     async def _ask(self, address: str | None, request: Request, body: bytes) -> Response:
@@ -152,6 +195,7 @@ def application() -> Starlette:
         routes=[
             Route(ADMIN_PATH, split.tell, methods=["GET"]),
             Route(ADMIN_PATH, split.change, methods=["PUT"]),
+            Route(METRICS_PATH, split.metrics, methods=["GET"]),
             Route("/{path:path}", split.forward, methods=["GET", "POST"]),
         ],
         lifespan=split.lifespan,

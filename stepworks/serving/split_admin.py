@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepworks.errors import ServingError
+from stepworks.report.canary_document import LatencyHistogram
 
 ARM_HEADER = "x-stepworks-arm"
 ADMIN_PATH = "/-/split"
+METRICS_PATH = "/metrics"
+
+_STEPS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+LATENCY_BOUNDS_MS = (*(step * decade for decade in (1, 10, 100, 1000) for step in _STEPS), 1e4, 2e4, 3e4)
+"""The upper bounds of the buckets of times, in milliseconds: ten a decade, a quarter apart, so that a candidate that is
+a third slower has its answers in others. The preferred numbers R10 of ISO 3."""
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -39,16 +47,14 @@ class ArmCounts(BaseModel):
     Attributes:
         requests: Inference requests that it was to answer.
         errors: Those it answered with 500 and above, or not at all.
-        latency_p50_ms: The median time to its answer, in milliseconds.
-        latency_p95_ms: The 95th percentile of the same.
+        latency: The times to its answers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests: int
     errors: int
-    latency_p50_ms: float | None
-    latency_p95_ms: float | None
+    latency: LatencyHistogram
 
 
 class SplitState(BaseModel):
@@ -58,6 +64,16 @@ class SplitState(BaseModel):
 
     settings: SplitSettings
     arms: dict[ArmName, ArmCounts]
+
+
+def no_latencies() -> list[int]:
+    """The counts of no answers, one a bucket."""
+    return [0] * (len(LATENCY_BOUNDS_MS) + 1)
+
+
+def latency_bucket(milliseconds: float) -> int:
+    """The bucket of a time, by its place."""
+    return bisect.bisect_left(LATENCY_BOUNDS_MS, milliseconds)
 
 
 def read_split(url: str) -> SplitState:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from stepworks.registry.registry import Registry
+from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
-    CanaryDocument,
     ComparisonDocument,
     Document,
     EvaluationDocument,

@@ -5,15 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from stepworks.report.documents import CanaryArm
+from stepworks.report.canary_document import CanaryArm
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What both arms did since the share was last set. `wrong_answers` is zero: traffic alone cannot tell."""
+    """What both arms did since the share was last set. `wrong_answers` is zero: traffic alone cannot tell.
+
+    Attributes:
+        stable: What the stable version did; missing when there is none.
+        candidate: What the candidate did. Latency is judged by its histogram, whose buckets both arms share.
+        counted: Whether requests are counted at all. Where they are not, the probes are all that is judged.
+        problem: Why the counts cannot be read now, in a sentence; empty when they can. Both arms are ignored then.
+    """
 
     stable: CanaryArm | None
     candidate: CanaryArm
+    counted: bool = True
+    problem: str = ""
 
 
 class TrafficBackend(Protocol):

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from stepworks.errors import NotFoundError, ServingError
 from stepworks.registry.registry import CHAMPION, Registry
-from stepworks.report.documents import CanaryDocument, DeploymentDocument, RegistrationDocument
+from stepworks.report.canary_document import CanaryDocument
+from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.deploy import server_process, supervisor_of_this_run
 from stepworks.serving.launch import find_server
-from stepworks.serving.rollout.judge import Judge, ThresholdJudge
 from stepworks.serving.rollout.local import LocalArm, LocalBackend
-from stepworks.serving.rollout.policy import RolloutPolicy
+from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.serving.rollout.probes import HttpProber, read_probes
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import read_split
@@ -36,7 +36,6 @@ def roll_out_deployment(
     registry: str | Path,
     manager: ProcessManager | None = None,
     *,
-    judge: Judge | None = None,
     policy: RolloutPolicy | None = None,
 ) -> CanaryDocument:
     """Roll out what `deploy` deployed; a version that is promoted becomes the champion.
@@ -50,8 +49,7 @@ def roll_out_deployment(
         registration: The candidate's version.
         registry: The registry's folder, which may lie below the mount path of a claim.
         manager: Owns the processes; by default the supervisor of this run.
-        judge: Decides after each stage; a `ThresholdJudge` by default.
-        policy: The stages; those of `RolloutPolicy` by default.
+        policy: The stages, and what the judge allows; `LAPTOP` by default.
 
     Returns:
         The roll-out's course; its outcome may be a roll-back.
@@ -69,7 +67,7 @@ def roll_out_deployment(
         document = _promoted_before(deployment)
     else:
         stable, candidate = _arms(manager, deployment, package, models)
-        document = roll_out_arms(manager, deployment, stable, candidate, judge=judge, policy=policy)
+        document = roll_out_arms(manager, deployment, stable, candidate, policy=policy)
     if document.outcome == "promoted":
         models.set_alias(registration.name, CHAMPION, registration.version)
         if deployment.stable_version is not None:
@@ -83,7 +81,6 @@ def roll_out_arms(
     stable: LocalArm | None,
     candidate: LocalArm,
     *,
-    judge: Judge | None = None,
     policy: RolloutPolicy | None = None,
     rehearsal: bool = False,
 ) -> CanaryDocument:
@@ -94,8 +91,7 @@ def roll_out_arms(
         deployment: Where the service is.
         stable: The version that serves; missing when there is none.
         candidate: The version that is rolled out; its recorded samples are sent.
-        judge: Decides after each stage; a `ThresholdJudge` by default.
-        policy: The stages; those of `RolloutPolicy` by default.
+        policy: The stages, and what the judge allows; `LAPTOP` by default.
         rehearsal: Whether the candidate is broken on purpose; only noted in the document.
 
     Raises:
@@ -104,7 +100,7 @@ def roll_out_arms(
     backend = LocalBackend(manager, deployment.service, deployment.url, stable, candidate)
     probes = read_probes(candidate.package, None if stable is None else stable.package)
     with HttpProber(deployment.url, deployment.service, probes) as prober:
-        return roll_out(backend, judge or ThresholdJudge(), policy or RolloutPolicy(), prober, rehearsal=rehearsal)
+        return roll_out(backend, policy or LAPTOP, prober, rehearsal=rehearsal)
 
 
 def require_promotion(document: CanaryDocument) -> None:

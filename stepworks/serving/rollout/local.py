@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepworks.errors import NotFoundError
-from stepworks.report.documents import CanaryArm
+from stepworks.report.canary_document import CanaryArm
+from stepworks.serving.judging.counts import arm
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.split_admin import ArmCounts, SplitSettings, change_split, read_split
 from stepworks.supervisor.processes import ProcessManager
@@ -94,10 +95,4 @@ class LocalBackend:
 
 
 def _arm(counts: ArmCounts) -> CanaryArm:
-    return CanaryArm(
-        requests=counts.requests,
-        errors=counts.errors,
-        wrong_answers=0,
-        latency_p50_ms=counts.latency_p50_ms,
-        latency_p95_ms=counts.latency_p95_ms,
-    )
+    return arm(requests=counts.requests, errors=counts.errors, latency=counts.latency)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Protocol, Self
 import httpx
 
 from stepworks.errors import ServingError
+from stepworks.report.canary_document import CanaryArm, LatencyHistogram
 from stepworks.serving.check import TOLERANCE
 from stepworks.serving.client import V2Client, probabilities
+from stepworks.serving.judging.counts import arm
 from stepworks.serving.manifest import Row, Samples
 from stepworks.serving.session import predict_rows
-from stepworks.serving.split_admin import ARM_HEADER, ArmName
+from stepworks.serving.split_admin import ARM_HEADER, LATENCY_BOUNDS_MS, ArmName, latency_bucket, no_latencies
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,19 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Which version answered, and whether its answer was wrong. A server's error is not a wrong answer."""
+    """What became of one probe.
+
+    Attributes:
+        arm: Which version was asked.
+        wrong: Whether its answer was wrong. A server's error is not a wrong answer.
+        failed: Whether it answered with 500 and above, or not at all.
+        milliseconds: How long the answer took, as seen from here.
+    """
 
     arm: ArmName
     wrong: bool
+    failed: bool = False
+    milliseconds: float = 0.0
 
 
 class Prober(Protocol):
@@ -41,6 +54,37 @@ class Prober(Protocol):
     def send(self) -> ProbeResult:
         """Send the next one, starting over after the last."""
         ...
+
+
+class Tally:
+    """What the probes of a stage saw of each arm."""
+
+    def __init__(self) -> None:
+        self._sent: Counter[ArmName] = Counter()
+        self._failed: Counter[ArmName] = Counter()
+        self._wrong: Counter[ArmName] = Counter()
+        self._latencies: dict[ArmName, list[int]] = {"stable": no_latencies(), "candidate": no_latencies()}
+
+    def add(self, result: ProbeResult) -> None:
+        """Count one probe."""
+        self._sent[result.arm] += 1
+        self._failed[result.arm] += result.failed
+        self._wrong[result.arm] += result.wrong
+        self._latencies[result.arm][latency_bucket(result.milliseconds)] += 1
+
+    @property
+    def arms(self) -> dict[ArmName, CanaryArm]:
+        """The counts so far."""
+        return {
+            name: arm(
+                requests=self._sent[name],
+                errors=self._failed[name],
+                wrong_answers=self._wrong[name],
+                probes=self._sent[name],
+                latency=LatencyHistogram(bounds_ms=LATENCY_BOUNDS_MS, counts=counts),
+            )
+            for name, counts in self._latencies.items()
+        }
 
 
 def read_probes(candidate: Path, stable: Path | None) -> list[Probe]:
@@ -94,20 +138,22 @@ class HttpProber:
         """
         probe = self._probes[self._sent % len(self._probes)]
         self._sent += 1
+        started = time.perf_counter()
         response = self._client.send([probe.row])
-        arm = response.headers.get(ARM_HEADER)
-        if arm not in {"stable", "candidate"}:
+        milliseconds = (time.perf_counter() - started) * 1000
+        name = response.headers.get(ARM_HEADER)
+        if name not in {"stable", "candidate"}:
             raise ServingError(
                 "The answer does not tell which version gave it",
                 received=f"no header {ARM_HEADER} from {response.request.url}",
                 expected="the address of a traffic split",
                 what_to_do="Give the url of the deployment.",
             )
-        return ProbeResult(arm, self._is_wrong(response, probe.stable if arm == "stable" else probe.candidate))
+        failed = response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+        expected = probe.stable if name == "stable" else probe.candidate
+        return ProbeResult(name, not failed and self._is_wrong(response, expected), failed, milliseconds)
 
     def _is_wrong(self, response: httpx.Response, expected: float | None) -> bool:
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return False  # The split counts it as an error of its arm.
         if response.status_code != httpx.codes.OK or expected is None:
             return True
         return not abs(probabilities(response)[0] - expected) <= self._tolerance

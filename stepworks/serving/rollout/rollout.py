@@ -1,34 +1,52 @@
-"""The course of a roll-out: stage by stage, judged after each, back at the first doubt."""
+"""The course of a roll-out: window by window, stage by stage, back at the first proof."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from stepworks.errors import StepworksError
-from stepworks.report.documents import CanaryArm, CanaryDocument, CanaryStage
+from stepworks.kube.api.clock import Clock, SystemClock
+from stepworks.report.canary_document import (
+    CanaryArm,
+    CanaryDecision,
+    CanaryDocument,
+    CanaryStage,
+    CanaryWindow,
+)
+from stepworks.serving.judging.counts import Window, together
+from stepworks.serving.judging.forecast import Expectation, forecast
+from stepworks.serving.judging.guards import stale_seconds
+from stepworks.serving.judging.verdict import Goal, Judgement, judge
 from stepworks.serving.rollout.backend import TrafficBackend
-from stepworks.serving.rollout.judge import Judge
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import Prober
-from stepworks.serving.split_admin import ArmName
+from stepworks.serving.rollout.windows import Observer
+
+_UNDECIDED = {"insufficient_data", "stale"}
 
 
 def roll_out(
-    backend: TrafficBackend, judge: Judge, policy: RolloutPolicy, prober: Prober, *, rehearsal: bool = False
+    backend: TrafficBackend,
+    policy: RolloutPolicy,
+    prober: Prober | None,
+    *,
+    rehearsal: bool = False,
+    clock: Clock | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> CanaryDocument:
     """Roll a candidate out, or back.
 
-    A first version, with no stable one beside it, has one stage at 100 %. A stage without enough data holds the
-    roll-out: the stable version gets all traffic again, and the candidate stays up. Any exception, Ctrl-C
-    included, rolls back before it goes on.
+    A first version, with no stable one beside it, has one stage at 100 %. A roll-out that is held gives the stable
+    version all traffic again, and the candidate stays up. Any exception, Ctrl-C included, rolls back before it goes on.
 
     Args:
         backend: Shifts the traffic.
-        judge: Decides after each stage.
-        policy: The stages.
-        prober: Sends the requests of which the right answers are known.
+        policy: The stages, and what the judge allows.
+        prober: Sends the requests of which the right answers are known; None sends none.
         rehearsal: Whether the candidate is broken on purpose; only noted in the document.
+        clock: The time; that of this machine by default.
+        tell: Is told, before it begins, whether the expected traffic is enough, a stage a line.
 
     Returns:
         The roll-out's course and outcome.
@@ -36,65 +54,127 @@ def roll_out(
     Raises:
         StepworksError: What the backend or the prober raises; the roll-out has been rolled back then.
     """
-    percents = policy.stages if backend.stable_version is not None else (100,)
+    goals = policy.goals(stable=backend.stable_version is not None)
+    told = _forecast(policy, goals) if backend.stable_version is not None else []
+    for line in told:
+        tell(line)
     stages: list[CanaryStage] = []
     try:
-        for percent in percents:
-            stages.append(_run_stage(backend, judge, policy, prober, percent))
+        observer = Observer(backend, policy, prober, clock or SystemClock())
+        windows: list[Window] = []
+        for percent, goal in goals.items():
+            backend.set_percent(percent)
+            observer.begin(percent)
+            stages.append(_run_stage(observer, windows, goal, policy))
             if stages[-1].decision != "continue":
                 break
-        match stages[-1].decision:
-            case "promote":
-                backend.promote()
-            case "roll_back":
-                backend.roll_back()
-            case _:
-                backend.set_percent(0)
+        outcome = _act(backend, stages[-1])
     except BaseException as error:
         try:
             backend.roll_back()
         except StepworksError as failure:
             error.add_note(f"Rolling back failed too: {failure}")
         raise
-    outcomes = {"promote": "promoted", "roll_back": "rolled_back", "insufficient_data": "held"}
     return CanaryDocument(
         service=backend.service,
         stable_version=backend.stable_version,
         candidate_version=backend.candidate_version,
         rehearsal=rehearsal,
+        forecast=told,
         stages=stages,
-        outcome=outcomes[stages[-1].decision],
+        outcome=outcome,
         reason=stages[-1].reason,
     )
 
 
-def _run_stage(
-    backend: TrafficBackend, judge: Judge, policy: RolloutPolicy, prober: Prober, percent: int
-) -> CanaryStage:
-    started = time.monotonic()
-    backend.set_percent(percent)
-    answered: Counter[ArmName] = Counter()
-    wrong: Counter[ArmName] = Counter()
-    for _ in range(policy.request_limit(percent)):
-        result = prober.send()
-        answered[result.arm] += 1
-        wrong[result.arm] += result.wrong
-        if answered["candidate"] >= policy.candidate_requests or time.monotonic() - started > policy.stage_seconds:
+def _forecast(policy: RolloutPolicy, goals: dict[int, Goal]) -> list[str]:
+    """Whether the expected traffic is enough, a stage a line; nothing where none is stated."""
+    if policy.requests_per_second is None:
+        return []
+    probes = 1 / policy.probe_seconds if policy.probe_seconds else policy.requests_per_second
+    expected = Expectation(policy.requests_per_second, min(probes, policy.requests_per_second))
+    return [stage.statement for stage in forecast(goals, expected, policy.stage_seconds, policy.judge)]
+
+
+def _act(backend: TrafficBackend, stage: CanaryStage) -> Literal["promoted", "rolled_back", "held"]:
+    match stage.decision:
+        case "promote":
+            backend.promote()
+            return "promoted"
+        case "roll_back":
+            backend.roll_back()
+            return "rolled_back"
+        case _:
+            backend.set_percent(0)
+            return "held"
+
+
+def _run_stage(observer: Observer, windows: list[Window], goal: Goal, policy: RolloutPolicy) -> CanaryStage:
+    """Look at window after window until the stage is decided; `windows` are those of all stages and grow."""
+    first = len(windows)
+    looked: list[CanaryWindow] = []
+    while True:
+        windows.append(observer.window())
+        judgement = judge(windows, goal, policy.judge)
+        looked.append(
+            CanaryWindow(seconds=windows[-1].seconds, evidence=list(judgement.evidence), note=_note(windows[-1]))
+        )
+        limit = _limit(windows[first:], policy)
+        if limit and judgement.decision in _UNDECIDED:
+            judgement = _at_limit(judgement, limit, goal, policy)
             break
-    traffic = backend.observe()
-    candidate = _with_wrong_answers(traffic.candidate, wrong["candidate"])
-    stable = None if traffic.stable is None else _with_wrong_answers(traffic.stable, wrong["stable"])
-    decision = judge.judge(stable if stable and stable.requests else None, candidate)
-    passed_all = decision.decision == "continue" and percent == 100
+        if judgement.decision not in _UNDECIDED:
+            break
+    own = windows[first:]
     return CanaryStage(
-        percent=percent,
-        stable=stable,
-        candidate=candidate,
-        decision="promote" if passed_all else decision.decision,
-        reason=decision.reason,
-        seconds=time.monotonic() - started,
+        percent=own[-1].percent,
+        stable=None if own[-1].stable is None else _whole((each.stable, each.problem) for each in own),
+        candidate=_whole((each.candidate, each.problem) for each in own),
+        decision=judgement.decision,
+        reason=judgement.reason,
+        seconds=sum(window.seconds for window in own),
+        windows=looked,
     )
 
 
-def _with_wrong_answers(arm: CanaryArm, wrong_answers: int) -> CanaryArm:
-    return arm.model_copy(update={"wrong_answers": wrong_answers})
+def _limit(stage: Sequence[Window], policy: RolloutPolicy) -> Literal["", "stage", "stale"]:
+    """Which of the times that a stage may take is over."""
+    if stale_seconds(stage) > policy.stale_seconds:
+        return "stale"
+    # Time without new counts is none in which the stage could have ended.
+    counted = sum(window.seconds for window in stage if not window.is_stale)
+    return "stage" if counted > policy.stage_seconds else ""
+
+
+def _at_limit(judgement: Judgement, limit: Literal["stage", "stale"], goal: Goal, policy: RolloutPolicy) -> Judgement:
+    """What becomes of an undecided stage whose time is over."""
+    if limit == "stale":
+        told, rule = f"without new counts for {policy.stale_seconds:g} s", str(policy.on_stale)
+    else:
+        told, rule = f"undecided after {policy.stage_seconds:g} s", str(policy.on_deadline)
+    decisions: dict[str, CanaryDecision] = {
+        "hold": judgement.decision,
+        "roll_back": "roll_back",
+        "promote": "promote" if goal.last else "continue",
+    }
+    actions = {"hold": "is held", "roll_back": "goes back", "promote": "goes on"}
+    return Judgement(
+        decisions[rule], f"{judgement.reason} By the policy, a stage {told} {actions[rule]}.", judgement.evidence
+    )
+
+
+def _note(window: Window) -> str:
+    if window.problem:
+        return window.problem
+    if window.is_stale:
+        return "no new counts"
+    return "warm-up" if window.warm_up else ""
+
+
+def _whole(windows: Iterable[tuple[CanaryArm | None, str]]) -> CanaryArm:
+    """What an arm did in a stage, with the percentiles of its times in place of all times.
+
+    Where requests could not be counted, failed probes stand for them; the count that comes later holds them again.
+    """
+    arms = [arm.model_copy(update={"errors": 0}) if problem else arm for arm, problem in windows if arm]
+    return together(arms).model_copy(update={"latency": None})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stepworks.report import canary_document as c
 from stepworks.report import documents as d
 from stepworks.report import run_record as r
 from stepworks.report.page import run_report
@@ -183,26 +184,47 @@ def deployment() -> d.DeploymentDocument:
     )
 
 
-def canary(*, rehearsal: bool = False) -> d.CanaryDocument:
-    stable = d.CanaryArm(requests=760, errors=0, wrong_answers=0, latency_p50_ms=4.1, latency_p95_ms=8.0)
-    return d.CanaryDocument(
+def canary(*, rehearsal: bool = False) -> c.CanaryDocument:
+    stable = c.CanaryArm(requests=760, errors=0, wrong_answers=0, probes=760, latency_p50_ms=4.1, latency_p95_ms=8.0)
+    bad = 17 if rehearsal else 0
+    return c.CanaryDocument(
         service="late-flights",
         stable_version="late-flights-3",
         candidate_version="late-flights-4",
         rehearsal=rehearsal,
+        forecast=["At 5 % it takes 60 s until there are 40 requests of the candidate."],
         stages=[
-            d.CanaryStage(
+            c.CanaryStage(
                 percent=5,
                 stable=stable,
-                candidate=d.CanaryArm(requests=40, errors=17 if rehearsal else 0, wrong_answers=0),
+                candidate=c.CanaryArm(requests=40, errors=bad, wrong_answers=0, probes=40),
                 decision="roll_back" if rehearsal else "promote",
                 reason="17 of 40 requests failed" if rehearsal else "no errors in 40 requests",
                 seconds=1.3,
+                windows=[canary_window(number, bad) for number in range(3)],
             )
         ],
         outcome="rolled_back" if rehearsal else "promoted",
         reason="The stable version takes all traffic again." if rehearsal else "The candidate takes all traffic.",
     )
+
+
+def canary_window(number: int, bad: int) -> c.CanaryWindow:
+    """A window of ten to fifteen requests of the candidate, with evidence that grows tenfold if some of them failed."""
+    requests, failed = 10 + 5 * (number > 1), bad // 3
+    evidence = [
+        c.CanaryEvidence(
+            metric=metric,
+            candidate=requests,
+            candidate_bad=failed if metric == "errors" else 0,
+            stable=250,
+            stable_bad=1 if metric == "latency" else 0,
+            evidence=10.0 ** (number + 1) if bad and metric == "errors" else 0.8,
+            needed=300.0,
+        )
+        for metric in ("errors", "latency", "answers")
+    ]
+    return c.CanaryWindow(seconds=0.4, evidence=evidence, note="warm-up" if number == 0 else "")
 
 
 WAITS_FOR = {

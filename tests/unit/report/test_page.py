@@ -135,12 +135,17 @@ def test_a_run_without_steps(run: r.RunRecord) -> None:
     assert "0 of 0 steps" in Page(run_report(run.model_copy(update={"steps": []}), {})).text
 
 
+CANARY_METRICS = ("errors", "latency", "answers")
+
+
 def _hostile(value: Any, text: str) -> Any:
     """Put a text in the place of every free text of a document."""
     if isinstance(value, dict):
         fixed = {"kind", "severity", "stopped_by", "outcome", "verdict", "decision", "state", "started", "depends_on"}
         return {
-            key if key not in {"cancelled", "batch_size"} else text: inner if key in fixed else _hostile(inner, text)
+            key if key not in {"cancelled", "batch_size"} else text: inner
+            if key in fixed or inner in CANARY_METRICS
+            else _hostile(inner, text)
             for key, inner in value.items()
         }
     if isinstance(value, list):
@@ -218,6 +223,30 @@ def test_a_first_canary_without_anything_stable(documents: dict) -> None:
     assert "stable" not in text
     held = canary.model_copy(update={"stages": [], "outcome": "held"})
     assert "Held" in Page(document_page([held], "Canary")).text
+
+
+def test_each_window_of_a_canary_tells_its_counts_and_its_evidence(documents: dict) -> None:
+    page = Page(document_page(documents["rehearsal"], "Canary"))
+    for told in (
+        "The evidence, 3 windows",
+        "5 of 10, 0 of 250",
+        "0 of 15, 1 of 250",
+        "1,000",
+        "at 300, a full bar",
+        "At 5 % it",
+    ):
+        assert told in page.text, told
+    bars = {found["class"] for found in page.all("svg") if "tone" in found["class"]}
+    assert bars == {"mark tone-accent", "mark tone-bad"}, "only what rolls back is red"
+
+
+def test_the_windows_of_a_long_roll_out_are_folded_away(documents: dict) -> None:
+    canary = documents["roll-out-canary"][0]
+    stage = canary.stages[0]
+    for windows, opened in ((stage.windows * 8, True), (stage.windows * 9, False)):
+        long = canary.model_copy(update={"stages": [stage.model_copy(update={"windows": windows})]})
+        (details,) = Page(document_page([long], "Canary")).all("details")
+        assert ("open" in details) == opened
 
 
 def test_broken_checks_come_first_and_failures_are_named(documents: dict) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from stepworks.errors import ResourceError, ServingError, UserError
 from stepworks.serving import server, split
@@ -21,10 +22,9 @@ from stepworks.serving.check import largest_difference
 from stepworks.serving.client import V2Client, ask, only_model
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples
-from stepworks.serving.rollout.judge import ThresholdJudge
 from stepworks.serving.rollout.local import LocalArm, LocalBackend
-from stepworks.serving.rollout.policy import RolloutPolicy
-from stepworks.serving.rollout.probes import HttpProber, ProbeResult, read_probes
+from stepworks.serving.rollout.policy import LAPTOP
+from stepworks.serving.rollout.probes import HttpProber, read_probes
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.supervisor import Supervisor
@@ -134,7 +134,9 @@ def test_the_split_keeps_the_share_and_counts(urls: dict[str, str], package: Pat
     assert 9 <= state.arms["candidate"].requests <= 11
     assert state.arms["stable"].requests + state.arms["candidate"].requests == 100
     assert (state.arms["stable"].errors, state.arms["candidate"].errors) == (0, 0)
-    assert 0 < state.arms["stable"].latency_p50_ms <= state.arms["stable"].latency_p95_ms
+    latency = state.arms["stable"].latency
+    assert latency.total == state.arms["stable"].requests
+    assert 0 < latency.quantile(0.5) <= latency.quantile(0.95) < 30_000
     assert change_split(urls["split"], settings).arms["stable"].requests == 0, "a change starts new counts"
 
 
@@ -158,7 +160,9 @@ def test_a_refused_row_is_a_wrong_answer(urls: dict[str, str], package: Path) ->
     change_split(urls["split"], SplitSettings(stable=urls["server"]))
     probe = replace(read_probes(package, package)[0], row={**ROW, "distance": "far"})
     with HttpProber(urls["split"], "flights", [probe]) as prober:
-        assert prober.send() == ProbeResult("stable", wrong=True)
+        result = prober.send()
+    assert (result.arm, result.wrong, result.failed) == ("stable", True, False)
+    assert result.milliseconds > 0
     assert read_split(urls["split"]).arms["stable"].errors == 0
 
 
@@ -176,8 +180,8 @@ def test_a_candidate_that_dies_is_rolled_back(urls: dict[str, str], supervisor: 
     stable = LocalArm("1", "server", urls["server"], package)
     backend = LocalBackend(supervisor, "flights", urls["split"], stable, candidate)
     with HttpProber(urls["split"], "flights", read_probes(package, package)) as prober:
-        document = roll_out(backend, ThresholdJudge(), RolloutPolicy(), prober)
-    assert (document.outcome, document.stages[0].percent) == ("rolled_back", 5)
+        document = roll_out(backend, LAPTOP, prober)
+    assert (document.outcome, document.stages[0].percent) == ("rolled_back", 10)
     assert document.stages[0].candidate.errors == document.stages[0].candidate.requests
     assert document.stages[0].stable is not None
     assert document.stages[0].stable.errors == document.stages[0].stable.wrong_answers == 0
@@ -202,7 +206,43 @@ def test_a_dead_arm_is_an_error_of_that_arm(urls: dict[str, str], supervisor: Su
     state = read_split(urls["split"])
     assert state.arms["candidate"].errors == state.arms["candidate"].requests >= 9
     assert state.arms["stable"].errors == 0
-    assert not any(result.wrong for result in results if result.arm == "candidate")
+    assert all(result.failed and not result.wrong for result in results if result.arm == "candidate")
+
+
+def counters(url: str) -> dict[tuple[str, ...], float]:
+    """What the split tells Prometheus, as Prometheus' own parser reads it."""
+    answer = httpx.get(f"{url}/metrics").raise_for_status()
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, sample.labels["arm"], sample.labels.get("le", "")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_counts_of_each_arm_that_only_grow(
+    urls: dict[str, str], supervisor: Supervisor, package: Path
+) -> None:
+    dead = f"http://127.0.0.1:{supervisor.free_port()}"
+    before = counters(urls["split"])
+    for percent in (50, 25):  # new settings start no new counts here
+        change_split(urls["split"], SplitSettings(stable=urls["server"], candidate=dead, percent=percent))
+        with HttpProber(urls["split"], "flights", read_probes(package, package)) as prober:
+            for _ in range(20):
+                prober.send()
+    after = counters(urls["split"])
+    grown = {name: after[name] - before[name] for name in after}
+    requests = [grown["stepworks_split_requests_total", arm, ""] for arm in ("stable", "candidate")]
+    assert sum(requests) == 40
+    assert 14 <= requests[1] <= 16
+    assert grown["stepworks_split_errors_total", "candidate", ""] == requests[1]
+    assert grown["stepworks_split_errors_total", "stable", ""] == 0
+    for arm, total in zip(("stable", "candidate"), requests, strict=True):
+        assert grown["stepworks_split_latency_seconds_bucket", arm, "+Inf"] == total
+        assert grown["stepworks_split_latency_seconds_count", arm, ""] == total
+        assert grown["stepworks_split_latency_seconds_sum", arm, ""] > 0
+        buckets = [value for (name, of, _), value in after.items() if name.endswith("_bucket") and of == arm]
+        assert buckets == sorted(buckets), "Prometheus counts up to each bound"
 
 
 def test_without_arms_the_split_says_so(urls: dict[str, str]) -> None:

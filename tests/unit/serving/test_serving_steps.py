@@ -19,8 +19,8 @@ from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
 from stepworks.errors import RegistryError, ResourceError, ServingError
 from stepworks.registry.registry import Metadata, Registry
+from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
-    CanaryDocument,
     DeploymentDocument,
     RegistrationDocument,
     ServingCheckDocument,
@@ -28,16 +28,20 @@ from stepworks.report.documents import (
 )
 from stepworks.serving import deploy as library
 from stepworks.serving.client import ask
+from stepworks.serving.judging.settings import JudgeSettings, MetricRule
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from stepworks.serving.package import build_package
 from stepworks.serving.rehearsal import rehearse_roll_back
 from stepworks.serving.rollout.deployment import roll_out_deployment
-from stepworks.serving.rollout.judge import ThresholdJudge
+from stepworks.serving.rollout.policy import LAPTOP
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.supervisor import Supervisor
 
 REGISTRY = "/mnt/registry"
-LENIENT = ThresholdJudge(failure_margin=1.0)
+BLIND = LAPTOP.model_copy(
+    update={"judge": JudgeSettings(errors=MetricRule(margin=0.1), latency=None, answers=None, minimum_requests=50)}
+)
+"""The policy of a judge that does not look at the answers."""
 
 
 class Run:
@@ -107,7 +111,7 @@ def test_the_steps_of_a_first_and_a_second_run(
     assert second.deploy() == deployment, "a retried step adopts what it made"
     second.roll_out()
     course = CanaryDocument.read(second.canary.path)
-    assert [stage.percent for stage in course.stages] == [5, 25, 50, 100]
+    assert [stage.percent for stage in course.stages] == [10, 50, 100]
     assert all(stage.candidate.wrong_answers == stage.candidate.errors == 0 for stage in course.stages)
     assert all(stage.stable.wrong_answers == stage.stable.errors == 0 for stage in course.stages if stage.stable)
     assert "<html" in Path(second.page.path).read_text()
@@ -122,12 +126,12 @@ def test_the_steps_of_a_first_and_a_second_run(
 
     rehearsal = rehearse_roll_back(supervisor, deployment)
     assert (rehearsal.outcome, rehearsal.rehearsal) == ("rolled_back", True)
-    assert rehearsal.stages[-1].candidate.wrong_answers == rehearsal.stages[-1].candidate.requests
+    assert rehearsal.stages[-1].candidate.wrong_answers == rehearsal.stages[-1].candidate.probes > 0
     assert sorted(supervisor.processes()) == ["flights.split", "flights.v2"]
     np.testing.assert_allclose(ask(deployment.url, "flights", samples.rows), samples.probabilities, atol=1e-6)
 
     with pytest.raises(ServingError, match="broken version of flights was not rolled back"):
-        rehearse_roll_back(supervisor, deployment, judge=LENIENT)
+        rehearse_roll_back(supervisor, deployment, policy=BLIND)
     assert sorted(supervisor.processes()) == ["flights.split", "flights.v2"]
     np.testing.assert_allclose(ask(deployment.url, "flights", samples.rows), samples.probabilities, atol=1e-6)
 
