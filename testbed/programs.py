@@ -9,10 +9,10 @@ from typing import Any
 
 from testbed.certificates import Authority, Pair, write_key
 from testbed.daemon import Daemon
-from testbed.modules import program
+from testbed.modules import built, program
 from testbed.ports import Addresses, choose_ports
 from testbed.probes import Probe, answers, answers_securely, answers_to
-from testbed.settings import Node, Settings
+from testbed.settings import GENERATIONS, Image, Node, Settings
 
 PROCESS = {"testbed.stepworks.dev/node": "process"}
 """The label of process nodes, by which a pod can ask for one."""
@@ -111,7 +111,7 @@ class Programs:
         serving = self._authority.issue("process-node", addresses=["127.0.0.1"])
         configuration = {
             "nodes": [_process_node(node) for node in settings.process_nodes],
-            "images": [image.to_object() for image in settings.images],
+            "images": [image.to_object() for image in (*settings.images, *_controllers_images(settings))],
             "pod_cidr": self._addresses.pod_cidr,
             "service_cidr": self._addresses.service_cidr,
             "cluster_domain": "cluster.local",
@@ -139,6 +139,14 @@ class Programs:
         ready_file: Path | None = None,
     ) -> Daemon:
         return Daemon(name, command, self._folder / "logs" / f"{name}.log", is_ready, variables, ready_file)
+
+
+def _controllers_images(settings: Settings) -> list[Image]:
+    """The images of pods that the controllers themselves make."""
+    if "kserve" not in settings.controllers:
+        return []
+    router = built(GENERATIONS[settings.generation]["kserve"]) / "bin" / "router"
+    return [Image("kserve/router:*", command=(str(router),))]
 
 
 def _process_node(node: Node) -> dict[str, Any]:

@@ -196,6 +196,8 @@ POD_READY = PodReady()
 CLAIM_BOUND = Phase("bound", "Bound", "Lost")
 DEPLOYMENT_ROLLED_OUT = RolledOut()
 INFERENCE_SERVICE_READY = InferenceServiceReady()
+INFERENCE_GRAPH_READY = Conditions("ready", "Ready")
+"""In Standard mode it says no more than that there is a Deployment, which is to be `RolledOut` besides."""
 GONE = Gone()
 
 

@@ -1,0 +1,109 @@
+"""Sending the traffic of a model to its versions, by an InferenceGraph that outlives the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stepworks.errors import ObjectFailedError, WaitTimeoutError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import apply, delete, find
+from stepworks.kube.api.references import Reference, located
+from stepworks.kube.builders.inference_graph import (
+    API_VERSION,
+    KIND,
+    ROUTES_ANNOTATION,
+    Routes,
+    build_inference_graph,
+    read_routes,
+)
+from stepworks.kube.builders.inference_service import Mode
+from stepworks.kube.diagnosis.diagnose import diagnose
+from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
+from stepworks.kube.kinds.manifests import annotations_of
+from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
+from stepworks.kube.runs.adoption import DELETION_SECONDS
+from stepworks.kube.waiting.wait import wait
+
+ROUTED_SECONDS = 300.0
+"""How long the router's new pods may take to replace the old ones."""
+
+
+class ModelTraffic:
+    """The traffic of one model: an InferenceGraph of its name, whose router splits it.
+
+    A change is a roll-out of the router's pods, in which the old ones answer until the new ones are ready.
+
+    Args:
+        cluster: Where.
+        model: The model's name, which is the graph's.
+        mode: How KServe deploys the router; None for the cluster's default.
+        replicas: How many routers there are at least.
+        timeout: How long a change may take, in seconds.
+        say: Is told each line of progress.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        model: str,
+        *,
+        mode: Mode | None = None,
+        replicas: int = 1,
+        timeout: float = ROUTED_SECONDS,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._cluster = cluster
+        self._mode: Mode | None = mode
+        self._replicas = replicas
+        self._timeout = timeout
+        self._say = say
+        self._reference = located(cluster, Reference(API_VERSION, KIND, model))
+
+    @property
+    def url(self) -> str:
+        """The address at which the model answers within the cluster, whichever versions it has."""
+        return f"http://{self._reference.name}.{self._reference.namespace}.svc"
+
+    def routes(self) -> Routes | None:
+        """Where the traffic goes; None where it goes nowhere yet.
+
+        Raises:
+            ConfigurationError: Something else has made a graph of the model's name.
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        present = find(self._cluster, self._reference)
+        return None if present is None else read_routes(present)
+
+    def send(self, routes: Routes) -> None:
+        """Send the traffic elsewhere, and return when every router does so.
+
+        Args:
+            routes: Where it goes from now on.
+
+        Raises:
+            ConfigurationError: It cannot be split like this, or something else has made a graph of the model's name.
+            AdmissionError: The cluster does not take the graph.
+            WorkloadFailedError: The routers do not come about; it says why. The ones from before go on as before.
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        self.routes()  # refuses a graph that is not ours
+        graph = build_inference_graph(routes, name=self._reference.name, mode=self._mode, replicas=self._replicas)
+        apply(self._cluster, graph)
+        self._say("; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + ".")
+        told = {ROUTES_ANNOTATION: annotations_of(graph)[ROUTES_ANNOTATION]}
+        deployment = Reference("apps/v1", "Deployment", self._reference.name, self._reference.namespace)
+        for reference, rule in ((self._reference, INFERENCE_GRAPH_READY), (deployment, RolledOut(told))):
+            check = ObstacleCheck(self._cluster, reference, self._timeout, self._say)
+            try:
+                wait(self._cluster, reference, until=rule, timeout=self._timeout, while_waiting=check)
+            except (ObjectFailedError, WaitTimeoutError) as error:
+                raise diagnose(self._cluster, reference, error).error() from error
+
+    def end(self) -> None:
+        """Delete the graph: the model has no version any more that may answer.
+
+        Raises:
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        if delete(self._cluster, self._reference):
+            wait(self._cluster, self._reference, until=GONE, timeout=DELETION_SECONDS)
