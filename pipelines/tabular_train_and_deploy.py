@@ -14,6 +14,7 @@ from stepworks.components.serving.roll_out_canary.component import roll_out_cana
 from stepworks.components.training.train.component import train
 from stepworks.kubeflow.pipeline import claim_path, on_vertex, pipeline
 from stepworks.kubeflow.place import place
+from stepworks.kubeflow.placement_of import placement_of
 from stepworks.kubeflow.vertex.deploy import deploy_on_vertex
 from stepworks.pipelines.prepared_table import FLIGHTS, FLIGHTS_CONTRACT, prepare_table
 
@@ -103,6 +104,8 @@ def tabular_train_and_deploy(
             verdict=judged.outputs["verdict"],
             registration=registered.outputs["registration"],
             registry=registry,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            placement=placement_of("serving", mounts=["registry"]),
         ),
         "effects",
         mounts=["registry"],

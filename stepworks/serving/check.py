@@ -24,8 +24,7 @@ _NAME = "check"
 def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDocument:
     """Start a server for a package, send it the recorded rows, and compare with the recorded answers.
 
-    The rows are sent in one request, and again one by one: an error that depends on the batch shows, and the
-    latencies are those of single requests. The server has ended when this returns or raises.
+    The server has ended when this returns or raises.
 
     Args:
         package: A package's folder.
@@ -45,13 +44,7 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
         url = start_servers(supervisor, [ServerPlan(_NAME, package.absolute(), _NAME)])[_NAME]
         start_seconds = time.monotonic() - started
         with V2Client(url, _NAME) as client:
-            together = client.ask(samples.rows)
-            alone, latencies = [], []
-            for row in samples.rows:
-                started = time.monotonic()
-                alone += client.ask([row])
-                latencies.append((time.monotonic() - started) * 1000)
-    difference = largest_difference(samples, together, alone, tolerance)
+            difference, latencies = require_recorded_answers(client, samples, tolerance)
     p50, p95 = np.percentile(latencies, [50, 95])
     return ServingCheckDocument(
         server="KServe model server, Open Inference Protocol V2 (REST), ONNX Runtime",
@@ -63,6 +56,34 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
         latency_p50_ms=float(p50),
         latency_p95_ms=float(p95),
     )
+
+
+def require_recorded_answers(
+    client: V2Client, samples: Samples, tolerance: float = TOLERANCE
+) -> tuple[float, list[float]]:
+    """Send a server the recorded rows, and compare with the recorded answers.
+
+    The rows are sent in one request, and again one by one: an error that depends on the batch shows, and the
+    latencies are those of single requests.
+
+    Args:
+        client: A connection to the server.
+        samples: The recorded rows and answers.
+        tolerance: The largest allowed absolute difference of probabilities.
+
+    Returns:
+        The largest difference, and the latencies in milliseconds.
+
+    Raises:
+        ServingError: The server does not answer, or an answer differs.
+    """
+    together = client.ask(samples.rows)
+    alone, latencies = [], []
+    for row in samples.rows:
+        started = time.monotonic()
+        alone += client.ask([row])
+        latencies.append((time.monotonic() - started) * 1000)
+    return largest_difference(samples, together, alone, tolerance), latencies
 
 
 def largest_difference(samples: Samples, together: list[float], alone: list[float], tolerance: float) -> float:

@@ -65,11 +65,11 @@ class V2Client:
         """
         return list(_content(self._request("GET", "/v2/models"))["models"])
 
-    def send(self, rows: Sequence[Row]) -> httpx.Response:
-        """Send raw rows in one request, and give the answer whatever its status.
+    def body(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The body of a request for raw rows.
 
         Raises:
-            ServingError: The server does not answer, or its signature cannot be read.
+            ServingError: The server's signature cannot be read.
         """
         inputs = [
             {
@@ -80,7 +80,15 @@ class V2Client:
             }
             for name, datatype in self.signature().items()
         ]
-        return self._request("POST", f"{self._path}/infer", {"inputs": inputs})
+        return {"inputs": inputs}
+
+    def send(self, rows: Sequence[Row]) -> httpx.Response:
+        """Send raw rows in one request, and give the answer whatever its status.
+
+        Raises:
+            ServingError: The server does not answer, or its signature cannot be read.
+        """
+        return self._request("POST", f"{self._path}/infer", self.body(rows))
 
     def ask(self, rows: Sequence[Row]) -> list[float]:
         """Ask for the probabilities of raw rows in one request.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 from stepworks.errors import NotFoundError, ServingError
-from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
+from stepworks.serving.candidates import stable_beside
 from stepworks.serving.client import ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
-from stepworks.serving.manifest import Samples, read_package
+from stepworks.serving.manifest import Samples
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.client import SupervisorClient
 from stepworks.supervisor.processes import ProcessManager
@@ -55,10 +54,8 @@ def deploy(
             server does not start. The candidate's server has ended then.
         ResourceError: A process cannot be started.
     """
-    require_pass(verdict, "deploy the model", ServingError)
     manager = manager or supervisor_of_this_run()
-    stable = champion if champion is not None and champion.version != candidate.version else None
-    _require_same_signature(candidate, stable)
+    stable = stable_beside(candidate, verdict, champion)
     service = candidate.name
     plans = {
         str(model.version): ServerPlan(server_process(service, str(model.version)), model.directory, service)
@@ -89,23 +86,6 @@ def deploy(
     )
 
 
-def require_same_package(package: Path, registered: RegisteredModel) -> None:
-    """Refuse a registered version that is not the package of this run.
-
-    Raises:
-        NotFoundError: There is no package.
-        ServingError: The digests differ.
-    """
-    digest = read_package(package).digest
-    if digest != registered.digest:
-        raise ServingError(
-            f"Version {registered.version} of {registered.name} is not the package of this run",
-            received=f"the digest {registered.digest} in the registry",
-            expected=digest,
-            what_to_do="Register the package of this run, and deploy that version.",
-        )
-
-
 def supervisor_of_this_run() -> ProcessManager:
     """The supervisor that this step reaches through its environment.
 
@@ -122,15 +102,3 @@ def supervisor_of_this_run() -> ProcessManager:
             "(the uri of the registration), modelFormat onnx, protocolVersion v2.",
         )
     return manager
-
-
-def _require_same_signature(candidate: RegisteredModel, stable: RegisteredModel | None) -> None:
-    inputs = read_package(candidate.directory).inputs
-    served = inputs if stable is None else read_package(stable.directory).inputs
-    if {(each.name, each.datatype) for each in inputs} != {(each.name, each.datatype) for each in served}:
-        raise ServingError(
-            f"Version {candidate.version} of {candidate.name} takes other features than the version that serves",
-            received=", ".join(sorted(each.name for each in inputs)),
-            expected=", ".join(sorted(each.name for each in served)),
-            what_to_do="Register it under a name of its own: callers of the service send the features it has now.",
-        )

@@ -3,7 +3,7 @@
 `python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1]`
 
 It speaks the Open Inference Protocol V2 by REST. A missing number is `null` in the request's JSON, a missing
-text the empty string. It ends with SIGTERM or SIGINT.
+text the empty string. `GET /metrics` tells Prometheus of its requests. It ends with SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
@@ -97,8 +97,10 @@ def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.s
     os.environ.setdefault("KSERVE_LOGLEVEL", "WARNING")
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI.
     import kserve
+    from kserve.model_server import app
     from kserve.protocol.rest.server import RESTServer
 
+    from stepworks.serving.metrics import RequestMetrics
     from stepworks.serving.onnx_model import OnnxModel
 
     server = kserve.ModelServer(
@@ -107,6 +109,7 @@ def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.s
     for name in ("uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     server.register_model(OnnxModel(model_name, manifest, session))
+    app.add_middleware(RequestMetrics, model_name=model_name)
     host, port = listener.getsockname()[:2]
     sys.stdout.write(f"Serving {model_name} at http://{host}:{port} until Ctrl-C (Open Inference Protocol V2, REST)\n")
     sys.stdout.flush()

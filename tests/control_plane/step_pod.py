@@ -42,8 +42,7 @@ def step_pod(
     ir = next(iter(yaml.safe_load_all(compiled.text)))
     given = ir["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
     values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
-    assert values["run"] == dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    values["run"] = run
+    values = {name: run if value == dsl.PIPELINE_JOB_ID_PLACEHOLDER else value for name, value in values.items()}
     executor_input = {
         "inputs": {"parameterValues": values, **({"artifacts": inputs} if inputs else {})},
         "outputs": {"artifacts": outputs, "outputFile": f"{mount}/executor-output.json"},

@@ -1,5 +1,7 @@
 """Deploy a registered model beside the one that serves."""
 
+from typing import Any
+
 from kfp.dsl import Artifact, Input, Model, Output
 
 from stepworks.kubeflow.component import component
@@ -12,8 +14,11 @@ def deploy(
     registration: Input[Artifact],
     registry: str,
     deployment: Output[Artifact],
+    run: str = "",
+    placement: dict[str, Any] = {},  # noqa: B006  # KFP reads the default; the body does not change it
+    service: dict[str, Any] = {},  # noqa: B006
 ) -> None:
-    """Start a registered version beside the champion, with no traffic yet.
+    """Start a registered version beside the champion, with no traffic yet: by KServe, or by processes on a laptop.
 
     Args:
         package: The package's folder; what is served is the registry's copy of it.
@@ -21,16 +26,18 @@ def deploy(
         registration: The version to deploy.
         registry: The registry's folder; below a mounted claim in a cluster.
         deployment: Where the service is.
+        run: The id of the run. This and what follows is for a cluster only.
+        placement: Where the model server runs: `placement_of("serving", mounts=["registry"])`.
+        service: Fields of `stepworks.kube.builders.inference_service.InferenceServiceSpec`: `runtime`, `max_replicas`.
     """
-    from pathlib import Path
+    from stepworks.serving.step import deploy_version
 
-    from stepworks.registry.registry import Registry
-    from stepworks.report.documents import RegistrationDocument, VerdictDocument
-    from stepworks.serving import deploy as serving
-
-    registered = RegistrationDocument.read(registration.path)
-    models = Registry(registry)
-    candidate = models.get(registered.name, registered.version)
-    serving.require_same_package(Path(package.path), candidate)
-    verdict_document = VerdictDocument.read(verdict.path)
-    serving.deploy(candidate, verdict_document, models.champion(registered.name)).write(deployment.path)
+    deploy_version(
+        package.path,
+        verdict.path,
+        registration.path,
+        registry,
+        run=run,
+        placement=placement,
+        service=service,
+    ).write(deployment.path)

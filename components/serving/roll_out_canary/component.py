@@ -1,5 +1,7 @@
 """Roll a deployed model out as a canary."""
 
+from typing import Any
+
 from kfp.dsl import HTML, Artifact, Input, Model, Output
 
 from stepworks.kubeflow.component import component
@@ -13,6 +15,8 @@ def roll_out_canary(
     registry: str,
     canary: Output[Artifact],
     page: Output[HTML],
+    policy: dict[str, Any] = {},  # noqa: B006  # KFP reads the default; the body does not change it
+    metrics: dict[str, Any] = {},  # noqa: B006
 ) -> None:
     """Shift traffic to the deployed version stage by stage; it becomes the champion, or is rolled back.
 
@@ -23,16 +27,11 @@ def roll_out_canary(
         registry: The registry's folder; below a mounted claim in a cluster.
         canary: The roll-out's course.
         page: The same as a page. Both are written on a roll-back too, before the step fails.
+        policy: Fields of `stepworks.serving.rollout.policy.RolloutPolicy`: `stages`, `window_seconds`, `judge`.
+        metrics: Fields of `stepworks.serving.rollout.prometheus.PrometheusSource`, for a cluster: `url`. Without it
+            the recorded samples are all that is judged.
     """
-    from pathlib import Path
+    from stepworks.serving.step import roll_out_version
 
-    from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-    from stepworks.report.page import write_page
-    from stepworks.serving.rollout import deployment as rollout
-
-    deployed = DeploymentDocument.read(deployment.path)
-    registered = RegistrationDocument.read(registration.path)
-    document = rollout.roll_out_deployment(deployed, Path(package.path), registered, registry)
-    document.write(canary.path)
-    write_page(page.path, f"Canary of {deployed.service}", document)
-    rollout.require_promotion(document)
+    request = package.path, deployment.path, registration.path, registry
+    roll_out_version(*request, policy=policy, metrics=metrics, canary=canary.path, page=page.path)

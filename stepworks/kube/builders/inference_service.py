@@ -127,7 +127,12 @@ def build_inference_service(spec: InferenceServiceSpec, *, name: str) -> Manifes
 
 
 def _annotations(spec: InferenceServiceSpec) -> dict[str, str]:
-    told = {"deploymentMode": spec.mode, "storageSecretName": spec.storage_secret}
+    told = {
+        "deploymentMode": spec.mode,
+        "storageSecretName": spec.storage_secret,
+        # The pods are annotated with the port and the path that the runtime names, for a Prometheus that looks there.
+        "enable-prometheus-scraping": "true",
+    }
     return {f"serving.kserve.io/{key}": value for key, value in told.items() if value}
 
 

@@ -21,6 +21,7 @@ class Window:
         candidate: What the candidate did.
         warm_up: Whether it only warms up the candidate: nothing of it is held against anyone.
         problem: Why the requests could not be counted; empty when they were. There are only probes then.
+        counted: Whether it has all requests of both versions, which keep to their shares, or only probes.
     """
 
     percent: int
@@ -29,6 +30,7 @@ class Window:
     candidate: CanaryArm
     warm_up: bool = False
     problem: str = ""
+    counted: bool = True
 
     @property
     def is_stale(self) -> bool:

@@ -30,7 +30,7 @@ def stale_seconds(windows: Sequence[Window]) -> float:
 
 def _wrong_share(windows: Sequence[Window], tolerance: float) -> str:
     percent = windows[-1].percent
-    stage = [each for each in windows if each.percent == percent and each.stable and not each.problem]
+    stage = [each for each in windows if each.percent == percent and each.stable and each.counted and not each.problem]
     if not 0 < percent < 100 or not stage:
         return ""
     candidate = sum(each.candidate.requests for each in stage)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stepworks.report.canary_document import MetricName
 
@@ -65,9 +67,10 @@ class JudgeSettings(BaseModel):
         minimum_requests: With fewer requests of the candidate that could be compared, nothing is promoted.
         share_tolerance: How far the share of the traffic that is seen may be from the one asked for, as a share of
             the smaller arm's, before nothing is judged.
-        errors: Failed requests; None leaves them out.
-        latency: Slow requests; None leaves them out.
-        answers: Wrong answers to probes; None leaves them out.
+        errors: Failed requests. None leaves them out, or false where there is no None, as among the parameters of a
+            pipeline; so it does below.
+        latency: Slow requests.
+        answers: Wrong answers to probes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +85,11 @@ class JudgeSettings(BaseModel):
     errors: MetricRule | None = MetricRule()
     latency: LatencyRule | None = LatencyRule()
     answers: MetricRule | None = MetricRule()
+
+    @field_validator("errors", "latency", "answers", mode="before")
+    @classmethod
+    def _leave_out(cls, rule: Any) -> Any:
+        return None if rule is False else rule
 
     @property
     def rules(self) -> dict[MetricName, MetricRule]:

@@ -60,11 +60,11 @@ def roll_out_deployment(
         NotFoundError: The registry lacks a version.
         ResourceError: The alias cannot be written; the candidate serves then, and a retry writes it.
     """
-    _require_candidate(registration, deployment)
+    require_candidate(registration, deployment)
     manager = manager or supervisor_of_this_run()
     models = Registry(registry)
     if _is_promoted(manager, deployment):
-        document = _promoted_before(deployment)
+        document = promoted_before(deployment)
     else:
         stable, candidate = _arms(manager, deployment, package, models)
         document = roll_out_arms(manager, deployment, stable, candidate, policy=policy)
@@ -120,7 +120,12 @@ def require_promotion(document: CanaryDocument) -> None:
         )
 
 
-def _require_candidate(registration: RegistrationDocument, deployment: DeploymentDocument) -> None:
+def require_candidate(registration: RegistrationDocument, deployment: DeploymentDocument) -> None:
+    """Refuse to roll out another version than the one that was deployed.
+
+    Raises:
+        ServingError: The registration is of another version.
+    """
     received = (registration.name, str(registration.version))
     expected = (deployment.service, deployment.candidate_version)
     if received != expected:
@@ -138,7 +143,8 @@ def _is_promoted(manager: ProcessManager, deployment: DeploymentDocument) -> boo
     return settings.candidate is None and server is not None and server == settings.stable
 
 
-def _promoted_before(deployment: DeploymentDocument) -> CanaryDocument:
+def promoted_before(deployment: DeploymentDocument) -> CanaryDocument:
+    """The course of a roll-out that an earlier attempt of the step brought to its end."""
     return CanaryDocument(
         service=deployment.service,
         stable_version=deployment.stable_version,

@@ -151,9 +151,17 @@ class HttpProber:
             )
         failed = response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
         expected = probe.stable if name == "stable" else probe.candidate
-        return ProbeResult(name, not failed and self._is_wrong(response, expected), failed, milliseconds)
+        return ProbeResult(name, not failed and is_wrong(response, expected, self._tolerance), failed, milliseconds)
 
-    def _is_wrong(self, response: httpx.Response, expected: float | None) -> bool:
-        if response.status_code != httpx.codes.OK or expected is None:
-            return True
-        return not abs(probabilities(response)[0] - expected) <= self._tolerance
+
+def is_wrong(response: httpx.Response, expected: float | None, tolerance: float = TOLERANCE) -> bool:
+    """Whether an answer to a probe is not the right one.
+
+    Args:
+        response: The answer, which is no error of the server.
+        expected: What the version has to answer; None where nothing is right.
+        tolerance: The largest difference of probabilities that is right.
+    """
+    if response.status_code != httpx.codes.OK or expected is None:
+        return True
+    return not abs(probabilities(response)[0] - expected) <= tolerance

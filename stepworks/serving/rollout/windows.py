@@ -62,6 +62,7 @@ class Observer:
             candidate=_with_probes(candidate, probed["candidate"], traffic.problem),
             warm_up=self._seen <= self._policy.warm_up_windows,
             problem=traffic.problem,
+            counted=traffic.counted,
         )
 
     def _probe_until(self, end: float) -> None:

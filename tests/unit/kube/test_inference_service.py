@@ -15,6 +15,8 @@ SERVER: dict[str, Any] = {
 }
 RESOURCES = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
 
+SCRAPED = {"serving.kserve.io/enable-prometheus-scraping": "true"}
+
 
 def build(placement: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
     small = {"storage_uri": "pvc://models/flights/1", "model_format": "onnx", "placement": placement or SERVER}
@@ -25,7 +27,7 @@ def test_the_smallest_one() -> None:
     assert build() == {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": {"name": "flights-v1", "labels": {"stepworks.dev/keep": "true"}, "annotations": {}},
+        "metadata": {"name": "flights-v1", "labels": {"stepworks.dev/keep": "true"}, "annotations": SCRAPED},
         "spec": {
             "predictor": {
                 "minReplicas": 1,
@@ -76,6 +78,7 @@ def test_one_with_everything() -> None:
         "annotations": {
             "serving.kserve.io/deploymentMode": "Knative",
             "serving.kserve.io/storageSecretName": "store",
+            **SCRAPED,
         },
     }
     assert given["spec"]["predictor"] == {

@@ -1,0 +1,60 @@
+"""Which version may be deployed, and beside which it has to prove itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stepworks.errors import ServingError
+from stepworks.registry.admission import require_pass
+from stepworks.registry.registry import RegisteredModel
+from stepworks.report.documents import VerdictDocument
+from stepworks.serving.manifest import read_package
+
+
+def stable_beside(
+    candidate: RegisteredModel, verdict: VerdictDocument, champion: RegisteredModel | None
+) -> RegisteredModel | None:
+    """The version that a candidate is deployed beside; None where none serves, or the candidate itself does.
+
+    Args:
+        candidate: The version to deploy.
+        verdict: What the gate said of it.
+        champion: The version that serves; missing when there is none.
+
+    Raises:
+        ServingError: The verdict is not a pass, or the version that serves takes other features.
+        NotFoundError: There is no package.
+    """
+    require_pass(verdict, "deploy the model", ServingError)
+    stable = champion if champion is not None and champion.version != candidate.version else None
+    _require_same_signature(candidate, stable)
+    return stable
+
+
+def require_same_package(package: Path, registered: RegisteredModel) -> None:
+    """Refuse a registered version that is not the package of this run.
+
+    Raises:
+        NotFoundError: There is no package.
+        ServingError: The digests differ.
+    """
+    digest = read_package(package).digest
+    if digest != registered.digest:
+        raise ServingError(
+            f"Version {registered.version} of {registered.name} is not the package of this run",
+            received=f"the digest {registered.digest} in the registry",
+            expected=digest,
+            what_to_do="Register the package of this run, and deploy that version.",
+        )
+
+
+def _require_same_signature(candidate: RegisteredModel, stable: RegisteredModel | None) -> None:
+    inputs = read_package(candidate.directory).inputs
+    served = inputs if stable is None else read_package(stable.directory).inputs
+    if {(each.name, each.datatype) for each in inputs} != {(each.name, each.datatype) for each in served}:
+        raise ServingError(
+            f"Version {candidate.version} of {candidate.name} takes other features than the version that serves",
+            received=", ".join(sorted(each.name for each in inputs)),
+            expected=", ".join(sorted(each.name for each in served)),
+            what_to_do="Register it under a name of its own: callers of the service send the features it has now.",
+        )

@@ -1,0 +1,1 @@
+"""Serving on a Kubernetes cluster, by KServe: versions as InferenceServices, and the traffic between them."""

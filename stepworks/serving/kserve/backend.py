@@ -1,0 +1,133 @@
+"""The backend on a cluster: two InferenceServices behind the router of an InferenceGraph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepworks.errors import ServingError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.model_service import address_of
+from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.report.canary_document import CanaryArm
+from stepworks.serving.judging.counts import NOTHING, since
+from stepworks.serving.kserve.probes import ProbedVersion
+from stepworks.serving.kserve.versions import end_version, route_to
+from stepworks.serving.rollout.backend import Traffic
+from stepworks.serving.rollout.prometheus import PrometheusSource
+
+
+@dataclass(frozen=True)
+class ClusterArm:
+    """One version on a cluster: its number, its InferenceService, and the package it serves."""
+
+    version: str
+    service: Manifest
+    package: Path
+
+    @property
+    def name(self) -> str:
+        """The name of its InferenceService, by which its server knows the model."""
+        return str(self.service["metadata"]["name"])
+
+    @property
+    def probed(self) -> ProbedVersion:
+        """How it is asked directly."""
+        return ProbedVersion(self.name, address_of(self.service))
+
+
+class ClusterBackend:
+    """Shifts traffic by telling the model's router.
+
+    Args:
+        cluster: Where.
+        model: The model's name.
+        traffic: The model's traffic.
+        stable: The version that serves; missing when there is none.
+        candidate: The version that is rolled out.
+        source: Counts the requests of both; without it only the probes are judged.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        model: str,
+        traffic: ModelTraffic,
+        stable: ClusterArm | None,
+        candidate: ClusterArm,
+        source: PrometheusSource | None,
+    ) -> None:
+        self.service = model
+        self._cluster = cluster
+        self._traffic = traffic
+        self._stable = stable
+        self._candidate = candidate
+        self._source = source
+        self._before: tuple[CanaryArm | None, CanaryArm] | None = None
+
+    @property
+    def stable_version(self) -> str | None:
+        """The version that serves; missing when there is none."""
+        return None if self._stable is None else self._stable.version
+
+    @property
+    def candidate_version(self) -> str:
+        """The version that is rolled out."""
+        return self._candidate.version
+
+    def set_percent(self, percent: int) -> None:
+        """Give the candidate this share of the traffic, and start new counts.
+
+        Raises:
+            StepworksError: As of `ModelTraffic.send`.
+        """
+        self._send(percent)
+        self._before = None
+        self.observe()
+
+    def observe(self) -> Traffic:
+        """What both arms did since the share was last set."""
+        if self._source is None:
+            return Traffic(None if self._stable is None else NOTHING, NOTHING, counted=False)
+        try:
+            stable = None if self._stable is None else self._count(self._source, self._stable)
+            candidate = self._count(self._source, self._candidate)
+        except ServingError as error:
+            return Traffic(None if self._stable is None else NOTHING, NOTHING, problem=str(error))
+        if self._before is None:
+            self._before = (stable, candidate)
+        before_stable, before_candidate = self._before
+        return Traffic(
+            None if stable is None else since(stable, before_stable or NOTHING), since(candidate, before_candidate)
+        )
+
+    def promote(self) -> None:
+        """Give all traffic to the candidate. The old version stays up.
+
+        Raises:
+            StepworksError: As of `ModelTraffic.send`.
+        """
+        self._send(100)
+
+    def roll_back(self) -> None:
+        """Give all traffic to the stable version, and take the candidate away.
+
+        Raises:
+            StepworksError: As of `ModelTraffic.send`; the candidate is taken away all the same.
+        """
+        try:
+            self._send(0)
+        finally:
+            end_version(self._cluster, self.service, self._candidate.version)
+
+    def _send(self, percent: int) -> None:
+        stable = None if self._stable is None else route_to(self._stable.service)
+        if stable is None and not percent:
+            self._traffic.end()
+            return
+        self._traffic.send(Routes(stable, route_to(self._candidate.service), percent))
+
+    def _count(self, source: PrometheusSource, arm: ClusterArm) -> CanaryArm:
+        return source.count(arm.name, self._cluster.namespace)

@@ -1,0 +1,164 @@
+"""Putting a registered version beside the one that serves on a cluster, with no traffic yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepworks.artifact_uri import in_claim
+from stepworks.errors import ConfigurationError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.builders.inference_service import InferenceServiceSpec, Mode, inference_service_spec
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.model_service import READY_SECONDS, address_of, deploy_inference_service
+from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
+from stepworks.placement.placement import Placement
+from stepworks.placement.storage import Mount
+from stepworks.registry.registry import RegisteredModel
+from stepworks.report.documents import DeploymentDocument, VerdictDocument
+from stepworks.serving.candidates import stable_beside
+from stepworks.serving.check import require_recorded_answers
+from stepworks.serving.client import V2Client
+from stepworks.serving.kserve.versions import end_version, find_version, route_to, version_name
+from stepworks.serving.manifest import Samples
+
+RUNTIME = "stepworks-onnxruntime"
+"""The ServingRuntime in cluster/serving-runtimes that serves a package."""
+_FIXED = {"storage_uri", "model_format", "protocol", "placement"}
+
+
+@dataclass(frozen=True)
+class ServiceRequest:
+    """How the versions of a model are to be served.
+
+    Attributes:
+        run: The run's id.
+        placement: Where the pods of a version run.
+        mounts: The claims of the cluster by the paths that this step knows them by; the registry is on one.
+        service: Fields of `InferenceServiceSpec` beside the model and the placement: `runtime`, `mode`, `max_replicas`.
+        ready_seconds: How long a version may take to be ready.
+        scheduling_seconds: How long its pods may wait for room.
+    """
+
+    run: str
+    placement: Placement
+    mounts: tuple[Mount, ...]
+    service: Mapping[str, Any] = field(default_factory=dict)
+    ready_seconds: float = READY_SECONDS
+    scheduling_seconds: float = SCHEDULING_SECONDS
+
+    @property
+    def mode(self) -> Mode | None:
+        """How KServe deploys it; None for the cluster's default."""
+        mode: Mode | None = self.service.get("mode")
+        return mode
+
+
+def deploy_on_kserve(
+    cluster: Cluster,
+    candidate: RegisteredModel,
+    verdict: VerdictDocument,
+    champion: RegisteredModel | None,
+    request: ServiceRequest,
+    say: Callable[[str], None] = print,
+) -> DeploymentDocument:
+    """Deploy a candidate beside the champion, as an InferenceService that gets no traffic yet.
+
+    It is deployed when it answers the package's recorded rows as its trained model did. The champion is deployed, too,
+    where the cluster has it not, and gets all traffic of the model. A retried step takes up what it made; a candidate
+    that was promoted before goes on serving.
+
+    Args:
+        cluster: Where.
+        candidate: The version to deploy.
+        verdict: What the gate said of it.
+        champion: The version that serves; missing when there is none. One that is the candidate itself counts as none.
+        request: How it is to be served.
+        say: Is told each line of progress.
+
+    Returns:
+        Where the model is.
+
+    Raises:
+        ServingError: The verdict is not a pass; the champion takes other features; or the version answers otherwise
+            than the trained model, and has been taken away then.
+        ConfigurationError: Something cannot work, and nothing was made: a name, a setting, a registry on no claim.
+        StepworksError: As of `deploy_inference_service`.
+    """
+    stable = stable_beside(candidate, verdict, champion)
+    specs = {model.version: _spec(model, request) for model in (candidate, stable) if model is not None}
+    traffic = ModelTraffic(cluster, candidate.name, mode=request.mode, say=say)
+    present = traffic.routes()
+    if stable is not None:
+        served = find_version(cluster, stable.name, stable.version)
+        if served is None:
+            say(f"Version {stable.version} of {stable.name} serves by the registry, and the cluster has it not.")
+            served = _deploy(cluster, stable, specs[stable.version], request, say)
+        if present is None:
+            traffic.send(Routes(route_to(served)))
+    deployed = _deploy(cluster, candidate, specs[candidate.version], request, say)
+    try:
+        _require_recorded_answers(candidate, deployed)
+    except BaseException:
+        if present is None or present.stable != route_to(deployed):
+            end_version(cluster, candidate.name, candidate.version)
+        raise
+    return DeploymentDocument(
+        service=candidate.name,
+        url=traffic.url,
+        stable_version=None if stable is None else str(stable.version),
+        candidate_version=str(candidate.version),
+        model_directory=str(candidate.directory),
+    )
+
+
+def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
+    if fixed := sorted(_FIXED & set(request.service)):
+        raise ConfigurationError(
+            "The settings of the service name what the step decides itself",
+            received=", ".join(fixed),
+            expected="other fields of InferenceServiceSpec: runtime, mode, min_replicas, max_replicas, environment, …",
+            what_to_do="Leave them out; the model is that of the registry, and the placement has a parameter.",
+        )
+    version_name(model.name, model.version)
+    uri = in_claim(model.directory, request.mounts)
+    if not uri:
+        raise ConfigurationError(
+            "The registry is on no claim that the model server could mount",
+            received=str(model.directory),
+            expected="a folder below " + (" or ".join(each.mount_path for each in request.mounts) or "a mounted claim"),
+            what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
+        )
+    return inference_service_spec(
+        **{"runtime": RUNTIME, **request.service},
+        storage_uri=uri,
+        model_format="onnx",
+        placement=request.placement,
+    )
+
+
+def _deploy(
+    cluster: Cluster,
+    model: RegisteredModel,
+    spec: InferenceServiceSpec,
+    request: ServiceRequest,
+    say: Callable[[str], None],
+) -> Manifest:
+    return deploy_inference_service(
+        cluster,
+        spec,
+        name=version_name(model.name, model.version),
+        run=request.run,
+        timeout=request.ready_seconds,
+        scheduling_timeout=request.scheduling_seconds,
+        say=say,
+    )
+
+
+def _require_recorded_answers(candidate: RegisteredModel, deployed: Manifest) -> None:
+    """Ask the version for its recorded rows; these are the first requests, whose slowness is not the canary's."""
+    with V2Client(address_of(deployed), version_name(candidate.name, candidate.version)) as client:
+        require_recorded_answers(client, Samples.read(candidate.directory))

@@ -1,0 +1,145 @@
+"""Rolling out what `deploy_on_kserve` deployed, up to the registry's champion.
+
+A promotion is three writes, each of which may be the last before the process is killed:
+
+1. the model's router gives all traffic to the candidate;
+2. the registry's alias `champion` goes to it;
+3. the old version's InferenceService ends.
+
+After each, whatever the router names answers, and a retry finds that the candidate has all traffic and does the rest.
+Killed before, a roll-out is begun anew by a retry, with the share that the candidate had until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stepworks.errors import ServingError, StepworksError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.builders.inference_service import Mode
+from stepworks.kube.kinds.manifests import Manifest, annotations_of
+from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.kube.runs.interrupts import cleaning_up_at_signals
+from stepworks.registry.registry import CHAMPION, Registry
+from stepworks.report.canary_document import CanaryDocument
+from stepworks.report.documents import DeploymentDocument, RegistrationDocument
+from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
+from stepworks.serving.kserve.probes import TrafficProber, VersionProber
+from stepworks.serving.kserve.versions import end_version, find_version, route_to
+from stepworks.serving.rollout.deployment import promoted_before, require_candidate
+from stepworks.serving.rollout.policy import RolloutPolicy
+from stepworks.serving.rollout.probes import read_probes
+from stepworks.serving.rollout.prometheus import PrometheusSource
+from stepworks.serving.rollout.rollout import roll_out
+from stepworks.serving.split_admin import ArmName
+
+_MODES: Mapping[str, Mode] = {"Standard": "Standard", "Knative": "Knative"}
+
+
+def roll_out_on_kserve(
+    cluster: Cluster,
+    deployment: DeploymentDocument,
+    package: Path,
+    registration: RegistrationDocument,
+    registry: str | Path,
+    *,
+    policy: RolloutPolicy,
+    source: PrometheusSource | None = None,
+    say: Callable[[str], None] = print,
+) -> CanaryDocument:
+    """Roll out what was deployed; a version that is promoted becomes the champion, and the old one ends.
+
+    When the step is told to end, the stable version gets all traffic back at once.
+
+    Args:
+        cluster: Where.
+        deployment: Where the model is.
+        package: The candidate's package; its recorded samples are sent.
+        registration: The candidate's version.
+        registry: The registry's folder.
+        policy: The stages, and what the judge allows.
+        source: Counts the requests of both versions; without it the probes are all that is judged.
+        say: Is told each line of progress.
+
+    Returns:
+        The roll-out's course; its outcome may be a roll-back.
+
+    Raises:
+        ServingError: The registration is of another version; or the version was rolled back before.
+        NotFoundError: The registry lacks a version.
+        StepworksError: As of `ModelTraffic.send`; the roll-out has been rolled back then.
+    """
+    require_candidate(registration, deployment)
+    model, models = deployment.service, Registry(registry)
+    candidate = find_version(cluster, model, deployment.candidate_version)
+    if candidate is None:
+        raise ServingError(
+            f"The model {model} has no candidate to roll out",
+            received=f"no InferenceService of version {deployment.candidate_version}: it was rolled back before, or "
+            "somebody deleted it",
+            expected="the version that deploy has deployed",
+            what_to_do="Deploy the version again.",
+        )
+    traffic = ModelTraffic(cluster, model, mode=_mode_of(candidate), say=say)
+    if traffic.routes() == Routes(route_to(candidate)):
+        document = promoted_before(deployment)
+    else:
+        arm = ClusterArm(deployment.candidate_version, candidate, package)
+        stable = _stable(cluster, deployment, models)
+        backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
+        document = _roll_out(backend, traffic, stable, arm, policy, probed_directly=source is None, say=say)
+    if document.outcome == "promoted":
+        models.set_alias(registration.name, CHAMPION, registration.version)
+        if deployment.stable_version is not None and end_version(cluster, model, deployment.stable_version):
+            say(f"Version {deployment.stable_version} of {model} has ended.")
+    return document
+
+
+def _roll_out(
+    backend: ClusterBackend,
+    traffic: ModelTraffic,
+    stable: ClusterArm | None,
+    candidate: ClusterArm,
+    policy: RolloutPolicy,
+    *,
+    probed_directly: bool,
+    say: Callable[[str], None],
+) -> CanaryDocument:
+    probes = read_probes(candidate.package, None if stable is None else stable.package)
+    arms: dict[ArmName, ClusterArm] = {"candidate": candidate}
+    if stable is not None:
+        arms["stable"] = stable
+    versions = {name: arm.probed for name, arm in arms.items()}
+
+    def give_back() -> None:
+        try:
+            backend.roll_back()
+        except StepworksError as trouble:
+            say(f"The roll-out could not be rolled back.\n{trouble}")
+
+    prober: VersionProber | TrafficProber = (
+        VersionProber(versions, probes) if probed_directly else TrafficProber(traffic.url, versions, probes)
+    )
+    with prober, cleaning_up_at_signals(give_back):
+        return roll_out(backend, policy, prober, tell=say)
+
+
+def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) -> ClusterArm | None:
+    if deployment.stable_version is None:
+        return None
+    service = find_version(cluster, deployment.service, deployment.stable_version)
+    if service is None:
+        raise ServingError(
+            f"The version of {deployment.service} that serves is gone",
+            received=f"no InferenceService of version {deployment.stable_version}",
+            expected="the version beside which the candidate was deployed",
+            what_to_do="Deploy the candidate again: that brings the other one back, too.",
+        )
+    directory = models.get(deployment.service, int(deployment.stable_version)).directory
+    return ClusterArm(deployment.stable_version, service, directory)
+
+
+def _mode_of(service: Manifest) -> Mode | None:
+    return _MODES.get(annotations_of(service).get("serving.kserve.io/deploymentMode", ""))

@@ -1,0 +1,131 @@
+"""What the steps of serving do, on a laptop and on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stepworks.errors import ConfigurationError
+from stepworks.kube.api.cluster import connect
+from stepworks.placement.pod_placement import PodPlacement
+from stepworks.registry.registry import Registry
+from stepworks.report.canary_document import CanaryDocument
+from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
+from stepworks.report.page import write_page
+from stepworks.serving.candidates import require_same_package
+from stepworks.serving.deploy import deploy
+from stepworks.serving.rollout.deployment import require_promotion, roll_out_deployment
+from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
+from stepworks.settings_file import validated
+from stepworks.supervisor.client import SupervisorClient
+
+
+def deploy_version(
+    package: str,
+    verdict: str,
+    registration: str,
+    registry: str,
+    *,
+    run: str,
+    placement: Mapping[str, Any],
+    service: Mapping[str, Any],
+) -> DeploymentDocument:
+    """Deploy a registered version beside the champion: under the supervisor of a local run, or else by KServe.
+
+    Args:
+        package: The package's folder; what is served is the registry's copy of it.
+        verdict: The file of the gate's verdict.
+        registration: The file that says which version.
+        registry: The registry's folder.
+        run: The run's id; for KServe only, as what follows.
+        placement: Where the pods of a version run, as `PodPlacement` writes it, with the registry among its mounts.
+        service: Fields of `InferenceServiceSpec`.
+
+    Raises:
+        StepworksError: As of `deploy` and `deploy_on_kserve`.
+    """
+    registered = RegistrationDocument.read(registration)
+    models = Registry(registry)
+    candidate = models.get(registered.name, registered.version)
+    require_same_package(Path(package), candidate)
+    judged, champion = VerdictDocument.read(verdict), models.champion(registered.name)
+    if manager := SupervisorClient.from_environment():
+        return deploy(candidate, judged, champion, manager)
+    from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
+
+    pods = PodPlacement.from_json(placement)
+    if pods.placement is None:
+        raise ConfigurationError(
+            "Where the model server is to run is not known",
+            received=f"placement={dict(placement)}",
+            expected="a placement for the pods of the model server, resolved for a target",
+            what_to_do="In the pipeline: deploy(…, placement=placement_of('serving', mounts=['registry'])).",
+        )
+    request = ServiceRequest(run, pods.placement, pods.mounts_of(run), service)
+    return deploy_on_kserve(connect(), candidate, judged, champion, request)
+
+
+def roll_out_version(
+    package: str,
+    deployment: str,
+    registration: str,
+    registry: str,
+    *,
+    policy: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    canary: str,
+    page: str,
+) -> None:
+    """Roll out what `deploy_version` deployed, where it did.
+
+    Args:
+        package: The package's folder; its recorded samples are sent.
+        deployment: The file that says where the service is.
+        registration: The file that says which version.
+        registry: The registry's folder.
+        policy: Fields of `RolloutPolicy`. What is left out is that of a laptop, or else of a cluster.
+        metrics: Fields of `PrometheusSource`; empty where nothing counts the requests. For a cluster only.
+        canary: Where the course of the roll-out is written.
+        page: The same as a page. Both are written on a roll-back, too.
+
+    Raises:
+        ServingError: The version was not promoted.
+        ConfigurationError: The policy or the metrics are wrong; nothing was changed.
+        StepworksError: As of `roll_out_deployment` and `roll_out_on_kserve`.
+    """
+    document = _roll_out(package, deployment, registration, registry, policy, metrics)
+    document.write(canary)
+    write_page(page, f"Canary of {document.service}", document)
+    require_promotion(document)
+
+
+def _roll_out(
+    package: str,
+    deployment: str,
+    registration: str,
+    registry: str,
+    policy: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> CanaryDocument:
+    deployed, registered = DeploymentDocument.read(deployment), RegistrationDocument.read(registration)
+    if manager := SupervisorClient.from_environment():
+        chosen = _policy({**LAPTOP.model_dump(), **policy})
+        return roll_out_deployment(deployed, Path(package), registered, registry, manager, policy=chosen)
+    from stepworks.serving.kserve.roll_out import roll_out_on_kserve
+    from stepworks.serving.rollout.prometheus import prometheus_source
+
+    source = prometheus_source(metrics) if metrics else None
+    return roll_out_on_kserve(
+        connect(), deployed, Path(package), registered, registry, policy=_policy(policy), source=source
+    )
+
+
+def _policy(given: Mapping[str, Any]) -> RolloutPolicy:
+    return validated(
+        RolloutPolicy,
+        given,
+        problem="The policy of the roll-out is wrong",
+        expected="the fields of stepworks.serving.rollout.policy.RolloutPolicy",
+        what_to_do="Correct the value; no traffic was shifted.",
+    )
