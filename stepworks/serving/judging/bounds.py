@@ -19,7 +19,7 @@ Values = npt.NDArray[np.float64]
 
 _A, _B = 0.5, 20.0
 """The beta distribution of the mixture: tightest for shares of a few percent, as those of bad requests are."""
-_HALVINGS = 40
+_HALVINGS = 30
 
 _log_gamma = np.frompyfunc(math.lgamma, 1, 1)
 
@@ -79,10 +79,10 @@ def pooled(stages: Sequence[Table]) -> Table:
 
 
 def _bound(bad: npt.ArrayLike, total: npt.ArrayLike, alpha: float, *, end: float) -> Values:
-    bad, total = np.asarray(bad, dtype=float), np.asarray(total, dtype=float)
+    bad, total = np.broadcast_arrays(np.asarray(bad, dtype=float), np.asarray(total, dtype=float))
     good = total - bad
     mixture = _log_beta(_A + bad, _B + good) - _log_beta(_A, _B)
-    kept = np.divide(bad, total, out=np.full(np.shape(total), end), where=total > 0)
+    kept = np.divide(bad, total, out=np.full(total.shape, end), where=total > 0)
     left_out = np.full_like(kept, end)
     with np.errstate(divide="ignore", invalid="ignore"):
         for _ in range(_HALVINGS):
