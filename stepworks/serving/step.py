@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from stepworks.serving.rollout.deployment import require_promotion, roll_out_dep
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.settings_file import validated
 from stepworks.supervisor.client import SupervisorClient
+
+# The executor of Kubeflow Pipelines lets everything speak, and this one would say a line a request.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def deploy_version(

@@ -46,7 +46,7 @@ def roll_out(
         prober: Sends the requests of which the right answers are known; None sends none.
         rehearsal: Whether the candidate is broken on purpose; only noted in the document.
         clock: The time; that of this machine by default.
-        tell: Is told, before it begins, whether the expected traffic is enough, a stage a line.
+        tell: Is told of every stage, before it begins, whether the expected traffic is enough, and then what was decided.
 
     Returns:
         The roll-out's course and outcome.
@@ -66,6 +66,7 @@ def roll_out(
             backend.set_percent(percent)
             observer.begin(percent)
             stages.append(_run_stage(observer, windows, goal, policy))
+            tell(f"At {percent} % of the traffic: {stages[-1].decision.replace('_', ' ')}. {stages[-1].reason}")
             if stages[-1].decision != "continue":
                 break
         outcome = _act(backend, stages[-1])

@@ -1,6 +1,7 @@
 """The compiled steps deploy and roll_out_canary in pods of their own, by KServe's controller and its router."""
 
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+import yaml
 from kfp import dsl
 from kfp.dsl import Artifact, Model, Output
 
@@ -32,6 +34,7 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument,
 from stepworks.serving.manifest import Row, Samples, read_package
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
+from tests.control_plane.jobs import ROOT
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.serving.conftest import claim
 from tests.control_plane.step_pod import step_pod
@@ -54,11 +57,6 @@ POLICY = {
     "judge": {"minimum_requests": 50, "errors": LENIENT, "answers": LENIENT, "latency": False},
 }
 """Some hundred probes are enough: this is about where the traffic goes."""
-RULES = [
-    {"apiGroups": ["serving.kserve.io"], "resources": ["inferenceservices", "inferencegraphs"], "verbs": ["*"]},
-    {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["get", "list", "watch"]},
-]
 
 
 @component("serving")
@@ -109,7 +107,8 @@ class Team:
         self.registry = Registry(self._claim)
         self._table = write_raw_table(folder / "test.parquet")
         connect_as(cluster, "runner", folder)
-        allow(cluster, "runner", RULES)
+        (rules,) = re.findall(r"```yaml\n( +rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL)
+        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
 
     def register(self, version: int) -> Path:
         """Register a version, and write what the steps before deploy hand over; its folder."""
