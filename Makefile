@@ -105,9 +105,12 @@ cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time
 
 # ------------------------------------------------------------------------------------------------- check
 
+# Two at a time; the tests of a file, or of a test bed, run one after the other.
+WORKERS ?= 2
+
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
-	@$(BIN)/python -m pytest --ignore tests/control_plane --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --cov --cov-report=term:skip-covered
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run
@@ -116,7 +119,7 @@ test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
 	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...
-	@$(BIN)/python -m pytest tests/control_plane
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/control_plane
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages

@@ -20,7 +20,37 @@ from stepworks.kube.api.cluster import Cluster, connect
 from testbed.bed import Bed
 from testbed.settings import Generation, Node, Settings, gpu_node
 
+_BEDS = ("kubeflow_bed", "serving_bed", "training_bed", "argo_bed", "process_bed")
+_running: list[Bed] = []
 OWN_CLUSTER = os.environ.get("STEPWORKS_TEST_KUBECONFIG")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one bed together, and in one worker of pytest-xdist, so that no bed is started twice."""
+    groups = {item: _group(item) for item in items}
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups.values()))}
+    items.sort(key=lambda item: places[groups[item]])
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop the beds of a group after its last test: a bed that nobody uses takes a tenth of a processor."""
+    yield
+    if nextitem is not None and _group(nextitem) != _group(item):
+        while _running:
+            _running.pop().stop()
+
+
+def _group(item: pytest.Item) -> str:
+    fixtures = getattr(item, "fixturenames", ())
+    name = next((bed for bed in _BEDS if bed in fixtures), str(item.path))
+    if {"bed", "cluster"} & set(fixtures):  # the second asks for the first only where it is needed
+        name = "bed"
+    generation = getattr(getattr(item, "callspec", None), "params", {}).get(name, "")
+    return f"{name} {generation}"
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +122,11 @@ def running_bed(factory: pytest.TempPathFactory, name: str, settings: Settings) 
     if OWN_CLUSTER:
         pytest.skip("needs a test bed, and STEPWORKS_TEST_KUBECONFIG names a cluster of your own")
     bed = Bed(factory.mktemp(name), settings)
-    bed.start()
+    _running.append(bed)
     try:
+        bed.start()
         yield bed
     finally:
         bed.stop()
+        if bed in _running:
+            _running.remove(bed)

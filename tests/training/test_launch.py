@@ -117,7 +117,7 @@ def test_no_command_is_left_of_a_launcher_that_is_killed(tmp_path: Path, mark: s
 def test_no_command_is_left_of_a_rank_that_is_killed(tmp_path: Path, mark: str) -> None:
     with pytest.raises(TrainingError, match="was ended by SIGKILL"):
         run(TrainingSpec(command=["sh", "-c", "kill -9 $PPID; sleep 1000"]), Workspace(tmp_path / "run"))
-    assert others(mark) == []
+    wait_for(lambda: others(mark) == [])
 
 
 def test_nothing_is_left_of_a_launcher_that_is_killed(tmp_path: Path, mark: str) -> None:

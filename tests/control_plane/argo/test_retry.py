@@ -52,8 +52,10 @@ def start(bed: Bed, *, outcome: str = "running", retry: bool = True, on_gpu: boo
 
 def attempts(bed: Bed, workflow: str) -> list[dict[str, Any]]:
     """The pods that the Workflow has had, as Argo records them, in their order."""
-    nodes = json.loads(bed.kubectl("get", "workflow", workflow, "-n", NAMESPACE, "-o", "json"))["status"].get(
-        "nodes", {}
+    nodes = (
+        json.loads(bed.kubectl("get", "workflow", workflow, "-n", NAMESPACE, "-o", "json"))
+        .get("status", {})
+        .get("nodes", {})
     )
     return sorted((node for node in nodes.values() if node["type"] == "Pod"), key=lambda node: node["startedAt"])
 
