@@ -27,6 +27,8 @@ from testbed.sweep import sweep_process_nodes
 SIMULATED = {"testbed.stepworks.dev/node": "simulated"}
 """The label of simulated nodes, by which a pod can ask for one."""
 
+_APPLY = ("apply", "--server-side", "--force-conflicts", "--validate=false")
+"""Without kubectl's validation, for which it reads the schema of everything that a busy API server serves."""
 _NODES_READY_WITHIN = 120
 
 _NOT_READY = (
@@ -112,7 +114,7 @@ class Bed:
             daemon.wait_ready()
         for path in (path for recipe in prepared for path in recipe.defaults):
             self._before_each_step()
-            self.kubectl("apply", "--server-side", "--force-conflicts", "-k" if path.is_dir() else "-f", path)
+            self.kubectl(*_APPLY, "-k" if path.is_dir() else "-f", path)
 
     def stop(self) -> None:
         """Stop everything and delete the folder. It can be called again."""
@@ -154,7 +156,7 @@ class Bed:
             RunError: The API server refuses.
         """
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listed))
+        self.kubectl(*_APPLY, "-f", "-", stdin=json.dumps(listed))
 
     def add_simulated_nodes(self, *nodes: Node) -> None:
         """Add nodes that only pretend to run pods, and wait until the scheduler may use them.
@@ -209,7 +211,7 @@ class Bed:
         for recipe in recipes:
             for path in recipe.files:
                 self._before_each_step()
-                self.kubectl("apply", "--server-side", "--force-conflicts", "-f", path)
+                self.kubectl(*_APPLY, "-f", path)
             if recipe.objects:
                 self.apply(*recipe.objects)
         if any(recipe.files for recipe in recipes):
