@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from stepworks.errors import NotFoundError, ServingError
+from stepworks.errors import NotFoundError
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import stable_beside
@@ -12,7 +12,6 @@ from stepworks.serving.client import ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
-from stepworks.supervisor.client import SupervisorClient
 from stepworks.supervisor.processes import ProcessManager
 
 _WARM_UP_ROWS = 10
@@ -32,7 +31,7 @@ def deploy(
     candidate: RegisteredModel,
     verdict: VerdictDocument,
     champion: RegisteredModel | None,
-    manager: ProcessManager | None = None,
+    manager: ProcessManager,
 ) -> DeploymentDocument:
     """Start a candidate's server beside the champion's, behind a split that gives it no traffic.
 
@@ -44,17 +43,16 @@ def deploy(
         verdict: What the gate said of it.
         champion: The version that serves; missing when there is none. One that is the candidate itself counts
             as none.
-        manager: Owns the processes; by default the supervisor of this run.
+        manager: Owns the processes.
 
     Returns:
         Where the service is.
 
     Raises:
-        ServingError: The verdict is not a pass; there is no supervisor; the champion takes other features; a
+        ServingError: The verdict is not a pass; the champion takes other features; a
             server does not start. The candidate's server has ended then.
         ResourceError: A process cannot be started.
     """
-    manager = manager or supervisor_of_this_run()
     stable = stable_beside(candidate, verdict, champion)
     service = candidate.name
     plans = {
@@ -84,21 +82,3 @@ def deploy(
         candidate_version=str(candidate.version),
         model_directory=str(candidate.directory),
     )
-
-
-def supervisor_of_this_run() -> ProcessManager:
-    """The supervisor that this step reaches through its environment.
-
-    Raises:
-        ServingError: There is none.
-    """
-    manager = SupervisorClient.from_environment()
-    if manager is None:
-        raise ServingError(
-            "This version of Stepworks deploys on a laptop only",
-            received="a step without a supervisor, as in a cluster",
-            expected="a step of `stepworks run`",
-            what_to_do="In a cluster, apply a KServe InferenceService by hand: storageUri is the registered package "
-            "(the uri of the registration), modelFormat onnx, protocolVersion v2.",
-        )
-    return manager

@@ -58,8 +58,8 @@ def deploy_version(
         return deploy(candidate, judged, champion, manager)
     from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 
-    pods = PodPlacement.from_json(placement)
-    if pods.placement is None:
+    pods = PodPlacement.from_json(placement) if placement else None
+    if pods is None or pods.placement is None:
         raise ConfigurationError(
             "Where the model server is to run is not known",
             received=f"placement={dict(placement)}",

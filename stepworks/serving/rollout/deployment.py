@@ -19,7 +19,7 @@ from stepworks.errors import NotFoundError, ServingError
 from stepworks.registry.registry import CHAMPION, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-from stepworks.serving.deploy import server_process, supervisor_of_this_run
+from stepworks.serving.deploy import server_process
 from stepworks.serving.launch import find_server
 from stepworks.serving.rollout.local import LocalArm, LocalBackend
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
@@ -34,7 +34,7 @@ def roll_out_deployment(
     package: Path,
     registration: RegistrationDocument,
     registry: str | Path,
-    manager: ProcessManager | None = None,
+    manager: ProcessManager,
     *,
     policy: RolloutPolicy | None = None,
 ) -> CanaryDocument:
@@ -48,20 +48,19 @@ def roll_out_deployment(
         package: The candidate's package; its recorded samples are sent.
         registration: The candidate's version.
         registry: The registry's folder, which may lie below the mount path of a claim.
-        manager: Owns the processes; by default the supervisor of this run.
+        manager: Owns the processes.
         policy: The stages, and what the judge allows; `LAPTOP` by default.
 
     Returns:
         The roll-out's course; its outcome may be a roll-back.
 
     Raises:
-        ServingError: There is no supervisor; the registration is of another version; the version was rolled back
+        ServingError: The registration is of another version; the version was rolled back
             before; or the service does not answer, and it has been rolled back then.
         NotFoundError: The registry lacks a version.
         ResourceError: The alias cannot be written; the candidate serves then, and a retry writes it.
     """
     require_candidate(registration, deployment)
-    manager = manager or supervisor_of_this_run()
     models = Registry(registry)
     if _is_promoted(manager, deployment):
         document = promoted_before(deployment)

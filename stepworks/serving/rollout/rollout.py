@@ -46,7 +46,8 @@ def roll_out(
         prober: Sends the requests of which the right answers are known; None sends none.
         rehearsal: Whether the candidate is broken on purpose; only noted in the document.
         clock: The time; that of this machine by default.
-        tell: Is told of every stage, before it begins, whether the expected traffic is enough, and then what was decided.
+        tell: Is told of every stage, before it begins, whether the expected traffic is enough, and later what was
+            decided.
 
     Returns:
         The roll-out's course and outcome.

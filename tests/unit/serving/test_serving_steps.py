@@ -17,7 +17,7 @@ from stepworks.components.serving.check_serving.component import check_serving
 from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
-from stepworks.errors import RegistryError, ResourceError, ServingError
+from stepworks.errors import ConfigurationError, RegistryError, ResourceError, ServingError
 from stepworks.registry.registry import Metadata, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
@@ -149,6 +149,7 @@ from pathlib import Path
 from stepworks.registry.registry import Registry
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.rollout.deployment import roll_out_deployment
+from stepworks.supervisor.client import SupervisorClient
 
 def wait(*arguments):
     print("promoted", flush=True)
@@ -156,8 +157,9 @@ def wait(*arguments):
 
 Registry.set_alias = wait
 deployment, package, registration = sys.argv[1:]
+manager = SupervisorClient.from_environment()
 roll_out_deployment(
-    DeploymentDocument.read(deployment), Path(package), RegistrationDocument.read(registration), {registry!r}
+    DeploymentDocument.read(deployment), Path(package), RegistrationDocument.read(registration), {registry!r}, manager
 )
 """
 
@@ -213,7 +215,7 @@ def test_a_roll_out_that_was_killed_or_failed_is_finished_by_a_retry(
 
     other = RegistrationDocument.read(run.registration.path).model_copy(update={"version": 1})
     with pytest.raises(ServingError, match=r"(?s)not of the version that was deployed.*version 1 of.*version 2 of"):
-        roll_out_deployment(DeploymentDocument.read(run.deployment.path), package, other, REGISTRY)
+        roll_out_deployment(DeploymentDocument.read(run.deployment.path), package, other, REGISTRY, supervisor)
     supervisor.close()
     assert no_new_process() == []
 
@@ -283,14 +285,15 @@ def test_a_model_with_other_features_is_not_deployed_in_place(
     assert supervisor.processes() == {}
 
 
-def test_outside_of_a_run_deploying_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, package: Path, tmp_path: Path
+def test_in_a_cluster_deploying_asks_for_a_placement(
+    monkeypatch: pytest.MonkeyPatch, model_directory: Path, raw_table: Path, package: Path, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("STEPWORKS_SUPERVISOR", raising=False)
-    model = Registry(tmp_path).register("flights", package, "d", Metadata(run="r", created_by="test"))
-    verdict = VerdictDocument(verdict="pass", reason="good", rules=[])
-    with pytest.raises(ServingError, match=r"(?s)on a laptop only.*InferenceService"):
-        library.deploy(model, verdict, None)
+    run = Run(tmp_path / "run", model_directory, raw_table, package)
+    registry = str(tmp_path / "registry")
+    register_model.python_func(run.package, run.verdict, "flights", registry, "run", run.registration)
+    with pytest.raises(ConfigurationError, match=r"(?s)is to run is not known.*placement_of\('serving'"):
+        deploy.python_func(run.package, run.verdict, run.registration, registry, run.deployment)
 
 
 def test_a_candidate_that_cannot_start_leaves_nothing(supervisor: Supervisor, package: Path, tmp_path: Path) -> None:
