@@ -113,8 +113,8 @@ test: $(VENV)/.dev ## Run the tests, with the coverage gate
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --cov --cov-report=term:skip-covered
 
 .PHONY: test-long
-test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run
-	@$(BIN)/python -m pytest -m long tests/training
+test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run, a thousand canaries
+	@$(BIN)/python -m pytest -m long tests/training tests/canary
 
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
@@ -189,6 +189,10 @@ bench-train: $(VENV)/.dev ## Compare our training loop with the barest one, and 
 .PHONY: bench-wait
 bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a control plane (needs Go)
 	@$(BIN)/python -m benchmarks.wait
+
+.PHONY: bench-canary
+bench-canary: $(VENV)/.run ## Compare how soon a worse canary is found, and a good one wrongly, with a fixed threshold
+	@$(BIN)/python -m benchmarks.canary
 
 .PHONY: bench-flagship
 bench-flagship: $(VENV)/.run ## Time the flagship's run and say where the time goes
