@@ -133,5 +133,6 @@ def _evidence(found: CanaryEvidence, *, compared: bool) -> Markup:
         counts += f", {count(found.stable_bad)} of {count(found.stable)}"
     share = math.log(max(found.evidence, 1.0)) / math.log(found.needed)
     bar = bar_mark(share, "bad" if share >= 1 else "accent")
-    weight = element("span", short(found.evidence), class_="bad" if share >= 1 else "quiet")
+    told = f"{found.evidence:.2g}" if found.evidence < 99.5 else short(round(found.evidence))
+    weight = element("span", told, class_="bad" if share >= 1 else "quiet")
     return join(element("div", counts), element("div", bar, weight, class_="weight"))

@@ -97,8 +97,8 @@ def _decide(
         open_question = finding.rule.required if goal.conclusive else finding.last.evidence >= settings.doubt
         if open_question and (lacking := _lacking(finding, settings)):
             return "insufficient_data", lacking
-    told = " ".join(_told(finding) for finding in findings)
-    return "promote" if goal.last else "continue", f"Nothing speaks against the candidate. {told}"
+    told = ", ".join(_in_short(finding) for finding in findings)
+    return "promote" if goal.last else "continue", f"Nothing speaks against the candidate: {told}."
 
 
 def _find(metric: MetricName, rule: MetricRule, windows: Sequence[Window], settings: JudgeSettings) -> _Finding:
@@ -175,6 +175,19 @@ def _lacking(finding: _Finding, settings: JudgeSettings) -> str:
     if seen < settings.minimum_requests:
         return f"{seen:,.0f} of the candidate's {noun} could be judged; {settings.minimum_requests:,} are needed."
     return "" if bound < allowed else f"{text}; less than {allowed:.1%} has to be proven."
+
+
+def _in_short(finding: _Finding) -> str:
+    """The shares in a part of a sentence."""
+    noun, verb = WORDS[finding.metric]
+    table = finding.compared
+    if table.candidate:
+        ours, theirs = table.candidate_bad / table.candidate, table.stable_bad / table.stable
+        return f"{ours:.1%} of {table.candidate:,.0f} {noun} {verb} ({theirs:.1%} of the stable version's)"
+    table = finding.all_alone
+    if table.candidate:
+        return f"{table.candidate_bad / table.candidate:.1%} of {table.candidate:,.0f} {noun} {verb}"
+    return f"it is not known how many {noun} {verb}"
 
 
 def _told(finding: _Finding) -> str:
