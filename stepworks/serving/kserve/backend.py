@@ -85,7 +85,9 @@ class ClusterBackend:
         """
         self._send(percent)
         self._before = None
-        self.observe()
+        if self._source is not None and percent:
+            self._cluster.clock.sleep(self._source.delay_seconds)
+            self.observe()
 
     def observe(self) -> Traffic:
         """What both arms did since the share was last set."""

@@ -33,6 +33,8 @@ class PrometheusSource(Setting):
         latency: The cumulative buckets of a histogram of seconds, with the label `le`; empty where there is none.
         token_variable: The environment variable that holds a bearer token; empty where none is asked for.
         timeout_seconds: How long a query may take.
+        delay_seconds: How long after a change of the traffic the counts may still be those of before, by the interval
+            at which the server scrapes. Counting begins after it.
     """
 
     url: Annotated[str, Field(pattern=r"^https?://")]
@@ -41,6 +43,7 @@ class PrometheusSource(Setting):
     latency: str = f"sum by (le) ({LATENCY}{_OF_VERSION})"
     token_variable: str = ""
     timeout_seconds: float = Field(default=10.0, gt=0)
+    delay_seconds: float = Field(default=30.0, ge=0)
 
     @model_validator(mode="after")
     def _tells_the_versions_apart(self) -> Self:

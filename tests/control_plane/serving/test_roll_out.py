@@ -1,227 +1,23 @@
 """The compiled steps deploy and roll_out_canary in pods of their own, by KServe's controller and its router."""
 
+from __future__ import annotations
+
 import os
-import re
 import sys
-import threading
-from collections import Counter
 from pathlib import Path
-from typing import Any, Self
 
-import httpx
 import pytest
-import yaml
-from kfp import dsl
-from kfp.dsl import Artifact, Model, Output
 
-from stepworks.components.serving.deploy.component import deploy
-from stepworks.components.serving.roll_out_canary.component import roll_out_canary
-from stepworks.errors import ClusterError, ObjectFailedError
+from stepworks.errors import ObjectFailedError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import create, delete, get, list_objects
-from stepworks.kube.api.pods import read_log
-from stepworks.kube.api.references import Reference, Selection, reference_to
-from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.kinds.rules import GONE, POD_SUCCEEDED
-from stepworks.kube.waiting.wait import wait
-from stepworks.kubeflow.component import component
-from stepworks.kubeflow.pipeline import claim_path, pipeline
-from stepworks.kubeflow.place import place
-from stepworks.kubeflow.placement_of import placement_of
-from stepworks.registry.registry import Metadata, Registry
-from stepworks.report.canary_document import CanaryDocument
-from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
-from stepworks.serving.manifest import Row, Samples, read_package
-from stepworks.serving.package import build_package
+from stepworks.serving.manifest import Samples
 from testbed.bed import Bed
-from tests.control_plane.jobs import ROOT
-from tests.control_plane.kube.workloads import allow, connect_as
-from tests.control_plane.serving.conftest import claim
-from tests.control_plane.step_pod import step_pod
-from tests.unit.serving.conftest import write_model, write_raw_table
+from tests.control_plane.serving.team import MODEL, Clients, Team
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0,
     reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
 )
-MODEL = "flights"
-LENIENT = {"margin": 0.1, "ceiling": 0.2}
-POLICY = {
-    "stages": [10, 50, 100],
-    "candidate_requests": 30,
-    "window_seconds": 5,
-    "window_probes": 40,
-    "probe_seconds": 0,
-    "warm_up_windows": 0,
-    "stage_seconds": 120,
-    "judge": {"minimum_requests": 50, "errors": LENIENT, "answers": LENIENT, "latency": False},
-}
-"""Some hundred probes are enough: this is about where the traffic goes."""
-
-
-@component("serving")
-def register(
-    package: Output[Model], verdict: Output[Artifact], registration: Output[Artifact], deployment: Output[Artifact]
-) -> None:
-    """Stand for the steps before; it is compiled only."""
-
-
-@pipeline(version="1.0.0")
-def serving() -> None:
-    """Deploy and roll out by KServe."""
-    before = place(register(), "small")
-    registry = claim_path("registry")
-    registration = before.outputs["registration"]
-    place(
-        deploy(
-            package=before.outputs["package"],
-            verdict=before.outputs["verdict"],
-            registration=registration,
-            registry=registry,
-            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            placement=placement_of("serving", mounts=["registry"]),
-        ),
-        "effects",
-        mounts=["registry"],
-    )
-    place(
-        roll_out_canary(
-            deployment=before.outputs["deployment"],
-            package=before.outputs["package"],
-            registration=registration,
-            registry=registry,
-            policy=POLICY,
-        ),
-        "effects",
-        mounts=["registry"],
-    )
-
-
-class Team:
-    """A namespace with a registry on a claim, and its steps."""
-
-    def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
-        self.cluster = cluster
-        self._folder = folder
-        self._claim = claim(bed, cluster, "registry")
-        self.registry = Registry(self._claim)
-        self._table = write_raw_table(folder / "test.parquet")
-        connect_as(cluster, "runner", folder)
-        (rules,) = re.findall(r"```yaml\n( +rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL)
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
-
-    def register(self, version: int) -> Path:
-        """Register a version, and write what the steps before deploy hand over; its folder."""
-        run = self._claim / f"run-{version}"
-        package = run / "package"
-        run.mkdir()
-        build_package(write_model(self._folder / f"model-{version}", seed=version), self._table, package)
-        metadata = Metadata(run=f"run-{version}", created_by="test")
-        model = self.registry.register(MODEL, package, read_package(package).digest, metadata)
-        inside = Path("/mnt/registry") / model.directory.relative_to(self._claim)
-        RegistrationDocument(
-            name=MODEL, version=model.version, uri=str(inside), digest=model.digest, already_registered=False
-        ).write(run / "registration")
-        VerdictDocument(verdict="pass", reason="It is better.", rules=[]).write(run / "verdict")
-        return run
-
-    def step(self, task: str, version: int, inputs: list[str], outputs: list[str]) -> str:
-        """Run a step in a pod; what it printed."""
-        run = f"/mnt/registry/run-{version}"
-
-        def artifact(name: str) -> dict[str, Any]:
-            kind = "system.Model" if name == "package" else "system.HTML" if name == "page" else "system.Artifact"
-            return {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"{run}/{name}"}]}
-
-        pod = step_pod(
-            serving,
-            task,
-            claim="registry",
-            run=f"run-{version}",
-            inputs={name: artifact(name) for name in inputs},
-            outputs={name: artifact(name) for name in outputs},
-        )
-        created = create(self.cluster, pod)
-        try:
-            wait(self.cluster, reference_to(created), until=POD_SUCCEEDED, timeout=240)
-            return read_log(self.cluster, "step", tail_lines=200)
-        except ClusterError as error:
-            error.add_note(read_log(self.cluster, "step", tail_lines=200))
-            raise
-        finally:
-            delete(self.cluster, reference_to(created))
-            wait(self.cluster, reference_to(created), until=GONE, timeout=60)
-
-    def deploy(self, version: int) -> DeploymentDocument:
-        """Run the step deploy."""
-        self.step("deploy", version, ["package", "verdict", "registration"], ["deployment"])
-        return DeploymentDocument.read(self._claim / f"run-{version}" / "deployment")
-
-    def roll_out(self, version: int) -> CanaryDocument:
-        """Run the step roll_out_canary."""
-        try:
-            self.step("roll-out-canary", version, ["deployment", "package", "registration"], ["canary", "page"])
-        finally:
-            assert (self._claim / f"run-{version}" / "page").is_file()
-        return self.canary(version)
-
-    def canary(self, version: int) -> CanaryDocument:
-        """What the step roll_out_canary wrote."""
-        return CanaryDocument.read(self._claim / f"run-{version}" / "canary")
-
-    def versions(self) -> list[str]:
-        """The InferenceServices that there are."""
-        found = list_objects(self.cluster, Selection("serving.kserve.io/v1beta1", "InferenceService"))
-        return [each["metadata"]["name"] for each in found]
-
-    def steps_of_the_graph(self) -> list[Manifest]:
-        """Where the router sends requests."""
-        graph = get(self.cluster, Reference("serving.kserve.io/v1alpha1", "InferenceGraph", MODEL))
-        steps: list[Manifest] = graph["spec"]["nodes"]["root"]["steps"]
-        return steps
-
-
-class Clients:
-    """Ask the model at its address, from beginning to end."""
-
-    def __init__(self, team: Team, rows: list[Row]) -> None:
-        service = get(team.cluster, Reference("v1", "Service", MODEL))
-        self._url = f"http://{service['spec']['clusterIP']}"
-        self._body = {
-            "inputs": [
-                {
-                    "name": name,
-                    "datatype": "BYTES" if isinstance(value, str) else "FP32",
-                    "shape": [1, 1],
-                    "data": [value],
-                }
-                for name, value in rows[0].items()
-            ]
-        }
-        self._ended = threading.Event()
-        self.answers: Counter[str] = Counter()
-        self.failures: list[str] = []
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        while not self._ended.wait(0.02):
-            try:
-                answer = httpx.post(self._url, json=self._body, timeout=30, trust_env=False)
-            except httpx.HTTPError as error:
-                self.failures.append(repr(error))
-                continue
-            if answer.status_code == httpx.codes.OK:
-                self.answers[answer.json()["model_name"]] += 1
-            else:
-                self.failures.append(f"{answer.status_code}: {answer.text}")
 
 
 @pytest.fixture
