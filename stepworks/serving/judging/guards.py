@@ -29,10 +29,12 @@ def stale_seconds(windows: Sequence[Window]) -> float:
 
 
 def _wrong_share(windows: Sequence[Window], tolerance: float) -> str:
+    """Whether the candidate gets another share than was asked for, beyond chance and by more than is tolerated."""
     percent = windows[-1].percent
     stage = [each for each in windows if each.percent == percent and each.stable and each.counted and not each.problem]
     if not 0 < percent < 100 or not stage:
         return ""
+    stage = stage[1:] or stage
     candidate = sum(each.candidate.requests for each in stage)
     total = candidate + sum(each.stable.requests for each in stage if each.stable)
     asked = percent / 100

@@ -55,8 +55,9 @@ class JudgeSettings(BaseModel):
     """What a judge allows, and how sure it has to be.
 
     Attributes:
-        alpha: At most this share of the roll-outs of versions that are no worse is rolled back, however often and
-            long they are looked at. It is shared evenly by the metrics.
+        alpha: At most this share of the roll-outs of versions that are no worse is rolled back by a comparison, however
+            often and long they are looked at, and at most as many by a ceiling that they keep. It is shared evenly by
+            the metrics.
         promotion_alpha: At most this share of the roll-outs of versions that are worse by a margin or more is
             promoted.
         window_weight: One window counts for at most this share of the evidence that a roll-back needs, so that one

@@ -79,7 +79,9 @@ def _decide(
     windows: Sequence[Window], findings: list[_Finding], goal: Goal, settings: JudgeSettings
 ) -> tuple[CanaryDecision, str]:
     if refused := refusal(windows, settings):
-        return "refused", refused
+        # In the first window of a stage some of the traffic may still be shared as it was before.
+        has_settled = sum(each.percent == windows[-1].percent for each in windows) > 1
+        return "refused" if has_settled else "insufficient_data", refused
     for finding in findings:
         if reason := _against(finding, settings):
             return "roll_back", reason

@@ -222,6 +222,14 @@ def test_traffic_that_is_not_split_as_asked_is_not_judged(
         assert f"where {percent} % were asked for" in found.reason
 
 
+def test_a_new_share_may_take_a_window_to_arrive() -> None:
+    late, right = window(30, 570, percent=25), window(150, 450, percent=25)
+    assert decide([late], FIRST).decision == "insufficient_data"
+    assert "where 25 % were asked for" in decide([late], FIRST).reason
+    assert decide([late, right, right], FIRST).decision == "continue"
+    assert decide([late, late], FIRST).decision == "refused"
+
+
 def test_a_few_requests_say_nothing_of_the_share() -> None:
     assert not refusal([window(3, 3)], ERRORS)
     assert not refusal([window(100, 0, percent=100)] * 5, ERRORS)
