@@ -47,7 +47,7 @@ setup: $(VENV)/.dev ## Set up everything in .venv
 
 .PHONY: lock
 lock: $(BIN)/uv ## Resolve the pinned requirement files again
-	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra language --extra cluster --extra vertex -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra language --extra torchserve --extra cluster --extra vertex -o requirements/dev.txt
 	@$(LOCK) pyproject.toml requirements/build.in --extra local --extra cluster -c requirements/dev.txt -o requirements/run.txt
 	@$(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/base.txt
 	@for family in cpu gpu serving; do \
@@ -55,6 +55,7 @@ lock: $(BIN)/uv ## Resolve the pinned requirement files again
 	@$(LOCK) pyproject.toml requirements/build.in --extra vertex -c requirements/dev.txt -o requirements/vertex.txt
 	@$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
+	@$(LOCK) $(UPGRADE) requirements/model-servers.in -o requirements/model-servers.txt
 
 # --------------------------------------------------------------------------------------------------- use
 

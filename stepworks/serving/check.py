@@ -12,7 +12,7 @@ from stepworks.errors import ServingError
 from stepworks.report.documents import ServingCheckDocument
 from stepworks.serving.client import V2Client
 from stepworks.serving.launch import ServerPlan, start_servers
-from stepworks.serving.manifest import Samples, read_package
+from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package, require_format
 from stepworks.supervisor.supervisor import Supervisor
 
 TOLERANCE = 1e-5
@@ -35,9 +35,10 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
 
     Raises:
         NotFoundError: There is no package.
-        ServingError: The package was changed, the server does not start or answer, or an answer differs.
+        ServingError: The package was changed or is of another format, the server does not start or answer, or an
+            answer differs.
     """
-    read_package(package)
+    require_format(package, read_package(package), ONNXRUNTIME, "check on our own server")
     samples = Samples.read(package)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
         started = time.monotonic()

@@ -6,10 +6,6 @@ for missing. The arithmetic is that of `stepworks.data.transform_parameters`.
 
 from __future__ import annotations
 
-import inspect
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from stepworks.data.transform_parameters import CategoricalFeature, TransformParameters
 from stepworks.errors import ServingError
 from stepworks.serving.manifest import OUTPUT
+from stepworks.serving.onnx_export import IR_VERSION, OPSET, export_network
 
-OPSET = 18
 ML_OPSET = 3
-IR_VERSION = 9
-"""Old enough for every ONNX Runtime since 1.17, and for the servers that embed one."""
 
 _PREFIX = "network/"  # Keeps the network's own names apart from those of columns.
 _NUMERIC = f"{_PREFIX}numeric"
@@ -137,42 +131,6 @@ def _no_columns(first: str, output: str, element_type: int) -> list[Any]:
 
 
 def _export(network: torch.nn.Module, numeric: int, categorical: int) -> onnx.ModelProto:
-    """Export the network alone, its names prefixed.
-
-    The TorchScript exporter is deprecated, but takes 0.2 CPU seconds here; the one built on `torch.export` takes
-    7, imports included, for the same graph, and writes paths of this machine into it.
-    """
+    """Export the network alone, its names prefixed."""
     example = (torch.zeros(2, numeric), torch.zeros(2, categorical, dtype=torch.int64))
-    names = ["numeric", "categorical"]
-    try:
-        inspect.signature(network.forward).bind(*example)
-    except TypeError as error:
-        raise ServingError(
-            "The network does not take what the package's graph gives it",
-            received=f"forward{inspect.signature(network.forward)}",
-            expected="forward(numeric, categorical)",
-            what_to_do="Give the model's forward these two arguments, or serve the model by a server of its own.",
-        ) from error
-    try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            path = Path(folder) / "network.onnx"
-            torch.onnx.export(
-                network,
-                example,
-                path,
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=names,
-                output_names=["logits"],
-                dynamic_axes={name: {0: "rows"} for name in (*names, "logits")},
-            )
-            exported = onnx.load(path)
-    except Exception as error:
-        raise ServingError(
-            "The network cannot be exported to ONNX",
-            received=f"{type(error).__name__}: {error}",
-            expected="a module of forward(numeric, categorical) -> logits, made of operators that ONNX has",
-            what_to_do="Replace the operator that the message names.",
-        ) from error
-    return onnx.compose.add_prefix(exported, _PREFIX)
+    return onnx.compose.add_prefix(export_network(network, example, ["numeric", "categorical"], "logits"), _PREFIX)

@@ -9,7 +9,7 @@ import polars as pl
 
 from stepworks.data.columns import ROW_ID
 from stepworks.data.tables import read_table
-from stepworks.serving.manifest import read_package
+from stepworks.serving.manifest import ONNXRUNTIME, read_package, require_format
 from stepworks.serving.session import load_session
 from stepworks.serving.tensors import tensor
 
@@ -31,10 +31,11 @@ def predict_package(package: Path, table: Path, target: str) -> pl.DataFrame:
 
     Raises:
         NotFoundError: There is no package, or no table.
-        ServingError: The package was changed or cannot be loaded.
+        ServingError: The package was changed, is of another format, or cannot be loaded.
         DataError: The table cannot be read, or lacks a column.
     """
     manifest = read_package(package)
+    require_format(package, manifest, ONNXRUNTIME, "predict a table with")
     frame = read_table(table, [ROW_ID, *(each.name for each in manifest.inputs), target])
     raw = frame.select(pl.col(each.name).cast(_TYPES[each.datatype]) for each in manifest.inputs)
     session = load_session(package, threads=0)

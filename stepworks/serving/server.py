@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stepworks.errors import ResourceError, StepworksError
-from stepworks.serving.manifest import Manifest, read_package
+from stepworks.serving.manifest import ONNXRUNTIME, Manifest, read_package, require_format
 from stepworks.serving.session import load_session
 
 GRACE_SECONDS = 3
@@ -60,11 +60,12 @@ def serve(package: Path, model_name: str, host: str, port: int) -> None:
 
     Raises:
         NotFoundError: There is no package.
-        ServingError: The package was changed.
+        ServingError: The package was changed, or is of another format.
         ResourceError: The port is in use, or this user may not listen there.
     """
     with listen(host, port) as listener:
         manifest = read_package(package)
+        require_format(package, manifest, ONNXRUNTIME, "serve by this server")
         _serve(model_name, manifest, load_session(package), listener)
 
 

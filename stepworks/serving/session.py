@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from stepworks.errors import ServingError
-from stepworks.serving.manifest import MODEL_FILE, Manifest, Row, read_package
+from stepworks.serving.manifest import MODEL_FILE, ONNXRUNTIME, Manifest, Row, read_package, require_format
 from stepworks.serving.tensors import tensor
 
 
@@ -47,9 +47,10 @@ def predict_rows(package: Path, rows: Sequence[Row]) -> list[float]:
 
     Raises:
         NotFoundError: There is no package.
-        ServingError: The package was changed or cannot be loaded, or a row does not fit it.
+        ServingError: The package was changed, is of another format or cannot be loaded, or a row does not fit it.
     """
     manifest = read_package(package)
+    require_format(package, manifest, ONNXRUNTIME, "predict rows with")
     answers = load_session(package).run(None, tensors(manifest, rows))[0]
     return [float(value) for value in answers[:, 0]]
 

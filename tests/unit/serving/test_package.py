@@ -19,9 +19,10 @@ from stepworks.errors import DataError, NotFoundError, RegistryError, ResourceEr
 from stepworks.registry.registry import CHAMPION, Metadata, Registry
 from stepworks.report.documents import VerdictDocument
 from stepworks.serving.champion import champion_predictions
+from stepworks.serving.formats.sources import choose_rows
 from stepworks.serving.graph import build_graph
 from stepworks.serving.manifest import InputTensor, Samples, read_package, write_manifest
-from stepworks.serving.package import build_package, choose_rows
+from stepworks.serving.package import build_package
 from stepworks.serving.predict import predict_package
 from stepworks.serving.registration import register_package
 from stepworks.serving.session import load_session, predict_rows
