@@ -1,0 +1,1 @@
+"""Package a trained model for serving."""
