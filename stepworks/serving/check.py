@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 _NAME = "check"
 
 
-def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDocument:
+def check_serving(package: str | Path, tolerance: float = TOLERANCE) -> ServingCheckDocument:
     """Start a server for a package, send it the recorded rows, and compare with the recorded answers.
 
     The server has ended when this returns or raises.
@@ -38,11 +38,12 @@ def check_serving(package: Path, tolerance: float = TOLERANCE) -> ServingCheckDo
         ServingError: The package was changed or is of another format, the server does not start or answer, or an
             answer differs.
     """
-    require_format(package, read_package(package), ONNXRUNTIME, "check on our own server")
-    samples = Samples.read(package)
+    path = Path(package).absolute()
+    require_format(path, read_package(path), ONNXRUNTIME, "check on our own server")
+    samples = Samples.read(path)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
         started = time.monotonic()
-        url = start_servers(supervisor, [ServerPlan(_NAME, package.absolute(), _NAME)])[_NAME]
+        url = start_servers(supervisor, [ServerPlan(_NAME, path, _NAME)])[_NAME]
         start_seconds = time.monotonic() - started
         with V2Client(url, _NAME) as client:
             difference, latencies = require_recorded_answers(client, samples, tolerance)

@@ -13,7 +13,7 @@ from stepworks.serving.manifest import read_package
 def register_package(
     registry: str | Path,
     name: str,
-    package: Path,
+    package: str | Path,
     verdict: VerdictDocument,
     run: str,
     created_by: str = "registry/register_model",
@@ -36,8 +36,9 @@ def register_package(
         ResourceError: The disk is full or the registry is not writable.
     """
     require_pass(verdict, "register the model")
-    digest = read_package(package).digest
-    model = Registry(registry).register(name, package, digest, Metadata(run=run, created_by=created_by))
+    folder = Path(package)
+    digest = read_package(folder).digest
+    model = Registry(registry).register(name, folder, digest, Metadata(run=run, created_by=created_by))
     return RegistrationDocument(
         name=model.name,
         version=model.version,

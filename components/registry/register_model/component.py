@@ -19,10 +19,8 @@ def register_model(
         run: The id of the run; registering again in the same run gives the same version.
         registration: Which version it became.
     """
-    from pathlib import Path
-
     from stepworks.report.documents import VerdictDocument
     from stepworks.serving.registration import register_package
 
     judged = VerdictDocument.read(verdict.path)
-    register_package(registry, name, Path(package.path), judged, run).write(registration.path)
+    register_package(registry, name, package.path, judged, run).write(registration.path)

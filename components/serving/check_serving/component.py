@@ -14,8 +14,6 @@ def check_serving(package: Input[Model], check: Output[Artifact], tolerance: flo
         check: What was found.
         tolerance: The largest allowed difference of probabilities.
     """
-    from pathlib import Path
-
     from stepworks.serving import check as serving
 
-    serving.check_serving(Path(package.path), tolerance).write(check.path)
+    serving.check_serving(package.path, tolerance).write(check.path)
