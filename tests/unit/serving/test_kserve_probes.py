@@ -1,0 +1,103 @@
+"""Recorded rows to two versions: to each directly, and through what splits their traffic."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stepworks.errors import ServingError
+from stepworks.serving.kserve.probes import ProbedVersion, TrafficProber, VersionProber
+from stepworks.serving.launch import ServerPlan, start_servers
+from stepworks.serving.rollout.probes import Probe, read_probes
+from stepworks.serving.split_admin import ArmName
+from stepworks.supervisor.supervisor import Supervisor
+from tests.http_server import serving
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[dict[ArmName, ProbedVersion]]:
+    """Two real servers of the same package."""
+    names: dict[ArmName, str] = {"stable": "flights-v1", "candidate": "flights-v2"}
+    with Supervisor(tmp_path_factory.mktemp("logs")) as supervisor:
+        urls = start_servers(supervisor, [ServerPlan(name, package, name) for name in names.values()])
+        yield {arm: ProbedVersion(name, urls[name]) for arm, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def probes(package: Path) -> list[Probe]:
+    return read_probes(package, package)
+
+
+def test_each_version_gets_each_row(versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> None:
+    with VersionProber(versions, probes) as prober:
+        results = [prober.send() for _ in range(10)]
+    assert [result.arm for result in results] == ["stable", "candidate"] * 5
+    assert not any(result.wrong or result.failed for result in results)
+    assert all(result.milliseconds > 0 for result in results)
+
+
+def test_an_answer_is_held_against_its_own_version(versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> None:
+    wrong = [Probe(probe.row, candidate=2.0, stable=probe.stable) for probe in probes]
+    with VersionProber(versions, wrong) as prober:
+        assert [prober.send().wrong for _ in range(4)] == [False, True, False, True]
+
+
+def test_a_version_that_does_not_answer_has_failed(versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> None:
+    gone = {**versions, "candidate": ProbedVersion("flights-v2", NOBODY)}
+    with VersionProber(gone, probes) as prober:
+        assert [prober.send().failed for _ in range(4)] == [False, True, False, True]
+
+
+def router(versions: dict[ArmName, ProbedVersion], course: str) -> type[BaseHTTPRequestHandler]:
+    """Send requests on as a course says, over and over: to the stable version, the candidate, or nobody."""
+    arms: Iterator[str] = itertools.cycle(course)
+    named = {"s": versions["stable"], "c": versions["candidate"]}
+
+    class Router(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            version = named.get(next(arms))
+            if version is None:
+                status, content = 500, b'{"error": "a version failed"}'
+            else:
+                url = f"{version.url}/v2/models/{version.name}/infer"
+                headers = {"Content-Type": "application/json"}
+                answer = httpx.post(url, content=body, headers=headers, trust_env=False)
+                status, content = answer.status_code, answer.content
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Router
+
+
+def through(port: int, versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> TrafficProber:
+    return TrafficProber(f"http://127.0.0.1:{port}", versions, probes)
+
+
+def test_through_the_traffic_an_answer_tells_its_version(
+    versions: dict[ArmName, ProbedVersion], probes: list[Probe]
+) -> None:
+    wrong = [Probe(probe.row, candidate=2.0, stable=probe.stable) for probe in probes]
+    with serving(router(versions, "ssc-")) as port, through(port, versions, wrong) as prober:
+        results = [prober.send() for _ in range(6)]
+    assert [result.arm for result in results] == ["stable", "stable", "candidate"] * 2
+    assert [result.wrong for result in results] == [False, False, True] * 2
+
+
+def test_a_model_that_never_answers_is_told(versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> None:
+    told = pytest.raises(ServingError, match=r"(?s)does not answer.*status 500.*flights-v1 or flights-v2")
+    with serving(router(versions, "-")) as port, through(port, versions, probes) as prober, told:
+        prober.send()
+    with TrafficProber(NOBODY, versions, probes) as prober, pytest.raises(ServingError, match="ConnectError"):
+        prober.send()
