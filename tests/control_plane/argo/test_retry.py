@@ -20,7 +20,7 @@ from tests.waiting import wait_for
 
 ATTEMPTS = 2
 """One retry, so two attempts."""
-SECONDS = 90.0
+SECONDS = 300.0
 """How long anything is waited for: Argo looks at a Workflow every ten seconds."""
 
 
