@@ -4,7 +4,7 @@ A promotion is three writes, each of which may be the last before the process is
 
 1. the model's router gives all traffic to the candidate;
 2. the registry's alias `champion` goes to it;
-3. the old version's InferenceService ends.
+3. the InferenceServices of all other versions end: that of the old one, and those that killed roll-outs have left.
 
 After each, whatever the router names answers, and a retry finds that the candidate has all traffic and does the rest.
 Killed before, a roll-out is begun anew by a retry, with the share that the candidate had until then.
@@ -27,7 +27,7 @@ from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
-from stepworks.serving.kserve.versions import end_version, find_version, route_to
+from stepworks.serving.kserve.versions import end_version, find_version, route_to, versions_beside
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import read_probes
@@ -49,7 +49,7 @@ def roll_out_on_kserve(
     source: PrometheusSource | None = None,
     say: Callable[[str], None] = print,
 ) -> CanaryDocument:
-    """Roll out what was deployed; a version that is promoted becomes the champion, and the old one ends.
+    """Roll out what was deployed; a version that is promoted becomes the champion, and all others end.
 
     When the step is told to end, the stable version gets all traffic back at once.
 
@@ -92,8 +92,9 @@ def roll_out_on_kserve(
         document = _roll_out(backend, traffic, stable, arm, policy, probed_directly=source is None, say=say)
     if document.outcome == "promoted":
         models.set_alias(registration.name, CHAMPION, registration.version)
-        if deployment.stable_version is not None and end_version(cluster, model, deployment.stable_version):
-            say(f"Version {deployment.stable_version} of {model} has ended.")
+        for version in versions_beside(cluster, model, deployment.candidate_version):
+            if end_version(cluster, model, version):
+                say(f"Version {version} of {model} has ended.")
     return document
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import delete, find
-from stepworks.kube.api.references import Reference, located
+from stepworks.kube.api.objects import delete, find, list_objects
+from stepworks.kube.api.references import Reference, Selection, located
 from stepworks.kube.builders.inference_graph import Route
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.model_service import address_of
+from stepworks.kube.runs.belonging import KEEP_LABEL, SPEC_ANNOTATION
 from stepworks.kube.runs.retry_marker import is_marked
 
 API_VERSION = "serving.kserve.io/v1beta1"
@@ -53,6 +56,18 @@ def route_to(service: Manifest) -> Route:
     """
     name = str(service["metadata"]["name"])
     return Route(name, f"{address_of(service).rstrip('/')}/v2/models/{name}/infer")
+
+
+def versions_beside(cluster: Cluster, model: str, version: int | str) -> list[str]:
+    """The numbers of the other versions of a model that steps have deployed and that are still there.
+
+    Raises:
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    found = list_objects(cluster, Selection(API_VERSION, KIND, labels=f"{KEEP_LABEL}=true"))
+    ours = [str(each["metadata"]["name"]) for each in found if SPEC_ANNOTATION in annotations_of(each)]
+    numbers = (re.fullmatch(rf"{re.escape(model)}-v([0-9]+)", name) for name in ours)
+    return [number[1] for number in numbers if number and number[1] != str(version)]
 
 
 def end_version(cluster: Cluster, model: str, version: int | str) -> bool:

@@ -204,7 +204,8 @@ class Clients:
     def __init__(self, team: Team, rows: Sequence[Row]) -> None:
         service = get(team.cluster, Reference("v1", "Service", MODEL))
         self._url = f"http://{service['spec']['clusterIP']}"
-        self._bodies = itertools.cycle([_body(row) for row in rows])
+        whole = [row for row in rows if None not in row.values()]
+        self._bodies = itertools.cycle([_body(row) for row in whole])
         self._ended = threading.Event()
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []

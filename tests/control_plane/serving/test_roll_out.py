@@ -41,25 +41,25 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
         assert (second.stable_version, second.candidate_version) == ("1", "2")
         assert team.versions() == ["flights-v1", "flights-v2"]
         assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v1"]
-        assert [stage.percent for stage in team.roll_out(2).stages] == [10, 50, 100]
+        team.register(3)
+        team.deploy(3)  # nobody rolls the second one out
+        assert [stage.percent for stage in team.roll_out(3).stages] == [10, 50, 100]
         champion = team.registry.champion(MODEL)
         assert champion
-        assert champion.version == 2
-        assert team.versions() == ["flights-v2"]
+        assert champion.version == 3
+        assert team.versions() == ["flights-v3"]
 
-        run = team.register(3)
-        team.deploy(3)
+        run = team.register(4)
+        team.deploy(4)
         samples = Samples.read(run / "package")
         wrong = [1 - probability for probability in samples.probabilities]
-        (run / "package" / "samples.json").write_text(
-            samples.model_copy(update={"probabilities": wrong}).model_dump_json()
-        )
+        (run / "package" / "samples.json").write_text(samples.model_copy(update={"answers": wrong}).model_dump_json())
         with pytest.raises(ObjectFailedError) as caught:
-            team.roll_out(3)
-        assert "Version 3 of flights was not promoted" in str(caught.value.__notes__)
-        assert "Version 2 serves as before." in str(caught.value.__notes__)
-        assert team.canary(3).outcome == "rolled_back"
-        assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v2"]
-        assert team.versions() == ["flights-v2"]
+            team.roll_out(4)
+        assert "Version 4 of flights was not promoted" in str(caught.value.__notes__)
+        assert "Version 3 serves as before." in str(caught.value.__notes__)
+        assert team.canary(4).outcome == "rolled_back"
+        assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v3"]
+        assert team.versions() == ["flights-v3"]
     assert clients.failures == []
-    assert set(clients.answers) == {"flights-v1", "flights-v2", "flights-v3"}
+    assert set(clients.answers) == {"flights-v1", "flights-v3", "flights-v4"}
