@@ -223,9 +223,11 @@ def test_traffic_that_is_not_split_as_asked_is_not_judged(
 
 
 def test_a_new_share_may_take_a_window_to_arrive() -> None:
-    late, right = window(30, 570, percent=25), window(150, 450, percent=25)
+    late, right = window(12, 588, percent=25), window(150, 450, percent=25)
     assert decide([late], FIRST).decision == "insufficient_data"
     assert "where 25 % were asked for" in decide([late], FIRST).reason
+    assert decide([late, right], FIRST).decision == "insufficient_data"
+    assert "asks for 200" in decide([late, right], FIRST).reason
     assert decide([late, right, right], FIRST).decision == "continue"
     assert decide([late, late], FIRST).decision == "refused"
 
@@ -312,6 +314,12 @@ def test_a_forecast_comes_true(requests_per_second: float) -> None:
     ended = next(number for number in range(1, 400) if decide(windows[:number], goal, settings).decision == "continue")
     assert 10 * (ended - 1) < told.seconds * 1.1
     assert told.seconds <= 10 * ended
+
+
+def test_a_forecast_counts_the_requests_that_a_promotion_needs_at_least() -> None:
+    settings = JudgeSettings(latency=None, answers=None, errors=MetricRule(margin=0.5), minimum_requests=3000)
+    (told,) = forecast({50: Goal(10, conclusive=True, last=False)}, Expectation(10, 1), 3600.0, settings)
+    assert told.candidate_requests == pytest.approx(3000, rel=0.02)
 
 
 def test_the_laptops_policy_can_reach_a_decision() -> None:

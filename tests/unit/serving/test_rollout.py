@@ -229,6 +229,7 @@ def test_probes_that_fail_act_while_counts_cannot_be_read() -> None:
     document = run(service)
     assert service.log == ["10 %", "roll back"]
     assert "probes were answered wrongly" in document.reason
+    assert document.stages[0].candidate.errors == 0, "what was not counted is no error of so many requests"
 
 
 def test_where_nothing_counts_requests_the_probes_are_judged() -> None:
