@@ -111,7 +111,8 @@ WORKERS ?= 2
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --ignore tests/model_servers \
+		--cov --cov-report=term:skip-covered
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run, a thousand canaries
@@ -121,6 +122,16 @@ test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
 	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/control_plane
+
+# Servers that pin what the library does not, in an environment of their own; it takes about 5 GB.
+$(VENV)/.model-servers: requirements/model-servers.txt $(VENV)/.dev
+	@echo "Setting up: Triton, TorchServe and MLServer in .model-servers …"
+	@rm -rf .model-servers && $(PYTHON) -m venv --without-pip .model-servers
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .model-servers/bin/python --require-hashes -r $< && touch $@
+
+.PHONY: test-model-servers
+test-model-servers: $(VENV)/.model-servers ## Serve packages on Triton, TorchServe (needs Java) and MLServer
+	@$(BIN)/python -m pytest tests/model_servers
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages

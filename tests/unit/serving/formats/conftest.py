@@ -19,15 +19,13 @@ from stepworks.training.model_directory import save_model
 CLASSES = ["cat", "dog", "owl"]
 
 
-@pytest.fixture(scope="session")
-def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_image_model(folder: Path) -> Path:
     """A network with random weights of another scale than those of initialisation, so that its answers spread."""
     torch.manual_seed(5)
     settings = {"classes": CLASSES, "width": 8, "depth": 1}
     network = build_model(**settings)
     with torch.no_grad():
         network.head.weight.mul_(10)
-    folder = tmp_path_factory.mktemp("images") / "model"
     save_model(
         folder,
         network.state_dict(),
@@ -40,10 +38,8 @@ def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_images(folder: Path) -> Path:
     """Four images of each class, all different."""
-    folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(7)
     for name in CLASSES:
         (folder / name).mkdir()
@@ -51,6 +47,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_model(tmp_path_factory.mktemp("images") / "model")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")
