@@ -130,7 +130,7 @@ $(VENV)/.model-servers: requirements/model-servers.txt $(VENV)/.dev
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .model-servers/bin/python --require-hashes -r $< && touch $@
 
 .PHONY: test-model-servers
-test-model-servers: $(VENV)/.model-servers ## Serve packages on Triton, TorchServe (needs Java) and MLServer
+test-model-servers: $(VENV)/.model-servers ## Serve packages on Triton, TorchServe (needs Java), MLServer and KServe's servers (need Go)
 	@$(BIN)/python -m pytest tests/model_servers
 
 .PHONY: check
