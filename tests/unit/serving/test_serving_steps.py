@@ -296,6 +296,19 @@ def test_in_a_cluster_deploying_asks_for_a_placement(
         deploy.python_func(run.package, run.verdict, run.registration, registry, run.deployment)
 
 
+def test_a_package_for_another_server_is_refused(
+    supervisor: Supervisor, model_directory: Path, raw_table: Path, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    manifest = build_package(model_directory, raw_table, package, format="triton")
+    metadata = Metadata(run="r", created_by="test")
+    model = Registry(tmp_path / "registry").register("flights", package, manifest.digest, metadata)
+    verdict = VerdictDocument(verdict="pass", reason="good", rules=[])
+    with pytest.raises(ServingError, match=r"(?s)not one to deploy by this step.*triton.*Expected: onnxruntime"):
+        library.deploy(model, verdict, None, supervisor)
+    assert supervisor.processes() == {}
+
+
 def test_a_candidate_that_cannot_start_leaves_nothing(supervisor: Supervisor, package: Path, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "registry")
     model = registry.register("flights", package, "d", Metadata(run="r", created_by="test"))
