@@ -117,6 +117,6 @@ def tabular_train_and_deploy(
             registration=registered.outputs["registration"],
             registry=registry,
         ),
-        "effects",
+        "waits",  # traffic takes the time that it takes
         mounts=["registry"],
     )

@@ -77,7 +77,7 @@ FLAGSHIP = {
     "check-serving": SMALL._replace(image="serving"),
     "register-model": EFFECTS,
     "deploy": EFFECTS._replace(image="serving"),
-    "roll-out-canary": EFFECTS._replace(image="serving"),
+    "roll-out-canary": EFFECTS._replace(image="serving", cpu="500m/1", retries=5, timeout="604800"),
 }
 ON_MIG = {
     "train": TRAINING._replace(

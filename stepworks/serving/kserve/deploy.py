@@ -27,7 +27,9 @@ from stepworks.serving.manifest import Samples
 
 RUNTIME = "stepworks-onnxruntime"
 """The ServingRuntime in cluster/serving-runtimes that serves a package."""
-_FIXED = {"storage_uri", "model_format", "protocol", "placement"}
+MODE: Mode = "Standard"
+"""How KServe deploys it, whatever the cluster's default is: the router's pods are to be those of a Deployment."""
+_FIXED = {"storage_uri", "model_format", "protocol", "placement", "mode"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ServiceRequest:
         run: The run's id.
         placement: Where the pods of a version run.
         mounts: The claims of the cluster by the paths that this step knows them by; the registry is on one.
-        service: Fields of `InferenceServiceSpec` beside the model and the placement: `runtime`, `mode`, `max_replicas`.
+        service: Fields of `InferenceServiceSpec` beside the model and the placement: `runtime`, `max_replicas`.
         ready_seconds: How long a version may take to be ready.
         scheduling_seconds: How long its pods may wait for room.
     """
@@ -49,12 +51,6 @@ class ServiceRequest:
     service: Mapping[str, Any] = field(default_factory=dict)
     ready_seconds: float = READY_SECONDS
     scheduling_seconds: float = SCHEDULING_SECONDS
-
-    @property
-    def mode(self) -> Mode | None:
-        """How KServe deploys it; None for the cluster's default."""
-        mode: Mode | None = self.service.get("mode")
-        return mode
 
 
 def deploy_on_kserve(
@@ -90,7 +86,7 @@ def deploy_on_kserve(
     """
     stable = stable_beside(candidate, verdict, champion)
     specs = {model.version: _spec(model, request) for model in (candidate, stable) if model is not None}
-    traffic = ModelTraffic(cluster, candidate.name, mode=request.mode, say=say)
+    traffic = ModelTraffic(cluster, candidate.name, mode=MODE, say=say)
     present = traffic.routes()
     if stable is not None:
         served = find_version(cluster, stable.name, stable.version)
@@ -120,7 +116,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
         raise ConfigurationError(
             "The settings of the service name what the step decides itself",
             received=", ".join(fixed),
-            expected="other fields of InferenceServiceSpec: runtime, mode, min_replicas, max_replicas, environment, …",
+            expected="other fields of InferenceServiceSpec: runtime, min_replicas, max_replicas, environment, …",
             what_to_do="Leave them out; the model is that of the registry, and the placement has a parameter.",
         )
     version_name(model.name, model.version)
@@ -136,6 +132,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
         **{"runtime": RUNTIME, **request.service},
         storage_uri=uri,
         model_format="onnx",
+        mode=MODE,
         placement=request.placement,
     )
 

@@ -12,20 +12,19 @@ Killed before, a roll-out is begun anew by a retry, with the share that the cand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from stepworks.errors import ServingError, StepworksError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
-from stepworks.kube.builders.inference_service import Mode
-from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import CHAMPION, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
+from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.versions import end_version, find_version, route_to, versions_beside
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
@@ -34,8 +33,6 @@ from stepworks.serving.rollout.probes import read_probes
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import ArmName
-
-_MODES: Mapping[str, Mode] = {"Standard": "Standard", "Knative": "Knative"}
 
 
 def roll_out_on_kserve(
@@ -82,7 +79,7 @@ def roll_out_on_kserve(
             expected="the version that deploy has deployed",
             what_to_do="Deploy the version again.",
         )
-    traffic = ModelTraffic(cluster, model, mode=_mode_of(candidate), say=say)
+    traffic = ModelTraffic(cluster, model, mode=MODE, say=say)
     if traffic.routes() == Routes(route_to(candidate)):
         document = promoted_before(deployment)
     else:
@@ -140,7 +137,3 @@ def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) 
         )
     directory = models.get(deployment.service, int(deployment.stable_version)).directory
     return ClusterArm(deployment.stable_version, service, directory)
-
-
-def _mode_of(service: Manifest) -> Mode | None:
-    return _MODES.get(annotations_of(service).get("serving.kserve.io/deploymentMode", ""))
