@@ -4,7 +4,7 @@
 
     <folder>/<name>/<version>/package/        the model's package, copied
     <folder>/<name>/<version>/metadata.json   where it came from
-    <folder>/<name>/aliases.json              {"champion": 3}
+    <folder>/<name>/aliases.json              {"champion": 3, "previous": 2}
 
 The folder may be shared: writers on one machine, or on several that share a volume with atomic renames, each
 get a version of their own.
@@ -18,7 +18,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +33,8 @@ from stepworks.supervisor.client import local_path
 
 CHAMPION = "champion"
 """The alias of the version that serves."""
+PREVIOUS = "previous"
+"""The alias of the version that served before it."""
 
 PACKAGE = "package"
 METADATA_FILE = "metadata.json"
@@ -181,8 +183,34 @@ class Registry:
         Raises:
             NotFoundError: The alias names a version that is gone.
         """
-        version = self._aliases(name).get(CHAMPION)
-        return None if version is None else self.get(name, version)
+        return self._with_alias(name, CHAMPION)
+
+    def previous(self, name: str) -> RegisteredModel | None:
+        """The version that was the champion before this one; missing when there was none.
+
+        Raises:
+            NotFoundError: The alias names a version that is gone.
+        """
+        return self._with_alias(name, PREVIOUS)
+
+    def make_champion(self, name: str, version: int) -> None:
+        """Make a version the champion, and the one that was it the previous one, in one write.
+
+        Nothing changes where it is the champion already, so that a retry forgets nobody.
+
+        Raises:
+            NotFoundError: There is no such version.
+            ResourceError: The disk is full or the registry is not writable.
+        """
+
+        def change(aliases: dict[str, int]) -> dict[str, int]:
+            before = aliases.get(CHAMPION)
+            if before in (None, version):
+                return aliases | {CHAMPION: version}
+            return aliases | {CHAMPION: version, PREVIOUS: before}
+
+        self.get(name, version)
+        self._change_aliases(name, change)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Give a version a name, and take it from the version that had it.
@@ -193,10 +221,17 @@ class Registry:
         """
         _check_name(alias, "An alias")
         self.get(name, version)
+        self._change_aliases(name, lambda aliases: aliases | {alias: version})
+
+    def _with_alias(self, name: str, alias: str) -> RegisteredModel | None:
+        version = self._aliases(name).get(alias)
+        return None if version is None else self.get(name, version)
+
+    def _change_aliases(self, name: str, change: Callable[[dict[str, int]], dict[str, int]]) -> None:
         folder = self._model_folder(name)
         with _writing(folder), (folder / ".aliases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # Two aliases set at once must not lose one of them.
-            aliases = self._aliases(name) | {alias: version}
+            aliases = change(self._aliases(name))
             write_atomically(folder / ALIASES_FILE, json.dumps(aliases, indent=1, sort_keys=True).encode() + b"\n")
 
     def _aliases(self, name: str) -> dict[str, int]:

@@ -16,8 +16,13 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument,
 from stepworks.report.page import write_page
 from stepworks.serving.candidates import require_same_package
 from stepworks.serving.deploy import deploy
+from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
+from stepworks.serving.kserve.roll_out import roll_out_on_kserve
+from stepworks.serving.kserve.serve import serve_version_on_kserve
 from stepworks.serving.rollout.deployment import require_promotion, roll_out_deployment
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
+from stepworks.serving.rollout.prometheus import prometheus_source
+from stepworks.serving.serve_version import serve_version
 from stepworks.settings_file import validated
 from stepworks.supervisor.client import SupervisorClient
 
@@ -56,18 +61,51 @@ def deploy_version(
     judged, champion = VerdictDocument.read(verdict), models.champion(registered.name)
     if manager := SupervisorClient.from_environment():
         return deploy(candidate, judged, champion, manager)
-    from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
+    request = _request(run, placement, service)
+    return deploy_on_kserve(connect(), candidate, judged, champion, request)
 
+
+def serve_registered(
+    name: str,
+    version: int,
+    registry: str,
+    *,
+    run: str,
+    placement: Mapping[str, Any],
+    service: Mapping[str, Any],
+) -> DeploymentDocument:
+    """Give all traffic of a model to a registered version: under the supervisor of a local run, or else by KServe.
+
+    Args:
+        name: The model's name.
+        version: The version.
+        registry: The registry's folder.
+        run: The run's id; for KServe only, as what follows.
+        placement: As of `deploy_version`.
+        service: As of `deploy_version`.
+
+    Raises:
+        NotFoundError: The registry has no such version.
+        StepworksError: As of `serve_version` and `serve_version_on_kserve`.
+    """
+    models = Registry(registry)
+    model = models.get(name, version)
+    if manager := SupervisorClient.from_environment():
+        return serve_version(model, models, manager)
+    request = _request(run, placement, service)
+    return serve_version_on_kserve(connect(), model, models, request)
+
+
+def _request(run: str, placement: Mapping[str, Any], service: Mapping[str, Any]) -> ServiceRequest:
     pods = PodPlacement.from_json(placement) if placement else None
     if pods is None or pods.placement is None:
         raise ConfigurationError(
             "Where the model server is to run is not known",
             received=f"placement={dict(placement)}",
             expected="a placement for the pods of the model server, resolved for a target",
-            what_to_do="In the pipeline: deploy(…, placement=placement_of('serving', mounts=['registry'])).",
+            what_to_do="In the pipeline: placement=placement_of('serving', mounts=['registry']).",
         )
-    request = ServiceRequest(run, pods.placement, pods.mounts_of(run), service)
-    return deploy_on_kserve(connect(), candidate, judged, champion, request)
+    return ServiceRequest(run, pods.placement, pods.mounts_of(run), service)
 
 
 def roll_out_version(
@@ -116,9 +154,6 @@ def _roll_out(
     if manager := SupervisorClient.from_environment():
         chosen = _policy({**LAPTOP.model_dump(), **policy})
         return roll_out_deployment(deployed, Path(package), registered, registry, manager, policy=chosen)
-    from stepworks.serving.kserve.roll_out import roll_out_on_kserve
-    from stepworks.serving.rollout.prometheus import prometheus_source
-
     source = prometheus_source(metrics) if metrics else None
     return roll_out_on_kserve(
         connect(), deployed, Path(package), registered, registry, policy=_policy(policy), source=source

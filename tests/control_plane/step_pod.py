@@ -42,6 +42,12 @@ def step_pod(
     ir = next(iter(yaml.safe_load_all(compiled.text)))
     given = ir["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
     values = {name: each["runtimeValue"]["constant"] for name, each in given.items()}
+    declared = ir["components"][f"comp-{task}"]["inputDefinitions"]["parameters"]
+    # The IR has no integers; Kubeflow hands them to the step as such.
+    values = {
+        name: int(value) if declared[name]["parameterType"] == "NUMBER_INTEGER" else value
+        for name, value in values.items()
+    }
     values = {name: run if value == dsl.PIPELINE_JOB_ID_PLACEHOLDER else value for name, value in values.items()}
     executor_input = {
         "inputs": {"parameterValues": values, **({"artifacts": inputs} if inputs else {})},

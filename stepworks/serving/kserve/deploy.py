@@ -85,23 +85,19 @@ def deploy_on_kserve(
         StepworksError: As of `deploy_inference_service`.
     """
     stable = stable_beside(candidate, verdict, champion)
-    specs = {model.version: _spec(model, request) for model in (candidate, stable) if model is not None}
+    for model in (candidate, stable):
+        if model is not None:
+            _spec(model, request)  # refuses what cannot work, before anything is made
     traffic = ModelTraffic(cluster, candidate.name, mode=MODE, say=say)
     present = traffic.routes()
     if stable is not None:
         served = find_version(cluster, stable.name, stable.version)
         if served is None:
             say(f"Version {stable.version} of {stable.name} serves by the registry, and the cluster has it not.")
-            served = _deploy(cluster, stable, specs[stable.version], request, say)
+            served = _deploy(cluster, stable, request, say)
         if present is None:
             traffic.send(Routes(route_to(served)))
-    deployed = _deploy(cluster, candidate, specs[candidate.version], request, say)
-    try:
-        _require_recorded_answers(candidate, deployed)
-    except BaseException:
-        if present is None or present.stable != route_to(deployed):
-            end_version(cluster, candidate.name, candidate.version)
-        raise
+    deployed_version(cluster, candidate, request, present, say)
     return DeploymentDocument(
         service=candidate.name,
         url=traffic.url,
@@ -109,6 +105,39 @@ def deploy_on_kserve(
         candidate_version=str(candidate.version),
         model_directory=str(candidate.directory),
     )
+
+
+def deployed_version(
+    cluster: Cluster,
+    model: RegisteredModel,
+    request: ServiceRequest,
+    routes: Routes | None,
+    say: Callable[[str], None],
+) -> Manifest:
+    """Deploy a version, and have it answer its recorded rows; one that answers otherwise is taken away.
+
+    Args:
+        cluster: Where.
+        model: The version.
+        request: How it is to be served.
+        routes: Where the traffic goes: a version that has all of it stays, whatever it answers.
+        say: Is told each line of progress.
+
+    Returns:
+        Its InferenceService.
+
+    Raises:
+        ServingError: It does not answer, or otherwise than the trained model.
+        StepworksError: As of `deploy_inference_service`.
+    """
+    deployed = _deploy(cluster, model, request, say)
+    try:
+        _require_recorded_answers(model, deployed)
+    except BaseException:
+        if routes is None or routes.stable != route_to(deployed):
+            end_version(cluster, model.name, model.version)
+        raise
+    return deployed
 
 
 def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
@@ -140,13 +169,12 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
 def _deploy(
     cluster: Cluster,
     model: RegisteredModel,
-    spec: InferenceServiceSpec,
     request: ServiceRequest,
     say: Callable[[str], None],
 ) -> Manifest:
     return deploy_inference_service(
         cluster,
-        spec,
+        _spec(model, request),
         name=version_name(model.name, model.version),
         run=request.run,
         timeout=request.ready_seconds,

@@ -20,7 +20,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
-from stepworks.registry.registry import CHAMPION, Registry
+from stepworks.registry.registry import Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
@@ -88,7 +88,7 @@ def roll_out_on_kserve(
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
         document = _roll_out(backend, traffic, stable, arm, policy, probed_directly=source is None, say=say)
     if document.outcome == "promoted":
-        models.set_alias(registration.name, CHAMPION, registration.version)
+        models.make_champion(registration.name, registration.version)
         for version in versions_beside(cluster, model, deployment.candidate_version):
             if end_version(cluster, model, version):
                 say(f"Version {version} of {model} has ended.")

@@ -16,7 +16,7 @@ import contextlib
 from pathlib import Path
 
 from stepworks.errors import NotFoundError, ServingError
-from stepworks.registry.registry import CHAMPION, Registry
+from stepworks.registry.registry import Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.deploy import server_process
@@ -68,7 +68,7 @@ def roll_out_deployment(
         stable, candidate = _arms(manager, deployment, package, models)
         document = roll_out_arms(manager, deployment, stable, candidate, policy=policy)
     if document.outcome == "promoted":
-        models.set_alias(registration.name, CHAMPION, registration.version)
+        models.make_champion(registration.name, registration.version)
         if deployment.stable_version is not None:
             _end(manager, deployment.service, deployment.stable_version)
     return document

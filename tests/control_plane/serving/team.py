@@ -15,6 +15,7 @@ from kfp.dsl import Artifact, Model, Output
 
 from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
+from stepworks.components.serving.serve_version.component import serve_version
 from stepworks.errors import ClusterError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create, delete, get, list_objects
@@ -107,6 +108,22 @@ def judged_by_prometheus() -> None:
     )
 
 
+@pipeline(version="1.0.0")
+def going_back() -> None:
+    """Serve the first version."""
+    place(
+        serve_version(
+            name=MODEL,
+            version=1,
+            registry=claim_path("registry"),
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            placement=placement_of("serving", mounts=["registry"]),
+        ),
+        "effects",
+        mounts=["registry"],
+    )
+
+
 class Team:
     """A namespace with a registry on a claim, and its steps."""
 
@@ -142,7 +159,9 @@ class Team:
         VerdictDocument(verdict="pass", reason="It is better.", rules=[]).write(run / "verdict")
         return run
 
-    def step(self, task: str, version: int, inputs: list[str], outputs: list[str]) -> str:
+    def step(
+        self, task: str, version: int, inputs: list[str], outputs: list[str], steps: Pipeline | None = None
+    ) -> str:
         """Run a step in a pod; what it printed."""
         run = f"/mnt/registry/run-{version}"
 
@@ -151,7 +170,7 @@ class Team:
             return {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"{run}/{name}"}]}
 
         pod = step_pod(
-            self._steps,
+            steps or self._steps,
             task,
             claim="registry",
             run=f"run-{version}",
@@ -173,6 +192,11 @@ class Team:
         """Run the step deploy."""
         self.step("deploy", version, ["package", "verdict", "registration"], ["deployment"])
         return DeploymentDocument.read(self._claim / f"run-{version}" / "deployment")
+
+    def go_back(self) -> DeploymentDocument:
+        """Run the step serve_version for the first version."""
+        self.step("serve-version", 1, [], ["deployment"], going_back)
+        return DeploymentDocument.read(self._claim / "run-1" / "deployment")
 
     def roll_out(self, version: int) -> CanaryDocument:
         """Run the step roll_out_canary."""

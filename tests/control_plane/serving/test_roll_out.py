@@ -49,6 +49,15 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
         assert champion.version == 3
         assert team.versions() == ["flights-v3"]
 
+        for _ in range(2):  # as a retried step
+            assert team.go_back().candidate_version == "1"
+            assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v1"]
+            assert team.versions() == ["flights-v1"]
+        champion, previous = team.registry.champion(MODEL), team.registry.previous(MODEL)
+        assert champion
+        assert previous
+        assert (champion.version, previous.version) == (1, 3)
+
         run = team.register(4)
         team.deploy(4)
         samples = Samples.read(run / "package")
@@ -57,9 +66,9 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
         with pytest.raises(ObjectFailedError) as caught:
             team.roll_out(4)
         assert "Version 4 of flights was not promoted" in str(caught.value.__notes__)
-        assert "Version 3 serves as before." in str(caught.value.__notes__)
+        assert "Version 1 serves as before." in str(caught.value.__notes__)
         assert team.canary(4).outcome == "rolled_back"
-        assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v3"]
-        assert team.versions() == ["flights-v3"]
+        assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v1"]
+        assert team.versions() == ["flights-v1"]
     assert clients.failures == []
     assert set(clients.answers) == {"flights-v1", "flights-v3", "flights-v4"}

@@ -108,6 +108,21 @@ def test_a_failed_copy_leaves_no_version(registry: Registry, package: Path, tmp_
     assert list((tmp_path / "registry" / "flights").iterdir()) == []
 
 
+def test_the_champion_before_is_remembered_however_often_a_write_is_repeated(
+    registry: Registry, package: Path, tmp_path: Path
+) -> None:
+    for run in "abc":
+        registry.register("flights", package, run, Metadata(run=run, created_by="test"))
+    assert registry.previous("flights") is None
+    for version, previous in ((1, None), (2, 1), (2, 1), (3, 2), (1, 3)):
+        registry.make_champion("flights", version)
+        champion, before = registry.champion("flights"), registry.previous("flights")
+        assert champion is not None
+        assert (champion.version, before and before.version) == (version, previous)
+    with pytest.raises(NotFoundError, match="no version 7"):
+        registry.make_champion("flights", 7)
+
+
 def test_the_champion_moves_and_other_aliases_stay(registry: Registry, package: Path, tmp_path: Path) -> None:
     assert registry.champion("flights") is None
     for run in ("a", "b"):

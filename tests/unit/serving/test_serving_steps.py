@@ -17,7 +17,8 @@ from stepworks.components.serving.check_serving.component import check_serving
 from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
-from stepworks.errors import ConfigurationError, RegistryError, ResourceError, ServingError
+from stepworks.components.serving.serve_version.component import serve_version
+from stepworks.errors import ConfigurationError, NotFoundError, RegistryError, ResourceError, ServingError
 from stepworks.registry.registry import Metadata, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
@@ -155,7 +156,7 @@ def wait(*arguments):
     print("promoted", flush=True)
     time.sleep(600)
 
-Registry.set_alias = wait
+Registry.make_champion = wait
 deployment, package, registration = sys.argv[1:]
 manager = SupervisorClient.from_environment()
 roll_out_deployment(
@@ -283,6 +284,34 @@ def test_a_model_with_other_features_is_not_deployed_in_place(
     with pytest.raises(ServingError, match="is not the package of this run"):
         run.deploy()
     assert supervisor.processes() == {}
+
+
+@pytest.mark.slow
+def test_a_version_is_served_without_a_roll_out(
+    supervisor: Supervisor, champion_package: Path, package: Path, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    for run, made in (("old", champion_package), ("new", package)):
+        registry.register("flights", made, read_package(made).digest, Metadata(run=run, created_by="test"))
+    deployment = Artifact(name="deployment", uri=str(tmp_path / "deployment"))
+
+    for version, made in ((2, package), (1, champion_package), (1, champion_package)):
+        serve_version.python_func("flights", version, REGISTRY, deployment)
+        url = DeploymentDocument.read(deployment.path).url
+        samples = Samples.read(made)
+        np.testing.assert_allclose(ask(url, "flights", samples.rows), samples.probabilities, atol=1e-6)
+        assert sorted(supervisor.processes()) == ["flights.split", f"flights.v{version}"]
+    champion, previous = registry.champion("flights"), registry.previous("flights")
+    assert champion is not None
+    assert previous is not None
+    assert (champion.version, previous.version) == (1, 2)
+
+    (registry.get("flights", 2).directory / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ServingError):
+        serve_version.python_func("flights", 2, REGISTRY, deployment)
+    assert sorted(supervisor.processes()) == ["flights.split", "flights.v1"]
+    with pytest.raises(NotFoundError, match="no version 3"):
+        serve_version.python_func("flights", 3, REGISTRY, deployment)
 
 
 def test_in_a_cluster_deploying_asks_for_a_placement(

@@ -1,0 +1,55 @@
+"""Giving all traffic of a model to one version on a cluster, without a roll-out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.registry.registry import RegisteredModel, Registry
+from stepworks.report.documents import DeploymentDocument
+from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version
+from stepworks.serving.kserve.versions import end_version, route_to, versions_beside
+
+
+def serve_version_on_kserve(
+    cluster: Cluster,
+    model: RegisteredModel,
+    registry: Registry,
+    request: ServiceRequest,
+    say: Callable[[str], None] = print,
+) -> DeploymentDocument:
+    """Deploy a registered version, give it all traffic at once, and make it the champion; all other versions end.
+
+    The version that serves goes on until the new one answers its recorded rows rightly. The function can be called
+    again after it was killed at any point.
+
+    Args:
+        cluster: Where.
+        model: The version that is to serve.
+        registry: The registry.
+        request: How it is to be served.
+        say: Is told each line of progress.
+
+    Returns:
+        Where the model is; there is no stable version beside it any more.
+
+    Raises:
+        ConfigurationError: Something cannot work, and nothing was made.
+        StepworksError: As of `deploy_on_kserve` and `ModelTraffic.send`.
+    """
+    traffic = ModelTraffic(cluster, model.name, mode=MODE, say=say)
+    service = deployed_version(cluster, model, request, traffic.routes(), say)
+    traffic.send(Routes(route_to(service)))
+    registry.make_champion(model.name, model.version)
+    for version in versions_beside(cluster, model.name, model.version):
+        if end_version(cluster, model.name, version):
+            say(f"Version {version} of {model.name} has ended.")
+    return DeploymentDocument(
+        service=model.name,
+        url=traffic.url,
+        stable_version=None,
+        candidate_version=str(model.version),
+        model_directory=str(model.directory),
+    )
