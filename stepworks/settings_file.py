@@ -39,6 +39,15 @@ class Setting(BaseModel):
         return content
 
 
+def whole_numbers(value: Any) -> Any:
+    """A value with its whole numbers as int: Kubeflow Pipelines knows one kind of number in a mapping or a list."""
+    if isinstance(value, Mapping):
+        return {name: whole_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _unknown(name: str, known: Iterable[str]) -> PydanticCustomError:
     near = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"

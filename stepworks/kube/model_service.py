@@ -78,6 +78,34 @@ def deploy_inference_service(
         )
     _refuse_another(reference, present, manifest)
     say(f"The {reference} was deployed by an earlier run from the same specification.")
+    return wait_until_serving(cluster, reference, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
+
+
+def wait_until_serving(
+    cluster: Cluster,
+    reference: Reference,
+    *,
+    timeout: float = READY_SECONDS,
+    scheduling_timeout: float = SCHEDULING_SECONDS,
+    say: Callable[[str], None] = print,
+) -> Manifest:
+    """Wait until an InferenceService that is there serves; it is left as it is, whatever happens.
+
+    Args:
+        cluster: Where.
+        reference: Which.
+        timeout: How long it may take to be ready, in seconds.
+        scheduling_timeout: How long its pods may wait for room in the cluster, in seconds.
+        say: Is told each line of progress.
+
+    Returns:
+        The InferenceService, which is ready.
+
+    Raises:
+        WorkloadFailedError: It cannot become ready, or did not in time; it says why.
+        ObjectDeletedError: Somebody deleted it.
+        ClusterError: The API server fails or does not answer.
+    """
     check = ObstacleCheck(cluster, reference, scheduling_timeout, say)
     try:
         return wait(cluster, reference, until=INFERENCE_SERVICE_READY, timeout=timeout, while_waiting=check)
@@ -88,11 +116,14 @@ def deploy_inference_service(
 def _serving(cluster: Cluster, reference: Reference, run: str, say: Callable[[str], None]) -> Manifest | None:
     """What is there of that name; one that another run made and that could not serve is deleted."""
     present = find(cluster, reference)
-    if present is None or is_of_run(present, run) or not is_marked(present):
+    if present is None or is_of_run(present, run):
         return present
-    say(f"The {reference} of an earlier run could not serve and was stopped; it is made anew.")
     uid = str(present["metadata"]["uid"])
-    delete(cluster, reference, uid=uid)
+    if not present["metadata"].get("deletionTimestamp"):
+        if not is_marked(present):
+            return present
+        say(f"The {reference} of an earlier run could not serve and was stopped; it is made anew.")
+        delete(cluster, reference, uid=uid)
     wait(cluster, reference, until=GONE, timeout=DELETION_SECONDS, uid=uid)
     return None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stepworks.errors import ObjectFailedError, WaitTimeoutError
+from stepworks.errors import ConflictError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import apply, delete, find
-from stepworks.kube.api.references import Reference, located
+from stepworks.kube.api.objects import apply, delete, find, list_objects
+from stepworks.kube.api.references import Reference, Selection, located, reference_to
 from stepworks.kube.builders.inference_graph import (
     API_VERSION,
     KIND,
@@ -22,10 +22,12 @@ from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.manifests import annotations_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
 from stepworks.kube.runs.adoption import DELETION_SECONDS
-from stepworks.kube.waiting.wait import wait
+from stepworks.kube.waiting.wait import wait, wait_all
 
 ROUTED_SECONDS = 300.0
 """How long the router's new pods may take to replace the old ones."""
+DRAINED_SECONDS = 60.0
+"""How long the old ones may take to end: they answer for half a minute more what still reaches them."""
 
 
 class ModelTraffic:
@@ -58,6 +60,7 @@ class ModelTraffic:
         self._timeout = timeout
         self._say = say
         self._reference = located(cluster, Reference(API_VERSION, KIND, model))
+        self._sent: Routes | None = None
 
     @property
     def url(self) -> str:
@@ -81,14 +84,16 @@ class ModelTraffic:
             routes: Where it goes from now on.
 
         Raises:
+            ConflictError: Somebody else has sent it elsewhere since the last time; nothing was changed.
             ConfigurationError: It cannot be split like this, or something else has made a graph of the model's name.
             AdmissionError: The cluster does not take the graph.
             WorkloadFailedError: The routers do not come about; it says why. The ones from before go on as before.
             ClusterError: The API server refuses, fails or does not answer.
         """
-        self.routes()  # refuses a graph that is not ours
+        self._refuse_another_hand()
         graph = build_inference_graph(routes, name=self._reference.name, mode=self._mode, replicas=self._replicas)
         apply(self._cluster, graph)
+        self._sent = read_routes(graph)
         self._say("; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + ".")
         told = {ROUTES_ANNOTATION: annotations_of(graph)[ROUTES_ANNOTATION]}
         deployment = Reference("apps/v1", "Deployment", self._reference.name, self._reference.namespace)
@@ -99,11 +104,38 @@ class ModelTraffic:
             except (ObjectFailedError, WaitTimeoutError) as error:
                 raise diagnose(self._cluster, reference, error).error() from error
 
-    def end(self) -> None:
-        """Delete the graph: the model has no version any more that may answer.
+    def drain(self) -> None:
+        """Return when the routers from before are gone, which answer their last clients by the routes from before.
 
         Raises:
             ClusterError: The API server refuses, fails or does not answer.
         """
+        labels = f"serving.kserve.io/inferencegraph={self._reference.name}"
+        pods = list_objects(self._cluster, Selection("v1", "Pod", labels=labels, namespace=self._reference.namespace))
+        leaving = [reference_to(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")]
+        for _ in wait_all(self._cluster, leaving, until=GONE, timeout=DRAINED_SECONDS):
+            pass  # one that stays is no reason to stay with it
+
+    def _refuse_another_hand(self) -> None:
+        present = self.routes()
+        if self._sent is None or present == self._sent:
+            return
+        told = "nowhere" if present is None else ", ".join(f"{share} % to {each.name}" for each, share in present.asked)
+        raise ConflictError(
+            f"Somebody else has changed the traffic of {self._reference.name}",
+            received=f"traffic that goes {told}",
+            expected=", ".join(f"{share} % to {each.name}" for each, share in self._sent.asked),
+            what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
+        )
+
+    def end(self) -> None:
+        """Delete the graph: the model has no version any more that may answer.
+
+        Raises:
+            ConflictError: Somebody else has sent the traffic elsewhere; the graph is left as it is.
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        self._refuse_another_hand()
+        self._sent = None
         if delete(self._cluster, self._reference):
             wait(self._cluster, self._reference, until=GONE, timeout=DELETION_SECONDS)

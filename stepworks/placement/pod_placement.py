@@ -11,7 +11,7 @@ from stepworks.errors import ParameterError
 from stepworks.placement.names import run_object_name
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
-from stepworks.settings_file import Setting, describe_faults
+from stepworks.settings_file import Setting, describe_faults, whole_numbers
 
 
 class PodPlacement(Setting):
@@ -58,7 +58,7 @@ class PodPlacement(Setting):
             ParameterError: It is nothing that `to_json` writes.
         """
         try:
-            return cls.model_validate(_with_whole_numbers(value))
+            return cls.model_validate(whole_numbers(value))
         except ValidationError as error:
             raise ParameterError(
                 "The parameter placement is wrong",
@@ -66,13 +66,3 @@ class PodPlacement(Setting):
                 expected="what placement_of(role) returns",
                 what_to_do="Write placement=placement_of('training') in the pipeline, and compile it again.",
             ) from error
-
-
-def _with_whole_numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _with_whole_numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_whole_numbers(each) for each in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

@@ -35,6 +35,8 @@ CHAMPION = "champion"
 """The alias of the version that serves."""
 PREVIOUS = "previous"
 """The alias of the version that served before it."""
+HELD = "held"
+"""The alias of the last version that a roll-out on a cluster has held."""
 
 PACKAGE = "package"
 METADATA_FILE = "metadata.json"
@@ -183,7 +185,7 @@ class Registry:
         Raises:
             NotFoundError: The alias names a version that is gone.
         """
-        return self._with_alias(name, CHAMPION)
+        return self.aliased(name, CHAMPION)
 
     def previous(self, name: str) -> RegisteredModel | None:
         """The version that was the champion before this one; missing when there was none.
@@ -191,7 +193,7 @@ class Registry:
         Raises:
             NotFoundError: The alias names a version that is gone.
         """
-        return self._with_alias(name, PREVIOUS)
+        return self.aliased(name, PREVIOUS)
 
     def make_champion(self, name: str, version: int) -> None:
         """Make a version the champion, and the one that was it the previous one, in one write.
@@ -223,7 +225,12 @@ class Registry:
         self.get(name, version)
         self._change_aliases(name, lambda aliases: aliases | {alias: version})
 
-    def _with_alias(self, name: str, alias: str) -> RegisteredModel | None:
+    def aliased(self, name: str, alias: str) -> RegisteredModel | None:
+        """The version that has an alias; missing when none has it.
+
+        Raises:
+            NotFoundError: The alias names a version that is gone.
+        """
         version = self._aliases(name).get(alias)
         return None if version is None else self.get(name, version)
 

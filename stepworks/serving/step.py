@@ -129,7 +129,7 @@ def roll_out_version(
         policy: Fields of `RolloutPolicy`. What is left out is that of a laptop, or else of a cluster.
         metrics: Fields of `PrometheusSource`; empty where nothing counts the requests. For a cluster only.
         canary: Where the course of the roll-out is written.
-        page: The same as a page. Both are written on a roll-back, too.
+        page: The same as a page. Both are written on a roll-back, too, and beside the version in the registry.
 
     Raises:
         ServingError: The version was not promoted.
@@ -137,9 +137,12 @@ def roll_out_version(
         StepworksError: As of `roll_out_deployment` and `roll_out_on_kserve`.
     """
     document = _roll_out(package, deployment, registration, registry, policy, metrics)
-    document.write(canary)
-    write_page(page, f"Canary of {document.service}", document)
-    require_promotion(document)
+    # Kubeflow keeps no outputs of a step that fails: the course of a roll-back is kept beside the version, too.
+    kept = Registry(registry).get(document.service, int(document.candidate_version)).directory.parent
+    for written, shown in ((canary, page), (kept / "canary.json", kept / "canary.html")):
+        document.write(written)
+        write_page(shown, f"Canary of {document.service}", document)
+    require_promotion(document, kept / "canary.html")
 
 
 def _roll_out(

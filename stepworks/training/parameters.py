@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from stepworks.errors import ConfigurationError
-from stepworks.training.spec import LoopSettings, TrainingSpec, whole_numbers
+from stepworks.settings_file import whole_numbers
+from stepworks.training.spec import LoopSettings, TrainingSpec
 
 Value: TypeAlias = bool | int | float | str
 """A value of a parameter."""

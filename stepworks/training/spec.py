@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.files import write_atomically
-from stepworks.settings_file import Setting, describe_faults
+from stepworks.settings_file import Setting, describe_faults, whole_numbers
 
 
 class _Settings(Setting):
@@ -128,15 +128,6 @@ class CheckpointSettings(_Settings):
     every_seconds: float | None = Field(300.0, gt=0)
     keep: int = Field(2, ge=2)
     asynchronous: bool = True
-
-
-def whole_numbers(value: Any) -> Any:
-    """A value with its whole numbers as int: Kubeflow Pipelines knows one kind of number in a mapping or a list."""
-    if isinstance(value, dict):
-        return {name: whole_numbers(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [whole_numbers(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Arguments = Annotated[dict[str, Any], BeforeValidator(whole_numbers)]

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from stepworks.settings_file import Setting, validated
+from stepworks.settings_file import Setting, validated, whole_numbers
 from stepworks.training.parameters import Value, written
-from stepworks.training.spec import whole_numbers
 from stepworks.tuning.metrics_collector import MetricsCollector
 from stepworks.tuning.search_space import ChoiceParameter, DoubleParameter, Parameter, ParameterName
 

@@ -17,6 +17,8 @@ API_VERSION = "serving.kserve.io/v1alpha1"
 KIND = "InferenceGraph"
 ROUTES_ANNOTATION = "stepworks.dev/routes"
 """Holds a hash of the routes. KServe gives the graph's annotations to its router's pods, which are told by it."""
+TRIAL_ANNOTATION = "stepworks.dev/trial"
+"""Names the version that a roll-out tries; without it the versions have their traffic for good."""
 _ROOT = "root"
 _NO_REQUEST = "none"
 
@@ -37,11 +39,13 @@ class Routes:
         stable: The version that has what the candidate has not; None where the candidate has all.
         candidate: The version that is tried; None where there is none.
         percent: The candidate's share, 0 to 100.
+        trial: The name of the version that a roll-out tries just now; empty when none does.
     """
 
     stable: Route | None
     candidate: Route | None = None
     percent: int = 0
+    trial: str = ""
 
     @property
     def asked(self) -> tuple[tuple[Route, int], ...]:
@@ -78,6 +82,8 @@ def build_inference_graph(routes: Routes, *, name: str, mode: Mode | None = None
     check_name(KIND, name)
     spec = {"minReplicas": replicas, "nodes": {_ROOT: _root(routes)}}
     annotations = {ROUTES_ANNOTATION: spec_hash(spec)}
+    if routes.trial:
+        annotations[TRIAL_ANNOTATION] = routes.trial
     if mode:
         annotations["serving.kserve.io/deploymentMode"] = mode
     return {
@@ -126,6 +132,7 @@ def read_routes(graph: Manifest) -> Routes:
             what_to_do="Serve the model under another name; or, if nobody calls the graph any more, delete it.",
         )
     known = [Route(step["name"], step["serviceUrl"]) for step in steps]
+    trial = annotations_of(graph).get(TRIAL_ANNOTATION, "")
     if len(known) == 1:
-        return Routes(known[0])
-    return Routes(known[0], known[1], 100 - int(steps[0]["weight"]))
+        return Routes(known[0], trial=trial)
+    return Routes(known[0], known[1], 100 - int(steps[0]["weight"]), trial)

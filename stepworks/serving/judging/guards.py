@@ -10,6 +10,8 @@ from stepworks.serving.judging.settings import JudgeSettings
 
 _SHARE_ALPHA = 1e-4
 """How often a split that keeps its share is taken for one that does not."""
+_WHOLE_PERCENT = 0.01
+"""A router that draws whole numbers may be off by one."""
 _ALIKE_WINDOWS = 5
 
 
@@ -38,7 +40,7 @@ def _wrong_share(windows: Sequence[Window], tolerance: float) -> str:
     candidate = sum(each.candidate.requests for each in stage)
     total = candidate + sum(each.stable.requests for each in stage if each.stable)
     asked = percent / 100
-    room = tolerance * min(asked, 1 - asked)
+    room = max(tolerance * min(asked, 1 - asked), _WHOLE_PERCENT)
     low, high = (float(bound(candidate, total, _SHARE_ALPHA)) for bound in (lower_bound, upper_bound))
     if low <= asked + room and high >= asked - room:
         return ""

@@ -12,7 +12,7 @@ from stepworks.serving.judging.counts import Window
 from stepworks.serving.judging.evidence import LabelEvidence
 from stepworks.serving.judging.guards import refusal, stale_seconds
 from stepworks.serving.judging.metrics import WORDS, tables
-from stepworks.serving.judging.settings import JudgeSettings, MetricRule
+from stepworks.serving.judging.settings import JudgeSettings, LatencyRule, MetricRule
 
 _LARGEST_EVIDENCE = 1e12
 """What is written down for more; a document holds no infinity."""
@@ -96,11 +96,18 @@ def _decide(
             f"The candidate answered {answered:,} requests; this stage asks for {goal.candidate_requests:,}.",
         )
     for finding in findings:
-        open_question = finding.rule.required if goal.conclusive else finding.last.evidence >= settings.doubt
+        required = finding.rule.required and _can_be_judged(finding.rule, windows)
+        open_question = required if goal.conclusive else finding.last.evidence >= settings.doubt
         if open_question and (lacking := _lacking(finding, settings)):
             return "insufficient_data", lacking
     told = ", ".join(_in_short(finding) for finding in findings)
     return "promote" if goal.last else "continue", f"Nothing speaks against the candidate: {told}."
+
+
+def _can_be_judged(rule: MetricRule, windows: Sequence[Window]) -> bool:
+    """Whether there is anything to judge by: what is slow is not known of a first version without a limit."""
+    first_version = all(window.stable is None for window in windows)
+    return not (first_version and isinstance(rule, LatencyRule) and rule.limit_ms is None)
 
 
 def _find(metric: MetricName, rule: MetricRule, windows: Sequence[Window], settings: JudgeSettings) -> _Finding:

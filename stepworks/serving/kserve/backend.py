@@ -14,7 +14,7 @@ from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.report.canary_document import CanaryArm
 from stepworks.serving.judging.counts import NOTHING, since
 from stepworks.serving.kserve.probes import ProbedVersion
-from stepworks.serving.kserve.versions import end_version, route_to
+from stepworks.serving.kserve.versions import end_version, find_version, route_to
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.rollout.prometheus import PrometheusSource
 
@@ -101,6 +101,10 @@ class ClusterBackend:
         if self._before is None:
             self._before = (stable, candidate)
         before_stable, before_candidate = self._before
+        if _fell(stable, before_stable) or _fell(candidate, before_candidate):
+            self._before = None  # counting begins anew: of what is there now nobody knows when it happened
+            told = "The counts of a version fell, as when a pod of it ends or a scrape fails."
+            return Traffic(None if stable is None else NOTHING, NOTHING, problem=told)
         return Traffic(
             None if stable is None else since(stable, before_stable or NOTHING), since(candidate, before_candidate)
         )
@@ -111,25 +115,37 @@ class ClusterBackend:
         Raises:
             StepworksError: As of `ModelTraffic.send`.
         """
-        self._send(100)
+        self._send(100, trial=False)
 
     def roll_back(self) -> None:
         """Give all traffic to the stable version, and take the candidate away.
 
         Raises:
-            StepworksError: As of `ModelTraffic.send`; the candidate is taken away all the same.
+            StepworksError: As of `ModelTraffic.send`. The candidate stays then, which may still get requests.
         """
-        try:
-            self._send(0)
-        finally:
-            end_version(self._cluster, self.service, self._candidate.version)
+        self._send(0)
+        self._traffic.drain()
+        end_version(self._cluster, self.service, self._candidate.version)
 
-    def _send(self, percent: int) -> None:
+    def _send(self, percent: int, *, trial: bool = True) -> None:
         stable = None if self._stable is None else route_to(self._stable.service)
+        if self._stable is not None and find_version(self._cluster, self.service, self._stable.version) is None:
+            raise ServingError(
+                f"Version {self._stable.version} of {self.service} is gone, beside which the candidate was tried",
+                received=f"no InferenceService {self._stable.name}",
+                expected="the version that served when the roll-out began",
+                what_to_do="Another roll-out has replaced it, or somebody deleted it. The traffic is left as it is; "
+                "deploy the candidate again.",
+            )
         if stable is None and not percent:
             self._traffic.end()
             return
-        self._traffic.send(Routes(stable, route_to(self._candidate.service), percent))
+        name = self._candidate.name if trial and percent else ""
+        self._traffic.send(Routes(stable, route_to(self._candidate.service), percent, name))
 
     def _count(self, source: PrometheusSource, arm: ClusterArm) -> CanaryArm:
         return source.count(arm.name, self._cluster.namespace)
+
+
+def _fell(now: CanaryArm | None, before: CanaryArm | None) -> bool:
+    return now is not None and before is not None and now.requests < before.requests

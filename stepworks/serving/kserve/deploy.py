@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepworks.artifact_uri import in_claim
-from stepworks.errors import ConfigurationError
+from stepworks.errors import ConfigurationError, ServingError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.builders.inference_service import InferenceServiceSpec, Mode, inference_service_spec
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.model_service import READY_SECONDS, address_of, deploy_inference_service
+from stepworks.kube.model_service import READY_SECONDS, address_of, deploy_inference_service, wait_until_serving
 from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
@@ -22,8 +23,9 @@ from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.client import V2Client
-from stepworks.serving.kserve.versions import end_version, find_version, route_to, version_name
+from stepworks.serving.kserve.versions import end_version, find_version, route_to, version_name, version_reference
 from stepworks.serving.manifest import Samples
+from stepworks.settings_file import whole_numbers
 
 RUNTIME = "stepworks-onnxruntime"
 """The ServingRuntime in cluster/serving-runtimes that serves a package."""
@@ -91,13 +93,15 @@ def deploy_on_kserve(
     traffic = ModelTraffic(cluster, candidate.name, mode=MODE, say=say)
     present = traffic.routes()
     if stable is not None:
-        served = find_version(cluster, stable.name, stable.version)
+        served = present_version(cluster, stable, say)
         if served is None:
             say(f"Version {stable.version} of {stable.name} serves by the registry, and the cluster has it not.")
             served = _deploy(cluster, stable, request, say)
         if present is None:
             traffic.send(Routes(route_to(served)))
-    deployed_version(cluster, candidate, request, present, say)
+    elif present is not None:
+        _require_champion(candidate, present)
+    deployed_version(cluster, candidate, request, traffic, say)
     return DeploymentDocument(
         service=candidate.name,
         url=traffic.url,
@@ -107,20 +111,34 @@ def deploy_on_kserve(
     )
 
 
+def present_version(cluster: Cluster, model: RegisteredModel, say: Callable[[str], None]) -> Manifest | None:
+    """The InferenceService of a version as it is, once it serves; None where there is none.
+
+    Raises:
+        WorkloadFailedError: It does not serve; it is left as it is.
+        ClusterError: The API server fails or does not answer.
+    """
+    if find_version(cluster, model.name, model.version) is None:
+        return None
+    return wait_until_serving(cluster, version_reference(cluster, model.name, model.version), say=say)
+
+
 def deployed_version(
     cluster: Cluster,
     model: RegisteredModel,
     request: ServiceRequest,
-    routes: Routes | None,
+    traffic: ModelTraffic,
     say: Callable[[str], None],
 ) -> Manifest:
     """Deploy a version, and have it answer its recorded rows; one that answers otherwise is taken away.
+
+    A version that has traffic already is neither changed nor taken away, whatever it answers.
 
     Args:
         cluster: Where.
         model: The version.
         request: How it is to be served.
-        routes: Where the traffic goes: a version that has all of it stays, whatever it answers.
+        traffic: The traffic of the model.
         say: Is told each line of progress.
 
     Returns:
@@ -130,14 +148,42 @@ def deployed_version(
         ServingError: It does not answer, or otherwise than the trained model.
         StepworksError: As of `deploy_inference_service`.
     """
-    deployed = _deploy(cluster, model, request, say)
-    try:
-        _require_recorded_answers(model, deployed)
-    except BaseException:
-        if routes is None or routes.stable != route_to(deployed):
+    name = version_name(model.name, model.version)
+    served = present_version(cluster, model, say) if name in _asked(traffic.routes()) else None
+    deployed = served or _deploy(cluster, model, request, say)
+
+    def take_away() -> None:
+        if name not in _asked(traffic.routes()):
             end_version(cluster, model.name, model.version)
-        raise
+
+    with cleaning_up_at_signals(take_away):
+        try:
+            _require_recorded_answers(model, deployed)
+        except BaseException:
+            take_away()
+            raise
     return deployed
+
+
+def _asked(routes: Routes | None) -> set[str]:
+    """The names of the versions that get requests."""
+    return set() if routes is None else {route.name for route, _ in routes.asked}
+
+
+def _require_champion(candidate: RegisteredModel, routes: Routes) -> None:
+    """Refuse to replace versions that serve and of which the registry knows nothing.
+
+    Raises:
+        ServingError: Another version than the candidate gets requests, and none is the champion.
+    """
+    others = _asked(routes) - {version_name(candidate.name, candidate.version)}
+    if others:
+        raise ServingError(
+            f"The registry has no champion of {candidate.name}, and the cluster serves one",
+            received=f"traffic that goes to {', '.join(sorted(others))}",
+            expected="a champion, beside which the candidate is tried",
+            what_to_do="Make the version that serves the champion: run the step serve_version with its number.",
+        )
 
 
 def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
@@ -158,7 +204,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
             what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
         )
     return inference_service_spec(
-        **{"runtime": RUNTIME, **request.service},
+        **{"runtime": RUNTIME, **whole_numbers(request.service)},
         storage_uri=uri,
         model_format="onnx",
         mode=MODE,

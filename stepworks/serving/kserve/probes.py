@@ -66,7 +66,8 @@ class TrafficProber:
     """Sends every probe as clients do, to the model's address; to be used in a `with` block.
 
     So the probes keep to the shares of the versions, and what counts all requests may count them, too. An answer names
-    the version that gave it. A failure may not: whoever counts the requests has counted it for its version.
+    the version that gave it. Of a failure without a name it is found out which version does not answer now: one that
+    does not run any more counts nothing itself.
 
     Args:
         url: The model's address, where a router splits the traffic.
@@ -77,8 +78,7 @@ class TrafficProber:
     def __init__(self, url: str, versions: Mapping[ArmName, ProbedVersion], probes: Sequence[Probe]) -> None:
         self._url = url
         self._arms: dict[str, ArmName] = {version.name: arm for arm, version in versions.items()}
-        candidate = versions["candidate"]
-        self._signature = V2Client(candidate.url, candidate.name)
+        self._clients = {arm: V2Client(version.url, version.name) for arm, version in versions.items()}
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
         self._next = itertools.cycle(probes)
 
@@ -88,19 +88,20 @@ class TrafficProber:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._signature.__exit__(kind, error, traceback)
+        for client in self._clients.values():
+            client.__exit__(kind, error, traceback)
         self._http.close()
 
     def send(self) -> ProbeResult:
-        """Send probes until one is answered by a version that tells its name.
+        """Send probes until it is known of one which version it was for.
 
         Raises:
-            ServingError: None of many is.
+            ServingError: Of many it is not known.
         """
         received = ""
         for _ in range(_TRIES):
             probe = next(self._next)
-            body = self._signature.body([probe.row])
+            body = self._clients["candidate"].body([probe.row])
             started = time.perf_counter()
             try:
                 response = self._http.post(self._url, json=body)
@@ -110,12 +111,24 @@ class TrafficProber:
             if arm := self._arm_of(response):
                 return _result(arm, probe, response, _since(started))
             received = f"status {response.status_code}: {response.text[:300]}"
+            if silent := self._silent(probe):
+                return ProbeResult(silent, wrong=False, failed=True, milliseconds=_since(started), uncounted=True)
         raise ServingError(
             f"The model at {self._url} does not answer",
             received=f"{received}, as the last of {_TRIES} answers",
             expected=f"answers of {' or '.join(self._arms)}, whose model_name says which",
             what_to_do="Look at the pods of the model's router, and at those of its versions.",
         )
+
+    def _silent(self, probe: Probe) -> ArmName | None:
+        """The one version that does not answer at all when it is asked directly."""
+        silent: list[ArmName] = []
+        for arm, client in self._clients.items():
+            try:
+                client.send([probe.row])
+            except ServingError:
+                silent.append(arm)
+        return silent[0] if len(silent) == 1 else None
 
     def _arm_of(self, response: httpx.Response) -> ArmName | None:
         try:

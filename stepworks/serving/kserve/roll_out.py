@@ -20,7 +20,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
-from stepworks.registry.registry import Registry
+from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
@@ -64,7 +64,7 @@ def roll_out_on_kserve(
         The roll-out's course; its outcome may be a roll-back.
 
     Raises:
-        ServingError: The registration is of another version; or the version was rolled back before.
+        ServingError: The registration is of another version; or the version was rolled back or held before.
         NotFoundError: The registry lacks a version.
         StepworksError: As of `ModelTraffic.send`; the roll-out has been rolled back then.
     """
@@ -80,19 +80,39 @@ def roll_out_on_kserve(
             what_to_do="Deploy the version again.",
         )
     traffic = ModelTraffic(cluster, model, mode=MODE, say=say)
-    if traffic.routes() == Routes(route_to(candidate)):
+    if traffic.routes() == Routes(route_to(candidate)):  # and not on trial
         document = promoted_before(deployment)
     else:
+        _refuse_if_held(models, deployment)
         arm = ClusterArm(deployment.candidate_version, candidate, package)
         stable = _stable(cluster, deployment, models)
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
         document = _roll_out(backend, traffic, stable, arm, policy, probed_directly=source is None, say=say)
+    if document.outcome == "held":
+        models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
         models.make_champion(registration.name, registration.version)
+        traffic.drain()
         for version in versions_beside(cluster, model, deployment.candidate_version):
             if end_version(cluster, model, version):
                 say(f"Version {version} of {model} has ended.")
     return document
+
+
+def _refuse_if_held(models: Registry, deployment: DeploymentDocument) -> None:
+    """A version that was held waits for a person: a retry would only judge it anew until chance lets it pass.
+
+    Raises:
+        ServingError: An earlier attempt held it.
+    """
+    held = models.aliased(deployment.service, HELD)
+    if held is not None and str(held.version) == deployment.candidate_version:
+        raise ServingError(
+            f"Version {held.version} of {deployment.service} was held by an earlier attempt of its roll-out",
+            received=f"the alias {HELD} in the registry",
+            expected="a version that no roll-out has held",
+            what_to_do="Look at why it was held. Serve it all the same by the step serve_version, or register another.",
+        )
 
 
 def _roll_out(

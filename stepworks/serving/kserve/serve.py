@@ -9,7 +9,7 @@ from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
-from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version
+from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version, present_version
 from stepworks.serving.kserve.versions import end_version, route_to, versions_beside
 
 
@@ -22,8 +22,9 @@ def serve_version_on_kserve(
 ) -> DeploymentDocument:
     """Deploy a registered version, give it all traffic at once, and make it the champion; all other versions end.
 
-    The version that serves goes on until the new one answers its recorded rows rightly. The function can be called
-    again after it was killed at any point.
+    The version that serves goes on until the new one does. One that is there already is taken as it is; one that is
+    made for this answers its recorded rows rightly first. The function can be called again after it was killed at any
+    point.
 
     Args:
         cluster: Where.
@@ -40,9 +41,10 @@ def serve_version_on_kserve(
         StepworksError: As of `deploy_on_kserve` and `ModelTraffic.send`.
     """
     traffic = ModelTraffic(cluster, model.name, mode=MODE, say=say)
-    service = deployed_version(cluster, model, request, traffic.routes(), say)
+    service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
     traffic.send(Routes(route_to(service)))
     registry.make_champion(model.name, model.version)
+    traffic.drain()
     for version in versions_beside(cluster, model.name, model.version):
         if end_version(cluster, model.name, version):
             say(f"Version {version} of {model.name} has ended.")

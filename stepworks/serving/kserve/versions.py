@@ -38,14 +38,15 @@ def version_reference(cluster: Cluster, model: str, version: int | str) -> Refer
 
 
 def find_version(cluster: Cluster, model: str, version: int | str) -> Manifest | None:
-    """The InferenceService of a version; None where it is not there, or was stopped.
+    """The InferenceService of a version; None where it is not there, is being deleted, or was stopped.
 
     Raises:
         ClusterError: The API server refuses, fails or does not answer.
     """
     present = find(cluster, version_reference(cluster, model, version))
-    stopped = present is not None and (annotations_of(present).get(_STOP) == "true" or is_marked(present))
-    return None if stopped else present
+    if present is None or present["metadata"].get("deletionTimestamp"):
+        return None
+    return None if annotations_of(present).get(_STOP) == "true" or is_marked(present) else present
 
 
 def route_to(service: Manifest) -> Route:

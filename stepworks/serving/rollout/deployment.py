@@ -102,8 +102,12 @@ def roll_out_arms(
         return roll_out(backend, policy or LAPTOP, prober, rehearsal=rehearsal)
 
 
-def require_promotion(document: CanaryDocument) -> None:
+def require_promotion(document: CanaryDocument, course: Path) -> None:
     """Refuse to go on after a roll-out that did not promote.
+
+    Args:
+        document: The course of the roll-out.
+        course: Where it can be read.
 
     Raises:
         ServingError: The candidate was rolled back, or held for lack of data.
@@ -115,7 +119,7 @@ def require_promotion(document: CanaryDocument) -> None:
             f"Version {document.candidate_version} of {document.service} was not promoted",
             received=f"{document.outcome} at {document.stages[-1].percent} % of the traffic: {document.reason}",
             expected="every stage of the roll-out passed",
-            what_to_do=f"Read the canary's course in the report. {serves}",
+            what_to_do=f"Read the canary's course in the report, or in {course}. {serves}",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -40,12 +41,14 @@ class ProbeResult:
         wrong: Whether its answer was wrong. A server's error is not a wrong answer.
         failed: Whether it answered with 500 and above, or not at all.
         milliseconds: How long the answer took, as seen from here.
+        uncounted: Whether the version itself cannot have counted it, as one that does not run any more.
     """
 
     arm: ArmName
     wrong: bool
     failed: bool = False
     milliseconds: float = 0.0
+    uncounted: bool = False
 
 
 class Prober(Protocol):
@@ -57,12 +60,13 @@ class Prober(Protocol):
 
 
 class Tally:
-    """What the probes of a stage saw of each arm."""
+    """What the probes of a stage saw of each arm; `uncounted` are those that only they saw."""
 
     def __init__(self) -> None:
         self._sent: Counter[ArmName] = Counter()
         self._failed: Counter[ArmName] = Counter()
         self._wrong: Counter[ArmName] = Counter()
+        self.uncounted: Counter[ArmName] = Counter()
         self._latencies: dict[ArmName, list[int]] = {"stable": no_latencies(), "candidate": no_latencies()}
 
     def add(self, result: ProbeResult) -> None:
@@ -70,6 +74,7 @@ class Tally:
         self._sent[result.arm] += 1
         self._failed[result.arm] += result.failed
         self._wrong[result.arm] += result.wrong
+        self.uncounted[result.arm] += result.uncounted
         self._latencies[result.arm][latency_bucket(result.milliseconds)] += 1
 
     @property
@@ -103,7 +108,9 @@ def read_probes(candidate: Path, stable: Path | None) -> list[Probe]:
     """
     samples = Samples.read(candidate)
     answers = [None] * len(samples.rows) if stable is None else predict_rows(stable, samples.rows)
-    return [Probe(*each) for each in zip(samples.rows, samples.probabilities, answers, strict=True)]
+    probes = [Probe(*each) for each in zip(samples.rows, samples.probabilities, answers, strict=True)]
+    # A row that the stable version answers by no number would be held against nobody but the roll-out.
+    return [probe for probe in probes if probe.stable is None or math.isfinite(probe.stable)]
 
 
 class HttpProber:
@@ -164,4 +171,7 @@ def is_wrong(response: httpx.Response, expected: float | None, tolerance: float 
     """
     if response.status_code != httpx.codes.OK or expected is None:
         return True
-    return not abs(probabilities(response)[0] - expected) <= tolerance
+    try:
+        return not abs(probabilities(response)[0] - expected) <= tolerance
+    except (ValueError, TypeError, LookupError, StopIteration):  # the answer has another form
+        return True

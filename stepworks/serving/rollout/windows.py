@@ -34,6 +34,7 @@ class Observer:
         self._tally = Tally()
         self._before: tuple[CanaryArm | None, CanaryArm] = (NOTHING, NOTHING)
         self._probes_before = self._tally.arms
+        self._uncounted_before = self._tally.uncounted.copy()
 
     def window(self) -> Window:
         """Let a window pass, and tell what happened in it.
@@ -47,6 +48,8 @@ class Observer:
         probes = self._tally.arms
         probed = {name: since(probes[name], self._probes_before[name]) for name in probes}
         self._probes_before = probes
+        unseen = self._tally.uncounted - self._uncounted_before
+        self._uncounted_before = self._tally.uncounted.copy()
         stable, candidate = (None if traffic.stable is None else NOTHING), NOTHING
         if not traffic.counted:
             stable, candidate = (None if traffic.stable is None else probed["stable"]), probed["candidate"]
@@ -54,6 +57,8 @@ class Observer:
             stable = None if traffic.stable is None else since(traffic.stable, self._before[0] or NOTHING)
             candidate = since(traffic.candidate, self._before[1])
             self._before = (traffic.stable, traffic.candidate)
+            stable = None if stable is None else _with_failures(stable, unseen["stable"])
+            candidate = _with_failures(candidate, unseen["candidate"])
         self._seen += 1
         return Window(
             percent=self._percent,
@@ -75,6 +80,10 @@ class Observer:
             sent += 1
             if self._policy.probe_seconds:
                 self._clock.sleep(max(min(self._policy.probe_seconds, end - self._clock.now()), 0.0))
+
+
+def _with_failures(counted: CanaryArm, failures: int) -> CanaryArm:
+    return arm(requests=counted.requests + failures, errors=counted.errors + failures, latency=counted.latency)
 
 
 def _with_probes(counted: CanaryArm, probed: CanaryArm, problem: str) -> CanaryArm:

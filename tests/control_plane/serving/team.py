@@ -21,8 +21,10 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create, delete, get, list_objects
 from stepworks.kube.api.pods import read_log
 from stepworks.kube.api.references import Reference, Selection, reference_to
+from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import GONE, POD_SUCCEEDED
+from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import Pipeline, claim_path, pipeline
@@ -31,6 +33,7 @@ from stepworks.kubeflow.placement_of import placement_of
 from stepworks.registry.registry import Metadata, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
+from stepworks.serving.kserve.versions import find_version, route_to
 from stepworks.serving.manifest import Row, read_package
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
@@ -214,6 +217,13 @@ class Team:
         """The InferenceServices that there are."""
         found = list_objects(self.cluster, Selection("serving.kserve.io/v1beta1", "InferenceService"))
         return [each["metadata"]["name"] for each in found]
+
+    def try_with_all_traffic(self, version: int) -> None:
+        """Leave what a roll-out has made that was killed when the candidate had all traffic."""
+        service = find_version(self.cluster, MODEL, version)
+        assert service
+        route = route_to(service)
+        ModelTraffic(self.cluster, MODEL, mode="Standard").send(Routes(route, trial=route.name))
 
     def steps_of_the_graph(self) -> list[Manifest]:
         """Where the router sends requests."""

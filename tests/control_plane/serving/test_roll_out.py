@@ -43,6 +43,7 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
         assert [each["name"] for each in team.steps_of_the_graph()] == ["flights-v1"]
         team.register(3)
         team.deploy(3)  # nobody rolls the second one out
+        team.try_with_all_traffic(3)  # as an attempt that was killed in its last stage
         assert [stage.percent for stage in team.roll_out(3).stages] == [10, 50, 100]
         champion = team.registry.champion(MODEL)
         assert champion

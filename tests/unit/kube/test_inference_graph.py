@@ -65,6 +65,13 @@ def test_what_was_built_is_read_back(percent: int) -> None:
     assert read_routes(build_inference_graph(routes, name="flights")) == routes
 
 
+def test_a_version_on_trial_that_has_everything_is_told_from_one_for_good() -> None:
+    on_trial = Routes(STABLE, CANDIDATE, 100, trial=CANDIDATE.name)
+    read = read_routes(build_inference_graph(on_trial, name="flights"))
+    assert read == Routes(CANDIDATE, trial=CANDIDATE.name)
+    assert read != Routes(CANDIDATE)
+
+
 def test_a_version_that_has_everything_is_read_as_the_stable_one() -> None:
     assert read_routes(build_inference_graph(Routes(STABLE, CANDIDATE, 100), name="flights")) == Routes(CANDIDATE)
 

@@ -190,6 +190,13 @@ def test_a_first_version_is_judged_by_the_ceilings() -> None:
     assert (slow.decision, "were slow" in slow.reason) == ("roll_back", True)
 
 
+def test_a_first_version_passes_by_the_defaults_which_have_no_limit_of_time() -> None:
+    found = decide([window(100, None, probes=(100, 0), percent=100)] * 10, settings=JudgeSettings())
+    assert found.decision == "promote"
+    beside = decide([window(100, 100, probes=(100, 100), percent=50)] * 1, settings=JudgeSettings())
+    assert beside.decision == "insufficient_data", "beside another one its times are asked for"
+
+
 def test_no_new_counts_are_no_failed_check() -> None:
     settings = JudgeSettings(latency=None)
     good, silent = window(60, 540), window(0, 0)
@@ -230,6 +237,11 @@ def test_a_new_share_may_take_a_window_to_arrive() -> None:
     assert "asks for 200" in decide([late, right], FIRST).reason
     assert decide([late, right, right], FIRST).decision == "continue"
     assert decide([late, late], FIRST).decision == "refused"
+
+
+def test_a_router_that_draws_whole_numbers_may_be_off_by_one() -> None:
+    assert not refusal([window(198, 9802, percent=1)] * 5, ERRORS)
+    assert "where 1 % were asked for" in refusal([window(398, 9602, percent=1)] * 5, ERRORS)
 
 
 def test_a_few_requests_say_nothing_of_the_share() -> None:

@@ -95,6 +95,19 @@ def test_through_the_traffic_an_answer_tells_its_version(
     assert [result.wrong for result in results] == [False, False, True] * 2
 
 
+def test_a_failure_without_a_name_is_that_of_the_version_that_is_gone(
+    versions: dict[ArmName, ProbedVersion], probes: list[Probe]
+) -> None:
+    gone = {**versions, "candidate": ProbedVersion("flights-v2", NOBODY)}
+    with serving(router(versions, "s-")) as port, through(port, gone, probes) as prober:
+        prober._clients["candidate"]._signature = prober._clients["stable"].signature()
+        results = [prober.send() for _ in range(4)]
+    assert [(result.arm, result.failed, result.uncounted) for result in results] == [
+        ("stable", False, False),
+        ("candidate", True, True),
+    ] * 2
+
+
 def test_a_model_that_never_answers_is_told(versions: dict[ArmName, ProbedVersion], probes: list[Probe]) -> None:
     told = pytest.raises(ServingError, match=r"(?s)does not answer.*status 500.*flights-v1 or flights-v2")
     with serving(router(versions, "-")) as port, through(port, versions, probes) as prober, told:

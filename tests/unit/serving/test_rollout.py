@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -354,5 +355,5 @@ def test_what_was_not_promoted_fails_the_step(outcome: str, stable: str | None) 
     )
     serves = "Version 1 serves as before" if stable else "No version serves"
     with pytest.raises(ServingError, match=f"(?s)was not promoted.*{outcome} at 25 %.*too slow.*{serves}"):
-        require_promotion(document)
-    require_promotion(document.model_copy(update={"outcome": "promoted"}))
+        require_promotion(document, Path("canary.html"))
+    require_promotion(document.model_copy(update={"outcome": "promoted"}), Path("canary.html"))
