@@ -119,10 +119,7 @@ def _run_command(spec: TrainingSpec, workspace: Workspace, interruption: Interru
     """Run the command in a session of its own, so that it gets SIGTERM once: from here."""
     rank = int(os.environ.get("RANK", "0"))
     _forget_model(workspace, rank)
-    with _started(spec.command) as process:
-        if os.environ.get(LIFELINE_VARIABLE):
-            with workspace.pid_file(rank).open("a") as sessions:
-                sessions.write(f"\n{process.pid}")
+    with _started(spec.command, workspace.pid_file(rank)) as process:
         try:
             exit_code = _wait(process, interruption)
         finally:
@@ -151,9 +148,25 @@ def _forget_model(workspace: Workspace, rank: int) -> None:
         ) from error
 
 
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
+def _started(command: list[str], sessions: Path) -> subprocess.Popen[bytes]:
+    """Start the command. Where somebody watches over this process, its session is written down before it runs.
+
+    Were it written by this process, a kill just after the start would leave a command that nobody knows of.
+    """
+
+    def write_down() -> None:
+        file = os.open(sessions, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(file, f"\n{os.getpid()}".encode())
+        os.close(file)
+
+    watched = write_down if os.environ.get(LIFELINE_VARIABLE) else None
     try:
-        return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=watched,  # noqa: PLW1509  # it takes no lock that another thread might hold
+        )
     except (FileNotFoundError, PermissionError) as error:
         raise ConfigurationError(
             "The training command cannot be started",
