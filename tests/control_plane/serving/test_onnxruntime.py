@@ -21,10 +21,13 @@ from tests.control_plane.serving.conftest import claim
 from tests.unit.serving.conftest import write_model, write_raw_table
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
-    reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0,
+        reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
+    ),
+    pytest.mark.parametrize("serving_bed", ["newer"], indirect=True),
+]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from stepworks.errors import ObjectFailedError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.serving.manifest import Samples
+from stepworks.serving.manifest import Row, Samples
 from testbed.bed import Bed
 from tests.control_plane.serving.team import MODEL, Clients, Team
 
@@ -25,7 +25,8 @@ def team(serving_bed: Bed, serving_cluster: Cluster, tmp_path: Path) -> Team:
     return Team(serving_bed, serving_cluster, tmp_path)
 
 
-def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team: Team) -> None:
+def serve_the_first(team: Team) -> list[Row]:
+    """Deploy a first version and roll it out; the rows that clients may send."""
     team.register(1)
     first = team.deploy(1)
     assert (first.stable_version, first.candidate_version) == (None, "1")
@@ -34,8 +35,23 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
     champion = team.registry.champion(MODEL)
     assert champion
     assert champion.version == 1
+    return Samples.read(champion.directory).rows
 
-    with Clients(team, Samples.read(champion.directory).rows) as clients:
+
+@pytest.mark.parametrize("serving_bed", ["older"], indirect=True)  # its router draws lots in another way
+def test_a_version_replaces_another_and_no_client_is_lost(team: Team) -> None:
+    with Clients(team, serve_the_first(team)) as clients:
+        team.register(2)
+        team.deploy(2)
+        assert [stage.percent for stage in team.roll_out(2).stages] == [10, 50, 100]
+        assert team.versions() == ["flights-v2"]
+    assert clients.failures == []
+    assert set(clients.answers) == {"flights-v1", "flights-v2"}
+
+
+@pytest.mark.parametrize("serving_bed", ["newer"], indirect=True)
+def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team: Team) -> None:
+    with Clients(team, serve_the_first(team)) as clients:
         team.register(2)
         second = team.deploy(2)
         assert (second.stable_version, second.candidate_version) == ("1", "2")
