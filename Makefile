@@ -106,7 +106,7 @@ cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time
 
 # ------------------------------------------------------------------------------------------------- check
 
-# Two at a time; the tests of a file, or of a test bed, run one after the other.
+# Two at a time; the tests of a file run one after the other. (Two test beds at once leave each other too little.)
 WORKERS ?= 2
 
 .PHONY: test
@@ -121,7 +121,7 @@ test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
 	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/control_plane
+	@$(BIN)/python -m pytest tests/control_plane
 
 # Servers that pin what the library does not, in an environment of their own; it takes about 5 GB.
 $(VENV)/.model-servers: requirements/model-servers.txt $(VENV)/.dev
