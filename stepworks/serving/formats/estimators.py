@@ -129,14 +129,7 @@ def package_estimator(
     """
     library = _library(format, model)
     loaded = _load(format, library, model)
-    columns = list(features or library.names(loaded) or ())
-    if not columns:
-        raise ConfigurationError(
-            f"The model {model} does not say what its features are called",
-            received="no features",
-            expected="the columns of the samples in the model's order",
-            what_to_do="Give them as features.",
-        )
+    columns = _columns(model, features or library.names(loaded))
     rows = _rows(samples, columns, sample_rows)
     answers = _answers(format, library, loaded, rows)
     written = f"model{library.suffix or model.suffix}"
@@ -162,6 +155,17 @@ def package_estimator(
         write=write,
         record=lambda _: recorded,
     )
+
+
+def _columns(model: Path, features: Sequence[str] | None) -> list[str]:
+    if not features:
+        raise ConfigurationError(
+            f"The model {model} does not say what its features are called",
+            received="no features",
+            expected="the columns of the samples in the model's order",
+            what_to_do="Give them as features.",
+        )
+    return list(features)
 
 
 def _library(name: str, model: Path) -> Library:

@@ -67,20 +67,7 @@ def package_language_model(
         ResourceError: The disk is full or the destination is not writable.
     """
     ours = (model_directory / MODEL_FILE).is_file()
-    if ours and (kind := read_kind(model_directory)) != "texts":
-        raise ServingError(
-            f"The model in {model_directory} is not a language model",
-            received=f"a model of the kind {kind}",
-            expected="one that was trained by the built-in trainer for language models",
-            what_to_do="Package it by package_model.",
-        )
-    if not merge_adapters and not (ours and read_model_file(model_directory).settings.get("lora_rank")):
-        raise ServingError(
-            f"The model in {model_directory} has no adapters to be kept apart",
-            received="merge_adapters=False",
-            expected="a model that was trained with lora_rank, in the folder that the train step wrote",
-            what_to_do="Leave merge_adapters out.",
-        )
+    _require_language_model(model_directory, ours=ours, merge_adapters=merge_adapters)
 
     def write(package: Path) -> None:
         _write(model_directory, package / MODEL_FOLDER, base_model, ours=ours, merge=merge_adapters)
@@ -95,6 +82,23 @@ def package_language_model(
         )
 
     return assemble(destination, FORMAT, (TEXT,), TOKENS, write=write, record=record)
+
+
+def _require_language_model(model_directory: Path, *, ours: bool, merge_adapters: bool) -> None:
+    if ours and (kind := read_kind(model_directory)) != "texts":
+        raise ServingError(
+            f"The model in {model_directory} is not a language model",
+            received=f"a model of the kind {kind}",
+            expected="one that was trained by the built-in trainer for language models",
+            what_to_do="Package it by package_model.",
+        )
+    if not merge_adapters and not (ours and read_model_file(model_directory).settings.get("lora_rank")):
+        raise ServingError(
+            f"The model in {model_directory} has no adapters to be kept apart",
+            received="merge_adapters=False",
+            expected="a model that was trained with lora_rank, in the folder that the train step wrote",
+            what_to_do="Leave merge_adapters out.",
+        )
 
 
 def continue_text(folder: Path, prompt: str, new_tokens: int, *, network: Any = None) -> list[int]:

@@ -26,7 +26,8 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
 from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
-from stepworks.serving.kserve.versions import end_version, find_version, route_to, versions_beside
+from stepworks.serving.kserve.serve import make_champion_alone
+from stepworks.serving.kserve.versions import find_version, route_to
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import read_probes
@@ -91,11 +92,7 @@ def roll_out_on_kserve(
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
-        models.make_champion(registration.name, registration.version)
-        traffic.drain()
-        for version in versions_beside(cluster, model, deployment.candidate_version):
-            if end_version(cluster, model, version):
-                say(f"Version {version} of {model} has ended.")
+        make_champion_alone(cluster, models, traffic, model, registration.version, say)
     return document
 
 

@@ -43,11 +43,7 @@ def serve_version_on_kserve(
     traffic = ModelTraffic(cluster, model.name, mode=MODE, say=say)
     service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
     traffic.send(Routes(route_to(service)))
-    registry.make_champion(model.name, model.version)
-    traffic.drain()
-    for version in versions_beside(cluster, model.name, model.version):
-        if end_version(cluster, model.name, version):
-            say(f"Version {version} of {model.name} has ended.")
+    make_champion_alone(cluster, registry, traffic, model.name, model.version, say)
     return DeploymentDocument(
         service=model.name,
         url=traffic.url,
@@ -55,3 +51,25 @@ def serve_version_on_kserve(
         candidate_version=str(model.version),
         model_directory=str(model.directory),
     )
+
+
+def make_champion_alone(
+    cluster: Cluster,
+    registry: Registry,
+    traffic: ModelTraffic,
+    model: str,
+    version: int,
+    say: Callable[[str], None],
+) -> None:
+    """Make the version that has all traffic the champion, and end all others once no router asks them any more.
+
+    Raises:
+        NotFoundError: The registry has no such version.
+        ResourceError: The alias cannot be written.
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    registry.make_champion(model, version)
+    traffic.drain()
+    for other in versions_beside(cluster, model, version):
+        if end_version(cluster, model, other):
+            say(f"Version {other} of {model} has ended.")

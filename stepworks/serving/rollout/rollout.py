@@ -59,17 +59,8 @@ def roll_out(
     told = _forecast(policy, goals) if backend.stable_version is not None else []
     for line in told:
         tell(line)
-    stages: list[CanaryStage] = []
     try:
-        observer = Observer(backend, policy, prober, clock or SystemClock())
-        windows: list[Window] = []
-        for percent, goal in goals.items():
-            backend.set_percent(percent)
-            observer.begin(percent)
-            stages.append(_run_stage(observer, windows, goal, policy))
-            tell(f"At {percent} % of the traffic: {stages[-1].decision.replace('_', ' ')}. {stages[-1].reason}")
-            if stages[-1].decision != "continue":
-                break
+        stages = _run_stages(backend, Observer(backend, policy, prober, clock or SystemClock()), goals, policy, tell)
         outcome = _act(backend, stages[-1])
     except BaseException as error:
         try:
@@ -109,6 +100,26 @@ def _act(backend: TrafficBackend, stage: CanaryStage) -> Literal["promoted", "ro
         case _:
             backend.set_percent(0)
             return "held"
+
+
+def _run_stages(
+    backend: TrafficBackend,
+    observer: Observer,
+    goals: dict[int, Goal],
+    policy: RolloutPolicy,
+    tell: Callable[[str], None],
+) -> list[CanaryStage]:
+    """Run stage after stage until one does not end well, or none is left."""
+    stages: list[CanaryStage] = []
+    windows: list[Window] = []
+    for percent, goal in goals.items():
+        backend.set_percent(percent)
+        observer.begin(percent)
+        stages.append(_run_stage(observer, windows, goal, policy))
+        tell(f"At {percent} % of the traffic: {stages[-1].decision.replace('_', ' ')}. {stages[-1].reason}")
+        if stages[-1].decision != "continue":
+            break
+    return stages
 
 
 def _run_stage(observer: Observer, windows: list[Window], goal: Goal, policy: RolloutPolicy) -> CanaryStage:
