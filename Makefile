@@ -47,7 +47,7 @@ setup: $(VENV)/.dev ## Set up everything in .venv
 
 .PHONY: lock
 lock: $(BIN)/uv ## Resolve the pinned requirement files again
-	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra language --extra torchserve --extra cluster --extra vertex -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml requirements/build.in requirements/dev.in --extra local --extra language-serving --extra torchserve --extra cluster --extra vertex -o requirements/dev.txt
 	@$(LOCK) pyproject.toml requirements/build.in --extra local --extra cluster -c requirements/dev.txt -o requirements/run.txt
 	@$(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/base.txt
 	@for family in cpu gpu serving; do \
@@ -115,8 +115,8 @@ test: $(VENV)/.dev ## Run the tests, with the coverage gate
 		--cov --cov-report=term:skip-covered
 
 .PHONY: test-long
-test-long: $(VENV)/.dev ## Run the tests that take minutes: a hundred kills of a training run, a thousand canaries
-	@$(BIN)/python -m pytest -m long tests/training tests/canary
+test-long: $(VENV)/.dev cluster-build ## Run the tests that take minutes: a hundred kills of a training run, a thousand canaries, a thousand nodes
+	@$(BIN)/python -m pytest -m long tests/training tests/canary tests/control_plane
 
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)

@@ -58,6 +58,8 @@ _KSERVE_MANIFESTS = {
         "config/configmap/inferenceservice.yaml",
         "config/runtimes/*.yaml",
         "config/webhook/manifests.yaml",
+        "python/sklearnserver/sklearnserver/*.py",
+        "python/storage/kserve_storage/*.py",
     )
 }
 _TRAINER_PROGRAMS = {"trainer": f"{_TRAINER}/cmd/trainer-controller-manager", "jobset": _JOBSET}

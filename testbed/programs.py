@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from testbed.daemon import Daemon
 from testbed.modules import built, program
 from testbed.ports import Addresses, choose_ports
 from testbed.probes import Probe, answers, answers_securely, answers_to
-from testbed.settings import GENERATIONS, Image, Node, Settings
+from testbed.settings import GENERATIONS, Image, Node, Settings, this_environment
 
 PROCESS = {"testbed.stepworks.dev/node": "process"}
 """The label of process nodes, by which a pod can ask for one."""
@@ -142,11 +143,20 @@ class Programs:
 
 
 def _controllers_images(settings: Settings) -> list[Image]:
-    """The images of pods that the controllers themselves make."""
+    """The images of pods that the controllers themselves make, and KServe's server for scikit-learn."""
     if "kserve" not in settings.controllers:
         return []
-    router = built(GENERATIONS[settings.generation]["kserve"]) / "bin" / "router"
-    return [Image("kserve/router:*", command=(str(router),))]
+    module = built(GENERATIONS[settings.generation]["kserve"])
+    sources = module / "manifests" / "kserve" / "python"
+    environment = this_environment()
+    return [
+        Image("kserve/router:*", command=(str(module / "bin" / "router"),)),
+        Image(
+            "kserve/sklearnserver:*",
+            command=(sys.executable, "-m", "sklearnserver"),
+            variables={**environment.variables, "PYTHONPATH": f"{sources / 'sklearnserver'}:{sources / 'storage'}"},
+        ),
+    ]
 
 
 def _process_node(node: Node) -> dict[str, Any]:

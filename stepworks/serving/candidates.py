@@ -8,7 +8,7 @@ from stepworks.errors import ServingError
 from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import VerdictDocument
-from stepworks.serving.manifest import ONNXRUNTIME, read_package, require_format
+from stepworks.serving.manifest import read_package
 
 
 def stable_beside(
@@ -22,8 +22,7 @@ def stable_beside(
         champion: The version that serves; missing when there is none.
 
     Raises:
-        ServingError: The verdict is not a pass, the package is for another server, or the version that serves takes
-            other features.
+        ServingError: The verdict is not a pass, or the version that serves takes other features.
         NotFoundError: There is no package.
     """
     require_pass(verdict, "deploy the model", ServingError)
@@ -50,9 +49,7 @@ def require_same_package(package: Path, registered: RegisteredModel) -> None:
 
 
 def _require_same_signature(candidate: RegisteredModel, stable: RegisteredModel | None) -> None:
-    manifest = read_package(candidate.directory)
-    require_format(candidate.directory, manifest, ONNXRUNTIME, "deploy by this step")
-    inputs = manifest.inputs
+    inputs = read_package(candidate.directory).inputs
     served = inputs if stable is None else read_package(stable.directory).inputs
     if {(each.name, each.datatype) for each in inputs} != {(each.name, each.datatype) for each in served}:
         raise ServingError(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from stepworks.errors import ServingError
 from stepworks.report.documents import ServingCheckDocument
+from stepworks.serving.answers import largest_difference
 from stepworks.serving.client import V2Client
+from stepworks.serving.formats.kserve import SAME_ARITHMETIC
 from stepworks.serving.launch import ServerPlan, start_servers
-from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package, require_format
+from stepworks.serving.manifest import ONNXRUNTIME, Row, Samples, read_package, require_format
 from stepworks.supervisor.supervisor import Supervisor
 
-TOLERANCE = 1e-5
-"""The largest difference of probabilities that float32 arithmetic in another order may explain."""
+TOLERANCE = SAME_ARITHMETIC
 
 _NAME = "check"
 
@@ -60,8 +62,16 @@ def check_serving(package: str | Path, tolerance: float = TOLERANCE) -> ServingC
     )
 
 
+class Asked(Protocol):
+    """A connection to a server."""
+
+    def ask(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """The answers to rows."""
+        ...
+
+
 def require_recorded_answers(
-    client: V2Client, samples: Samples, tolerance: float = TOLERANCE
+    client: Asked, samples: Samples, tolerance: float = TOLERANCE, excused: float = 0.0
 ) -> tuple[float, list[float]]:
     """Send a server the recorded rows, and compare with the recorded answers.
 
@@ -71,7 +81,8 @@ def require_recorded_answers(
     Args:
         client: A connection to the server.
         samples: The recorded rows and answers.
-        tolerance: The largest allowed absolute difference of probabilities.
+        tolerance: The largest allowed difference, as `difference` has it.
+        excused: The share of the rows that may differ more.
 
     Returns:
         The largest difference, and the latencies in milliseconds.
@@ -80,36 +91,10 @@ def require_recorded_answers(
         ServingError: The server does not answer, or an answer differs.
     """
     together = client.ask(samples.rows)
-    alone, latencies = [], []
+    alone: list[Any] = []
+    latencies: list[float] = []
     for row in samples.rows:
         started = time.monotonic()
         alone += client.ask([row])
         latencies.append((time.monotonic() - started) * 1000)
-    return largest_difference(samples, together, alone, tolerance), latencies
-
-
-def largest_difference(samples: Samples, together: list[float], alone: list[float], tolerance: float) -> float:
-    """The largest absolute difference between a server's answers and the recorded ones.
-
-    Args:
-        samples: The recorded rows and answers.
-        together: The server's answers to one request with all rows.
-        alone: The server's answers to one request a row.
-        tolerance: The largest allowed difference.
-
-    Raises:
-        ServingError: An answer differs by more, or is NaN; it names the worst row.
-    """
-    expected = np.array(samples.probabilities)
-    differences = np.abs(np.array([together, alone]) - expected).max(axis=0)
-    worst = int(np.argmax(differences))  # A NaN counts as the largest.
-    if not differences[worst] <= tolerance:
-        raise ServingError(
-            "The server does not answer as the trained model does",
-            received=f"{together[worst]!r} in one request for all rows, {alone[worst]!r} alone, "
-            f"for the row {samples.rows[worst]}",
-            expected=f"{expected[worst]!r}, to {tolerance:g}; "
-            f"{int((~(differences <= tolerance)).sum())} of {len(expected)} rows differ more",
-            what_to_do="Compare the graph's transform with that of transform_table for this row; do not deploy.",
-        )
-    return float(differences[worst])
+    return largest_difference(samples, together, alone, tolerance, excused), latencies

@@ -53,7 +53,7 @@ class V2Client:
             ServingError: The server does not answer, or has no such model.
         """
         if self._signature is None:
-            inputs = _content(self._request("GET", self._path))["inputs"]
+            inputs = content_of(self._request("GET", self._path))["inputs"]
             self._signature = {each["name"]: each["datatype"] for each in inputs}
         return self._signature
 
@@ -63,7 +63,7 @@ class V2Client:
         Raises:
             ServingError: The server does not answer.
         """
-        return list(_content(self._request("GET", "/v2/models"))["models"])
+        return list(content_of(self._request("GET", "/v2/models"))["models"])
 
     def body(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The body of a request for raw rows.
@@ -102,12 +102,7 @@ class V2Client:
         try:
             return self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise ServingError(
-                f"The server at {self._http.base_url} does not answer",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"an answer to {method} {path}",
-                what_to_do="Look whether the server runs, and at its log.",
-            ) from error
+            raise does_not_answer(str(self._http.base_url), f"{method} {path}", error) from error
 
 
 def probabilities(response: httpx.Response) -> list[float]:
@@ -116,7 +111,7 @@ def probabilities(response: httpx.Response) -> list[float]:
     Raises:
         ServingError: The answer is an error.
     """
-    output = next(each for each in _content(response)["outputs"] if each["name"] == OUTPUT)
+    output = next(each for each in content_of(response)["outputs"] if each["name"] == OUTPUT)
     return [float(value) for value in output["data"]]
 
 
@@ -157,7 +152,28 @@ def only_model(url: str) -> str:
     return names[0]
 
 
-def _content(response: httpx.Response) -> Any:
+def does_not_answer(url: str, request: str, error: Exception) -> ServingError:
+    """The error of a server that gives no answer at all.
+
+    Args:
+        url: The server's address.
+        request: What it was asked: `GET /v2/models`.
+        error: What came instead.
+    """
+    return ServingError(
+        f"The server at {url} does not answer",
+        received=f"{type(error).__name__}: {error}",
+        expected=f"an answer to {request}",
+        what_to_do="Look whether the server runs, and at its log.",
+    )
+
+
+def content_of(response: httpx.Response) -> Any:
+    """What an answer holds.
+
+    Raises:
+        ServingError: The answer is an error.
+    """
     if response.status_code != httpx.codes.OK:
         raise ServingError(
             f"The server refuses {response.request.method} {response.request.url}",

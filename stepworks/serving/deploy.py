@@ -10,7 +10,7 @@ from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import stable_beside
 from stepworks.serving.client import ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
-from stepworks.serving.manifest import Samples
+from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package, require_format
 from stepworks.serving.split_admin import SplitSettings, change_split, read_split
 from stepworks.supervisor.processes import ProcessManager
 
@@ -49,11 +49,13 @@ def deploy(
         Where the service is.
 
     Raises:
-        ServingError: The verdict is not a pass; the champion takes other features; a
-            server does not start. The candidate's server has ended then.
+        ServingError: The verdict is not a pass; the champion takes other features; a package is for another server than
+            ours; a server does not start. The candidate's server has ended then.
         ResourceError: A process cannot be started.
     """
     stable = stable_beside(candidate, verdict, champion)
+    for model in (candidate, *([stable] if stable else [])):
+        require_format(model.directory, read_package(model.directory), ONNXRUNTIME, "serve on this machine")
     service = candidate.name
     plans = {
         str(model.version): ServerPlan(server_process(service, str(model.version)), model.directory, service)

@@ -93,10 +93,12 @@ class Samples(_Part):
     Attributes:
         rows: The values by the input's name: one value for the shape [1], else nested lists of the shape.
         answers: Likewise: one value for the shape [1], else nested lists.
+        texts: Of a language model, whose answers are tokens, the same as texts; None of others.
     """
 
     rows: list[dict[str, Any]]
     answers: list[Any]
+    texts: list[str] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -110,6 +112,8 @@ class Samples(_Part):
     def _same_length(self) -> Self:
         if len(self.rows) != len(self.answers) or not self.rows:
             raise ValueError("samples need rows, and one answer a row")
+        if self.texts is not None and len(self.texts) != len(self.rows):
+            raise ValueError("samples of a language model need one text a row")
         return self
 
     @property

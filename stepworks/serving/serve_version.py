@@ -11,7 +11,7 @@ from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.client import V2Client
 from stepworks.serving.deploy import server_process, split_process
 from stepworks.serving.launch import ServerPlan, find_server, start_servers, start_split
-from stepworks.serving.manifest import Samples
+from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package, require_format
 from stepworks.serving.split_admin import SplitSettings, change_split
 from stepworks.supervisor.processes import ProcessManager
 
@@ -30,9 +30,11 @@ def serve_version(model: RegisteredModel, registry: Registry, manager: ProcessMa
         Where the model is; there is no stable version beside it any more.
 
     Raises:
-        ServingError: The server does not start, or answers otherwise than the trained model.
+        ServingError: The package is for another server than ours; the server does not start, or answers otherwise than
+            the trained model.
         ResourceError: A process cannot be started, or the alias cannot be written.
     """
+    require_format(model.directory, read_package(model.directory), ONNXRUNTIME, "serve on this machine")
     service = model.name
     process = server_process(service, str(model.version))
     serves_already = find_server(manager, process) is not None

@@ -14,6 +14,11 @@ from typing import Any
 
 import httpx
 
+from stepworks.serving.check import require_recorded_answers
+from stepworks.serving.formats.kserve import served
+from stepworks.serving.manifest import Samples, read_package
+from stepworks.serving.package_client import PackageClient
+
 ENVIRONMENT = Path(__file__).parents[2] / ".model-servers"
 PYTHON = ENVIRONMENT / "bin" / "python"
 START_SECONDS = 240
@@ -86,6 +91,20 @@ def infer(url: str, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     (output,) = answer.json()["outputs"]
     return dict(output)
+
+
+def require_recorded(address: str, package: Path, runtime: str = "") -> None:
+    """Ask a server as the steps do: by the format of the package, all rows in one request and each alone.
+
+    Args:
+        address: The server's address; it knows the model as `mine`, where it does not take the name from the package.
+        package: The package's folder.
+        runtime: KServe's runtime with this server, for the first of the format's.
+    """
+    manifest, samples = read_package(package), Samples.read(package)
+    way = served(manifest.format, runtime)
+    with PackageClient(address, "mine", "mine", way, manifest, samples) as client:
+        require_recorded_answers(client, samples, way.tolerance, way.excused)
 
 
 def columns(

@@ -14,7 +14,7 @@ import pytest
 
 from stepworks.serving.formats.estimators import ANSWER, package_estimator
 from stepworks.serving.manifest import Samples, read_package
-from tests.model_servers.servers import free_port, infer, running
+from tests.model_servers.servers import free_port, infer, require_recorded, running
 from tests.model_servers.test_mlserver import NAMES, trained
 
 KSERVE = "github.com/kserve/kserve@v0.20.0"
@@ -61,5 +61,6 @@ def test_kserves_own_server_answers_as_recorded(layout: str, sources: Path, tmp_
         (tensor,) = manifest.inputs
         given = {"name": tensor.name, "datatype": tensor.datatype, "shape": [len(samples.rows), 3], "data": values}
         output = infer(f"{address}/infer", [given])
+        require_recorded(address.partition("/v2/")[0], tmp_path / "package")
     assert (output["name"], output["datatype"]) == (ANSWER, manifest.output.datatype)
     np.testing.assert_allclose(output["data"], samples.answers, atol=1e-6)

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stepworks.serving.formats.estimators import package_estimator
 from stepworks.serving.manifest import Samples, read_package
-from tests.model_servers.servers import ENVIRONMENT, free_port, infer, running
+from tests.model_servers.servers import ENVIRONMENT, free_port, infer, require_recorded, running
 
 NAMES = ["a", "b", "c"]
 IMPLEMENTATIONS = {
@@ -63,4 +63,5 @@ def test_a_model_of_ones_own_is_answered_as_recorded(layout: str, tmp_path: Path
         (tensor,) = manifest.inputs
         given = {"name": tensor.name, "datatype": tensor.datatype, "shape": [len(samples.rows), 3], "data": values}
         output = infer(f"{address}/infer", [given])
+        require_recorded(address.partition("/v2/")[0], tmp_path / "package", "kserve-mlserver")
     np.testing.assert_allclose(np.ravel(output["data"]), samples.answers, atol=1e-6)

@@ -14,7 +14,7 @@ import pytest
 
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.serving.package import build_package
-from tests.model_servers.servers import ENVIRONMENT, columns, free_port, infer, running
+from tests.model_servers.servers import ENVIRONMENT, columns, free_port, infer, require_recorded, running
 
 pytestmark = [
     pytest.mark.skipif(
@@ -62,6 +62,7 @@ def test_a_table_is_answered_as_recorded_by_both_protocols(
         answer = httpx.post(path, json={"instances": samples.rows}, timeout=60, trust_env=False)
         assert answer.status_code == 200, answer.text
         output = infer(f"{address}/v2/models/model/infer", columns(samples.rows, datatypes))
+        require_recorded(address, tmp_path / "package")
         refused = httpx.post(path, json={"instances": [{"distance": 1.0}]}, timeout=60, trust_env=False)
     np.testing.assert_allclose(answer.json()["predictions"], samples.probabilities, atol=1e-6)
     assert (output["name"], output["shape"]) == ("probability", [len(samples.rows), 1])
@@ -77,4 +78,5 @@ def test_images_are_answered_as_recorded(image_model: Path, images: Path, tmp_pa
     given = {"name": "images", "datatype": "UINT8", "shape": list(pixels.shape), "data": pixels.ravel().tolist()}
     with torchserve(tmp_path / "package", tmp_path) as address:
         output = infer(f"{address}/v2/models/model/infer", [given])
+        require_recorded(address, tmp_path / "package")
     np.testing.assert_allclose(np.reshape(output["data"], output["shape"]), samples.answers, atol=1e-4)

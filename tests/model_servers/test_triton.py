@@ -21,7 +21,7 @@ import pytest
 from stepworks.serving.formats.triton import MAX_BATCH
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.serving.package import build_package
-from tests.model_servers.servers import PYTHON, columns, free_port, infer, running, site_packages
+from tests.model_servers.servers import PYTHON, columns, free_port, infer, require_recorded, running, site_packages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nvidia-pytriton has a Triton for Linux only")
 
@@ -76,6 +76,7 @@ def test_a_table_is_answered_as_recorded_in_batches_and_alone(
         together = [*ask(0, MAX_BATCH), *ask(MAX_BATCH, len(samples.rows) - MAX_BATCH)]
         with ThreadPoolExecutor(16) as pool:
             alone = [answer for part in pool.map(lambda row: ask(row, 1), range(len(samples.rows))) for answer in part]
+        require_recorded(address.partition("/v2/")[0], tmp_path / "package")
     np.testing.assert_allclose(together, samples.probabilities, atol=1e-6)
     np.testing.assert_allclose(alone, samples.probabilities, atol=1e-6)
 
@@ -91,3 +92,4 @@ def test_an_exported_program_answers_images_as_recorded(image_model: Path, image
             assert output["shape"] == [len(some), 3]
             answers = np.reshape(output["data"], output["shape"])
             np.testing.assert_allclose(answers, samples.answers[: len(some)], atol=1e-4)
+        require_recorded(address.partition("/v2/")[0], tmp_path / "package")

@@ -43,7 +43,8 @@ def package_language_model(
 ) -> Manifest:
     """Package a causal language model with recorded prompts, and what the trained model goes on with.
 
-    The samples' answers are the ids of the tokens that follow the prompt, each the likeliest (greedy).
+    The samples' answers are the ids of the tokens that follow the prompt, each the likeliest (greedy), and the same as
+    texts.
 
     Args:
         model_directory: A model's folder, as the train step writes it; or a folder as transformers writes it.
@@ -76,9 +77,12 @@ def package_language_model(
         written = scratch / "package" / MODEL_FOLDER
         network = _trained(model_directory, base_model) if ours else None
         chosen = _choose(prompts, column, sample_rows)
+        answers = [continue_text(written, prompt, new_tokens, network=network) for prompt in chosen]
+        read = _tokenizer(written)
         return Samples(
             rows=[{TEXT.name: prompt} for prompt in chosen],
-            answers=[continue_text(written, prompt, new_tokens, network=network) for prompt in chosen],
+            answers=answers,
+            texts=[read.decode(answer, skip_special_tokens=True) for answer in answers],
         )
 
     return assemble(destination, FORMAT, (TEXT,), TOKENS, write=write, record=record)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stepworks.errors import ConfigurationError
 from stepworks.serving.manifest import MODEL_FOLDER, ONNXRUNTIME
+
+SAME_ARITHMETIC = 1e-5
+"""The largest difference of probabilities that float32 arithmetic in another order may explain."""
+OTHER_ARITHMETIC = 1e-3
+"""What other kernels, of another library or on a GPU, may explain."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,18 @@ class Served:
         model_format: The format as the runtime names it.
         protocol: The protocol that it is asked by: v1, or the Open Inference Protocol, v2.
         folder: What of the package is its `storageUri`; empty for the whole package.
-        arguments: Arguments of the server, on top of the runtime's.
+        arguments: Arguments of the server, on top of the runtime's; `{model}` stands for the model's name.
         environment: Environment variables of the server.
+        path: Where it takes requests; `{name}` stands for the InferenceService's name.
+        model_name: By what name a request names the model; it must be the same for each version, since clients ask
+            the router. `{model}` stands for the model's name. Of no meaning to tensors, whose `path` names it.
+        dialect: What a request is: `tensors` of the Open Inference Protocol, or prompts to be completed, as OpenAI's
+            interface takes them.
+        no_null: Whether a missing number is the word NaN instead of null.
+        largest_request: How many rows a request may have; None for any number.
+        tolerance: How far an answer may be from the recorded one: the largest difference of a number, on top of that
+            relative to numbers above 1; of a text, the share of it that may differ, from its first difference on.
+        excused: The share of the recorded rows that may be further off.
         ours: Whether the runtime is one of `cluster/serving-runtimes`, which is to be applied first; KServe
             installs the others.
         warning: What one should know before choosing it.
@@ -32,8 +48,19 @@ class Served:
     folder: str = MODEL_FOLDER
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    path: str = "/v2/models/{name}/infer"
+    model_name: str = "{model}"
+    dialect: Literal["tensors", "completions"] = "tensors"
+    no_null: bool = False
+    largest_request: int | None = None
+    tolerance: float = OTHER_ARITHMETIC
+    excused: float = 0.0
     ours: bool = False
     warning: str = ""
+
+    def arguments_for(self, model: str) -> tuple[str, ...]:
+        """The server's arguments for a model of that name."""
+        return tuple(argument.format(model=model) for argument in self.arguments)
 
     def storage_uri(self, package: str) -> str:
         """The `storageUri` of a package that lies at a URI."""
@@ -53,16 +80,44 @@ _NO_PACKAGES = (
     "Triton's image holds neither onnxruntime nor torch for Python: extend it with the one that the package needs."
 )
 
+_MODEL_OF_THE_PACKAGE = "/v2/models/model/infer"
+"""The one model of the repository, or of the archive, that a package holds is named `model`."""
+
+_triton = functools.partial(
+    Served, "kserve-tritonserver", "triton", path=_MODEL_OF_THE_PACKAGE, no_null=True, largest_request=64
+)
+# A likeliest token is another one where two are nearly as likely, and so is then all that follows.
+_completions = functools.partial(Served, dialect="completions", tolerance=0.5, excused=0.3)
+
 SERVED: Mapping[str, tuple[Served, ...]] = {
-    ONNXRUNTIME: (Served("stepworks-onnxruntime", "onnx", folder="", ours=True),),
-    "triton": (Served("kserve-tritonserver", "triton", warning=_OLD_TRITON),),
-    "triton-torchscript": (Served("kserve-tritonserver", "triton", warning=_OLD_TRITON),),
-    "triton-python": (Served("kserve-tritonserver", "triton", warning=f"{_OLD_TRITON} {_NO_PACKAGES}"),),
-    "torchserve": (Served("kserve-torchserve", "pytorch", warning=_OLD_TORCHSERVE),),
+    ONNXRUNTIME: (Served("stepworks-onnxruntime", "onnx", folder="", tolerance=SAME_ARITHMETIC, ours=True),),
+    "triton": (_triton(warning=_OLD_TRITON),),
+    "triton-torchscript": (_triton(warning=_OLD_TRITON),),
+    "triton-python": (_triton(warning=f"{_OLD_TRITON} {_NO_PACKAGES}"),),
+    "torchserve": (Served("kserve-torchserve", "pytorch", path=_MODEL_OF_THE_PACKAGE, warning=_OLD_TORCHSERVE),),
     "huggingface": (
-        Served("kserve-huggingfaceserver", "huggingface", arguments=("--model_dir=/mnt/models",)),
-        Served("kserve-vllmserver", "vLLM", warning="The runtime is there from KServe 0.20 on."),
-        Served("stepworks-tgi", "tgi", ours=True, warning=_OLD_TGI),
+        _completions(
+            "kserve-huggingfaceserver",
+            "huggingface",
+            arguments=("--model_dir=/mnt/models", "--model_name={model}"),
+            path="/openai/v1/completions",
+        ),
+        _completions(
+            "kserve-vllmserver",
+            "vLLM",
+            arguments=("--served-model-name={model}",),
+            path="/v1/completions",
+            warning="The runtime is there from KServe 0.20 on.",
+        ),
+        _completions("stepworks-tgi", "tgi", path="/v1/completions", model_name="tgi", ours=True, warning=_OLD_TGI),
+        _completions(
+            "stepworks-transformers",
+            "transformers",
+            path="/v1/completions",
+            model_name="/mnt/models",
+            ours=True,
+            warning="It is for small models and little traffic: vLLM answers many requests at once.",
+        ),
     ),
     "sklearn": (Served("kserve-sklearnserver", "sklearn"), Served("kserve-mlserver", "sklearn")),
     "xgboost": (Served("kserve-xgbserver", "xgboost"), Served("kserve-mlserver", "xgboost")),
@@ -76,15 +131,19 @@ def served(format: str, runtime: str = "") -> Served:  # noqa: A002  # its name 
 
     Args:
         format: The format, as the manifest of a package has it.
-        runtime: One of the runtimes that serve it; empty for the first.
+        runtime: The runtime: one of those that serve it, or one of your own that takes what the first of them takes;
+            empty for the first.
 
     Raises:
-        ConfigurationError: There is no such format, or this runtime does not serve it.
+        ConfigurationError: There is no such format, or this runtime is one for another.
     """
     ways = SERVED.get(format, ())
     for way in ways:
         if runtime in ("", way.runtime):
             return way
+    known = {way.runtime for others in SERVED.values() for way in others}
+    if ways and runtime not in known:
+        return replace(ways[0], runtime=runtime)
     raise ConfigurationError(
         f"A package of the format {format} is not served by {runtime}" if ways else f"There is no format {format}",
         received=runtime or format,

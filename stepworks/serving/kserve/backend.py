@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from stepworks.errors import ServingError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
-from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.model_service import address_of
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.report.canary_document import CanaryArm
 from stepworks.serving.judging.counts import NOTHING, since
-from stepworks.serving.kserve.probes import ProbedVersion
-from stepworks.serving.kserve.versions import end_version, find_version, route_to
+from stepworks.serving.kserve.versions import ServedVersion, end_version, find_version
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.rollout.prometheus import PrometheusSource
-
-
-@dataclass(frozen=True)
-class ClusterArm:
-    """One version on a cluster: its number, its InferenceService, and the package it serves."""
-
-    version: str
-    service: Manifest
-    package: Path
-
-    @property
-    def name(self) -> str:
-        """The name of its InferenceService, by which its server knows the model."""
-        return str(self.service["metadata"]["name"])
-
-    @property
-    def probed(self) -> ProbedVersion:
-        """How it is asked directly."""
-        return ProbedVersion(self.name, address_of(self.service))
 
 
 class ClusterBackend:
@@ -55,8 +30,8 @@ class ClusterBackend:
         cluster: Cluster,
         model: str,
         traffic: ModelTraffic,
-        stable: ClusterArm | None,
-        candidate: ClusterArm,
+        stable: ServedVersion | None,
+        candidate: ServedVersion,
         source: PrometheusSource | None,
     ) -> None:
         self.service = model
@@ -128,7 +103,7 @@ class ClusterBackend:
         end_version(self._cluster, self.service, self._candidate.version)
 
     def _send(self, percent: int, *, trial: bool = True) -> None:
-        stable = None if self._stable is None else route_to(self._stable.service)
+        stable = None if self._stable is None else self._stable.route
         if self._stable is not None and find_version(self._cluster, self.service, self._stable.version) is None:
             raise ServingError(
                 f"Version {self._stable.version} of {self.service} is gone, beside which the candidate was tried",
@@ -141,9 +116,9 @@ class ClusterBackend:
             self._traffic.end()
             return
         name = self._candidate.name if trial and percent else ""
-        self._traffic.send(Routes(stable, route_to(self._candidate.service), percent, name))
+        self._traffic.send(Routes(stable, self._candidate.route, percent, name))
 
-    def _count(self, source: PrometheusSource, arm: ClusterArm) -> CanaryArm:
+    def _count(self, source: PrometheusSource, arm: ServedVersion) -> CanaryArm:
         return source.count(arm.name, self._cluster.namespace)
 
 

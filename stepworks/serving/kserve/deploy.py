@@ -12,7 +12,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.builders.inference_service import InferenceServiceSpec, Mode, inference_service_spec
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.model_service import READY_SECONDS, address_of, deploy_inference_service, wait_until_serving
+from stepworks.kube.model_service import READY_SECONDS, deploy_inference_service, wait_until_serving
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
@@ -22,13 +22,17 @@ from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import stable_beside
 from stepworks.serving.check import require_recorded_answers
-from stepworks.serving.client import V2Client
-from stepworks.serving.kserve.versions import end_version, find_version, route_to, version_name, version_reference
-from stepworks.serving.manifest import Samples
+from stepworks.serving.formats.kserve import Served, served
+from stepworks.serving.kserve.versions import (
+    end_version,
+    find_version,
+    served_version,
+    version_name,
+    version_reference,
+)
+from stepworks.serving.manifest import Samples, read_package
 from stepworks.settings_file import whole_numbers
 
-RUNTIME = "stepworks-onnxruntime"
-"""The ServingRuntime in cluster/serving-runtimes that serves a package."""
 MODE: Mode = "Standard"
 """How KServe deploys it, whatever the cluster's default is: the router's pods are to be those of a Deployment."""
 _FIXED = {"storage_uri", "model_format", "protocol", "placement", "mode"}
@@ -42,7 +46,8 @@ class ServiceRequest:
         run: The run's id.
         placement: Where the pods of a version run.
         mounts: The claims of the cluster by the paths that this step knows them by; the registry is on one.
-        service: Fields of `InferenceServiceSpec` beside the model and the placement: `runtime`, `max_replicas`.
+        service: Fields of `InferenceServiceSpec` beside the model and the placement: `max_replicas`; or `runtime`, for
+            another one than the first that serves the package's format.
         ready_seconds: How long a version may take to be ready.
         scheduling_seconds: How long its pods may wait for room.
     """
@@ -90,15 +95,17 @@ def deploy_on_kserve(
     for model in (candidate, stable):
         if model is not None:
             _spec(model, request)  # refuses what cannot work, before anything is made
+    if warning := _way(candidate, request).warning:
+        say(warning)
     traffic = ModelTraffic(cluster, candidate.name, mode=MODE, say=say)
     present = traffic.routes()
     if stable is not None:
-        served = present_version(cluster, stable, say)
-        if served is None:
+        serving = present_version(cluster, stable, say)
+        if serving is None:
             say(f"Version {stable.version} of {stable.name} serves by the registry, and the cluster has it not.")
-            served = _deploy(cluster, stable, request, say)
+            serving = _deploy(cluster, stable, request, say)
         if present is None:
-            traffic.send(Routes(route_to(served)))
+            traffic.send(Routes(served_version(stable.version, serving, stable.directory).route))
     elif present is not None:
         _require_champion(candidate, present)
     deployed_version(cluster, candidate, request, traffic, say)
@@ -149,8 +156,8 @@ def deployed_version(
         StepworksError: As of `deploy_inference_service`.
     """
     name = version_name(model.name, model.version)
-    served = present_version(cluster, model, say) if name in _asked(traffic.routes()) else None
-    deployed = served or _deploy(cluster, model, request, say)
+    present = present_version(cluster, model, say) if name in _asked(traffic.routes()) else None
+    deployed = present or _deploy(cluster, model, request, say)
 
     def take_away() -> None:
         if name not in _asked(traffic.routes()):
@@ -186,6 +193,10 @@ def _require_champion(candidate: RegisteredModel, routes: Routes) -> None:
         )
 
 
+def _way(model: RegisteredModel, request: ServiceRequest) -> Served:
+    return served(read_package(model.directory).format, str(request.service.get("runtime", "")))
+
+
 def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
     if fixed := sorted(_FIXED & set(request.service)):
         raise ConfigurationError(
@@ -203,10 +214,18 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
             expected="a folder below " + (" or ".join(each.mount_path for each in request.mounts) or "a mounted claim"),
             what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
         )
+    way = _way(model, request)
+    given = whole_numbers(request.service)
     return inference_service_spec(
-        **{"runtime": RUNTIME, **whole_numbers(request.service)},
-        storage_uri=uri,
-        model_format="onnx",
+        **{
+            **given,
+            "runtime": way.runtime,
+            "arguments": [*way.arguments_for(model.name), *given.get("arguments", ())],
+            "environment": {**way.environment, **given.get("environment", {})},
+        },
+        storage_uri=way.storage_uri(uri),
+        model_format=way.model_format,
+        protocol=way.protocol,
         mode=MODE,
         placement=request.placement,
     )
@@ -231,5 +250,6 @@ def _deploy(
 
 def _require_recorded_answers(candidate: RegisteredModel, deployed: Manifest) -> None:
     """Ask the version for its recorded rows; these are the first requests, whose slowness is not the canary's."""
-    with V2Client(address_of(deployed), version_name(candidate.name, candidate.version)) as client:
-        require_recorded_answers(client, Samples.read(candidate.directory))
+    version = served_version(candidate.version, deployed, candidate.directory)
+    with version.client() as client:
+        require_recorded_answers(client, Samples.read(candidate.directory), version.way.tolerance, version.way.excused)

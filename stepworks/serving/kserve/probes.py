@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from stepworks.errors import ServingError
-from stepworks.serving.client import TIMEOUT_SECONDS, V2Client
-from stepworks.serving.rollout.probes import Probe, ProbeResult, is_wrong
+from stepworks.serving.client import TIMEOUT_SECONDS
+from stepworks.serving.package_client import PackageClient
+from stepworks.serving.rollout.probes import Probe, ProbeResult, Recorded
 from stepworks.serving.split_admin import ArmName
 
 _TRIES = 20
 """How many probes in a row may come back without the name of a version."""
 
 
-@dataclass(frozen=True)
-class ProbedVersion:
-    """A version that is asked: the name by which its server knows the model, and the server's address."""
-
-    name: str
-    url: str
-
-
 class VersionProber:
-    """Sends every probe to each version at its own address; to be used in a `with` block.
+    """Sends recorded rows to each version at its own address, in turn; to be used in a `with` block.
 
-    Both versions get the same rows as often, whatever share of the traffic they have.
+    Whatever share of the traffic they have, each is asked as often.
 
     Args:
-        versions: The versions.
-        probes: What to send.
+        clients: A connection to each version; they are closed when the block ends.
+        recorded: The rows for each, and what it has to answer.
     """
 
-    def __init__(self, versions: Mapping[ArmName, ProbedVersion], probes: Sequence[Probe]) -> None:
-        self._clients = {arm: V2Client(version.url, version.name) for arm, version in versions.items()}
-        self._next: Iterator[tuple[Probe, ArmName]] = itertools.cycle(itertools.product(probes, versions))
+    def __init__(
+        self, clients: Mapping[ArmName, PackageClient], recorded: Mapping[ArmName, Sequence[Recorded]]
+    ) -> None:
+        self._clients = clients
+        self._rows = {arm: itertools.cycle(recorded[arm]) for arm in clients}
+        self._arms = itertools.cycle(clients)
 
     def __enter__(self) -> Self:
         return self
@@ -52,14 +47,15 @@ class VersionProber:
             client.__exit__(kind, error, traceback)
 
     def send(self) -> ProbeResult:
-        """Send the next probe to the next version. One that does not answer at all has failed."""
-        probe, arm = next(self._next)
+        """Send the next row to the next version. One that does not answer at all has failed."""
+        arm = next(self._arms)
+        client, recorded = self._clients[arm], next(self._rows[arm])
         started = time.perf_counter()
         try:
-            response = self._clients[arm].send([probe.row])
+            response = client.send([recorded.row])
         except ServingError:
             return ProbeResult(arm, wrong=False, failed=True, milliseconds=_since(started))
-        return _result(arm, probe, response, _since(started))
+        return _result(arm, client, recorded.answer, response, _since(started))
 
 
 class TrafficProber:
@@ -71,14 +67,15 @@ class TrafficProber:
 
     Args:
         url: The model's address, where a router splits the traffic.
-        versions: The versions behind it.
+        clients: A connection to each version behind it, whose answers have its name as `model_name`; they are closed
+            when the block ends.
         probes: What to send.
     """
 
-    def __init__(self, url: str, versions: Mapping[ArmName, ProbedVersion], probes: Sequence[Probe]) -> None:
+    def __init__(self, url: str, clients: Mapping[ArmName, PackageClient], probes: Sequence[Probe]) -> None:
         self._url = url
-        self._arms: dict[str, ArmName] = {version.name: arm for arm, version in versions.items()}
-        self._clients = {arm: V2Client(version.url, version.name) for arm, version in versions.items()}
+        self._arms: dict[str, ArmName] = {client.name: arm for arm, client in clients.items()}
+        self._clients = clients
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
         self._next = itertools.cycle(probes)
 
@@ -104,12 +101,12 @@ class TrafficProber:
             body = self._clients["candidate"].body([probe.row])
             started = time.perf_counter()
             try:
-                response = self._http.post(self._url, json=body)
+                response = self._http.post(self._url, content=body, headers={"Content-Type": "application/json"})
             except httpx.HTTPError as error:
                 received = f"{type(error).__name__}: {error}"
                 continue
             if arm := self._arm_of(response):
-                return _result(arm, probe, response, _since(started))
+                return _result(arm, self._clients[arm], probe.of(arm), response, _since(started))
             received = f"status {response.status_code}: {response.text[:300]}"
             if silent := self._silent(probe):
                 return ProbeResult(silent, wrong=False, failed=True, milliseconds=_since(started), uncounted=True)
@@ -137,10 +134,11 @@ class TrafficProber:
             return None
 
 
-def _result(arm: ArmName, probe: Probe, response: httpx.Response, milliseconds: float) -> ProbeResult:
+def _result(
+    arm: ArmName, client: PackageClient, expected: Any, response: httpx.Response, milliseconds: float
+) -> ProbeResult:
     failed = response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
-    expected = probe.stable if arm == "stable" else probe.candidate
-    return ProbeResult(arm, not failed and is_wrong(response, expected), failed, milliseconds)
+    return ProbeResult(arm, not failed and client.is_wrong(response, expected), failed, milliseconds)
 
 
 def _since(started: float) -> float:

@@ -12,10 +12,11 @@ Killed before, a roll-out is begun anew by a retry, with the share that the cand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from stepworks.errors import ServingError, StepworksError
+from stepworks.errors import ConfigurationError, ServingError, StepworksError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
 from stepworks.kube.model_traffic import ModelTraffic
@@ -23,14 +24,17 @@ from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
+from stepworks.serving.answers import expected_answers
+from stepworks.serving.kserve.backend import ClusterBackend
 from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.serve import make_champion_alone
-from stepworks.serving.kserve.versions import find_version, route_to
+from stepworks.serving.kserve.versions import ServedVersion, find_version, served_version
+from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package
+from stepworks.serving.package_client import PackageClient
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
-from stepworks.serving.rollout.probes import read_probes
+from stepworks.serving.rollout.probes import Recorded, read_probes
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import ArmName
@@ -67,6 +71,7 @@ def roll_out_on_kserve(
     Raises:
         ServingError: The registration is of another version; or the version was rolled back or held before.
         NotFoundError: The registry lacks a version.
+        ConfigurationError: The metrics are those of our own server, and another runs a version.
         StepworksError: As of `ModelTraffic.send`; the roll-out has been rolled back then.
     """
     require_candidate(registration, deployment)
@@ -81,14 +86,17 @@ def roll_out_on_kserve(
             what_to_do="Deploy the version again.",
         )
     traffic = ModelTraffic(cluster, model, mode=MODE, say=say)
-    if traffic.routes() == Routes(route_to(candidate)):  # and not on trial
+    arm = served_version(deployment.candidate_version, candidate, package)
+    if traffic.routes() == Routes(arm.route):  # and not on trial
         document = promoted_before(deployment)
     else:
         _refuse_if_held(models, deployment)
-        arm = ClusterArm(deployment.candidate_version, candidate, package)
-        stable = _stable(cluster, deployment, models)
+        versions: dict[ArmName, ServedVersion] = {"candidate": arm}
+        if stable := _stable(cluster, deployment, models):
+            versions["stable"] = stable
+        policy = _judged(policy, versions, source, say)
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
-        document = _roll_out(backend, traffic, stable, arm, policy, probed_directly=source is None, say=say)
+        document = _roll_out(backend, versions, policy, traffic.url if source else "", say=say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
@@ -112,21 +120,45 @@ def _refuse_if_held(models: Registry, deployment: DeploymentDocument) -> None:
         )
 
 
+def _judged(
+    policy: RolloutPolicy,
+    versions: Mapping[ArmName, ServedVersion],
+    source: PrometheusSource | None,
+    say: Callable[[str], None],
+) -> RolloutPolicy:
+    """The policy, without the answers where nobody could tell whose they are.
+
+    Raises:
+        ConfigurationError: The metrics are those of our own server, and a version runs on another.
+    """
+    others = [each for each in versions.values() if not _is_ours(each)]
+    if source is None or not others:
+        return policy
+    if source.counts_our_server:
+        raise ConfigurationError(
+            f"The metrics are those of our own server, and {others[0].name} runs on another",
+            received=f"metrics without queries, for the runtime {others[0].way.runtime}",
+            expected="the queries requests, errors and latency for what this server counts, with $version in each",
+            what_to_do="Name them in metrics=, or leave metrics= out: then recorded rows are all that is judged.",
+        )
+    say("Answers are not judged while the traffic shifts: those of this server do not tell which version gave them.")
+    return policy.model_copy(update={"judge": policy.judge.model_copy(update={"answers": None})})
+
+
+def _is_ours(version: ServedVersion) -> bool:
+    """Whether our own server runs it: its answers name the version, and its package can be asked offline."""
+    return read_package(version.package).format == ONNXRUNTIME
+
+
 def _roll_out(
     backend: ClusterBackend,
-    traffic: ModelTraffic,
-    stable: ClusterArm | None,
-    candidate: ClusterArm,
+    versions: Mapping[ArmName, ServedVersion],
     policy: RolloutPolicy,
+    counted_at: str,
     *,
-    probed_directly: bool,
     say: Callable[[str], None],
 ) -> CanaryDocument:
-    probes = read_probes(candidate.package, None if stable is None else stable.package)
-    arms: dict[ArmName, ClusterArm] = {"candidate": candidate}
-    if stable is not None:
-        arms["stable"] = stable
-    versions = {name: arm.probed for name, arm in arms.items()}
+    """Roll out, and back when told to end; `counted_at` is where requests are counted, empty where none are."""
 
     def give_back() -> None:
         try:
@@ -134,14 +166,37 @@ def _roll_out(
         except StepworksError as trouble:
             say(f"The roll-out could not be rolled back.\n{trouble}")
 
-    prober: VersionProber | TrafficProber = (
-        VersionProber(versions, probes) if probed_directly else TrafficProber(traffic.url, versions, probes)
-    )
-    with prober, cleaning_up_at_signals(give_back):
+    with _prober(versions, counted_at) as prober, cleaning_up_at_signals(give_back):
         return roll_out(backend, policy, prober, tell=say)
 
 
-def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) -> ClusterArm | None:
+def _prober(
+    versions: Mapping[ArmName, ServedVersion], counted_at: str
+) -> AbstractContextManager[VersionProber | TrafficProber | None]:
+    if not all(_is_ours(each) for each in versions.values()):
+        if counted_at:
+            return nullcontext()
+        recorded = {arm: _recorded(version.package) for arm, version in versions.items()}
+        return VersionProber(_clients(versions), recorded)
+    stable = versions.get("stable")
+    probes = read_probes(versions["candidate"].package, None if stable is None else stable.package)
+    if counted_at:
+        return TrafficProber(counted_at, _clients(versions), probes)
+    return VersionProber(
+        _clients(versions), {arm: [Recorded(each.row, each.of(arm)) for each in probes] for arm in versions}
+    )
+
+
+def _clients(versions: Mapping[ArmName, ServedVersion]) -> dict[ArmName, PackageClient]:
+    return {arm: version.client() for arm, version in versions.items()}
+
+
+def _recorded(package: Path) -> list[Recorded]:
+    samples = Samples.read(package)
+    return [Recorded(*each) for each in zip(samples.rows, expected_answers(samples), strict=True)]
+
+
+def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) -> ServedVersion | None:
     if deployment.stable_version is None:
         return None
     service = find_version(cluster, deployment.service, deployment.stable_version)
@@ -153,4 +208,4 @@ def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) 
             what_to_do="Deploy the candidate again: that brings the other one back, too.",
         )
     directory = models.get(deployment.service, int(deployment.stable_version)).directory
-    return ClusterArm(deployment.stable_version, service, directory)
+    return served_version(deployment.stable_version, service, directory)

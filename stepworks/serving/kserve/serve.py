@@ -10,7 +10,7 @@ from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version, present_version
-from stepworks.serving.kserve.versions import end_version, route_to, versions_beside
+from stepworks.serving.kserve.versions import end_version, served_version, versions_beside
 
 
 def serve_version_on_kserve(
@@ -42,7 +42,7 @@ def serve_version_on_kserve(
     """
     traffic = ModelTraffic(cluster, model.name, mode=MODE, say=say)
     service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
-    traffic.send(Routes(route_to(service)))
+    traffic.send(Routes(served_version(model.version, service, model.directory).route))
     make_champion_alone(cluster, registry, traffic, model.name, model.version, say)
     return DeploymentDocument(
         service=model.name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete, find, list_objects
@@ -13,10 +15,66 @@ from stepworks.kube.kinds.names import check_name
 from stepworks.kube.model_service import address_of
 from stepworks.kube.runs.belonging import KEEP_LABEL, SPEC_ANNOTATION
 from stepworks.kube.runs.retry_marker import is_marked
+from stepworks.serving.formats.kserve import Served, served
+from stepworks.serving.manifest import Samples, read_package
+from stepworks.serving.package_client import PackageClient
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
 _STOP = "serving.kserve.io/stop"
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """One version on a cluster, which is ready.
+
+    Attributes:
+        version: Its number.
+        service: Its InferenceService.
+        package: The package that it serves.
+        way: How it serves it.
+    """
+
+    version: str
+    service: Manifest
+    package: Path
+    way: Served
+
+    @property
+    def name(self) -> str:
+        """The name of its InferenceService."""
+        return str(self.service["metadata"]["name"])
+
+    @property
+    def route(self) -> Route:
+        """How the router of the model knows it.
+
+        Raises:
+            ConfigurationError: It has no address, as before it is ready.
+        """
+        return Route(self.name, f"{address_of(self.service).rstrip('/')}{self.way.path.format(name=self.name)}")
+
+    def client(self) -> PackageClient:
+        """A connection to it, past the router.
+
+        Raises:
+            ServingError: Its package has no usable manifest or samples.
+        """
+        manifest, samples = read_package(self.package), Samples.read(self.package)
+        model = self.name.removesuffix(f"-v{self.version}")
+        return PackageClient(address_of(self.service), self.name, model, self.way, manifest, samples)
+
+
+def served_version(version: int | str, service: Manifest, package: Path) -> ServedVersion:
+    """A version as its InferenceService and its package say it is.
+
+    Raises:
+        NotFoundError: There is no package.
+        ServingError: The package was changed.
+        ConfigurationError: Its format is not one that KServe serves by that runtime.
+    """
+    runtime = str(service["spec"]["predictor"]["model"].get("runtime", ""))
+    return ServedVersion(str(version), service, package, served(read_package(package).format, runtime))
 
 
 def version_name(model: str, version: int | str) -> str:
@@ -47,16 +105,6 @@ def find_version(cluster: Cluster, model: str, version: int | str) -> Manifest |
     if present is None or present["metadata"].get("deletionTimestamp"):
         return None
     return None if annotations_of(present).get(_STOP) == "true" or is_marked(present) else present
-
-
-def route_to(service: Manifest) -> Route:
-    """How the router of a model knows one of its versions.
-
-    Raises:
-        ConfigurationError: It has no address, as before it is ready.
-    """
-    name = str(service["metadata"]["name"])
-    return Route(name, f"{address_of(service).rstrip('/')}/v2/models/{name}/infer")
 
 
 def versions_beside(cluster: Cluster, model: str, version: int | str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import httpx
 
@@ -30,6 +30,18 @@ class Probe:
     row: Row
     candidate: float
     stable: float | None
+
+    def of(self, name: ArmName) -> float | None:
+        """What a version has to answer."""
+        return self.candidate if name == "candidate" else self.stable
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A row, and what a version has to answer to it; nothing is right where that is None."""
+
+    row: Row
+    answer: Any
 
 
 @dataclass(frozen=True)
@@ -157,8 +169,8 @@ class HttpProber:
                 what_to_do="Give the url of the deployment.",
             )
         failed = response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
-        expected = probe.stable if name == "stable" else probe.candidate
-        return ProbeResult(name, not failed and is_wrong(response, expected, self._tolerance), failed, milliseconds)
+        wrong = not failed and is_wrong(response, probe.of(name), self._tolerance)
+        return ProbeResult(name, wrong, failed, milliseconds)
 
 
 def is_wrong(response: httpx.Response, expected: float | None, tolerance: float = TOLERANCE) -> bool:

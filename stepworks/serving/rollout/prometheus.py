@@ -17,6 +17,7 @@ from stepworks.serving.judging.counts import arm
 from stepworks.serving.metrics import ERRORS, LATENCY, MODEL_LABEL, REQUESTS
 from stepworks.settings_file import Setting, validated
 
+_OURS = (REQUESTS, ERRORS, LATENCY)
 _OF_VERSION = f'{{{MODEL_LABEL}="$version", namespace="$namespace"}}'
 
 
@@ -52,6 +53,11 @@ class PrometheusSource(Setting):
             if query and "$version" not in query and "${version}" not in query:
                 raise ValueError(f"the query {name} has no $version, and would count the same for both versions")
         return self
+
+    @property
+    def counts_our_server(self) -> bool:
+        """Whether a query asks for what our own server counts."""
+        return any(name in query for query in (self.requests, self.errors, self.latency) for name in _OURS)
 
     def count(self, version: str, namespace: str) -> CanaryArm:
         """What a version did since its counters began; all zero where the server knows nothing of it yet.

@@ -33,7 +33,7 @@ from stepworks.kubeflow.placement_of import placement_of
 from stepworks.registry.registry import Metadata, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
-from stepworks.serving.kserve.versions import find_version, route_to
+from stepworks.serving.kserve.versions import find_version, served_version
 from stepworks.serving.manifest import Row, read_package
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
@@ -148,11 +148,19 @@ class Team:
             version: The version, which the registry counts.
             change: Changes the package.
         """
+
+        def build(package: Path) -> None:
+            build_package(write_model(self._folder / f"model-{version}", seed=version), self._table, package)
+            change(package)
+
+        return self.register_package(version, build)
+
+    def register_package(self, version: int, build: Callable[[Path], object]) -> Path:
+        """Register a version whose package is built by a function."""
         run = self._claim / f"run-{version}"
         package = run / "package"
         run.mkdir()
-        build_package(write_model(self._folder / f"model-{version}", seed=version), self._table, package)
-        change(package)
+        build(package)
         metadata = Metadata(run=f"run-{version}", created_by="test")
         model = self.registry.register(MODEL, package, read_package(package).digest, metadata)
         inside = Path("/mnt/registry") / model.directory.relative_to(self._claim)
@@ -222,7 +230,7 @@ class Team:
         """Leave what a roll-out has made that was killed when the candidate had all traffic."""
         service = find_version(self.cluster, MODEL, version)
         assert service
-        route = route_to(service)
+        route = served_version(version, service, self._claim / f"run-{version}" / "package").route
         ModelTraffic(self.cluster, MODEL, mode="Standard").send(Routes(route, trial=route.name))
 
     def steps_of_the_graph(self) -> list[Manifest]:

@@ -13,7 +13,10 @@ import pytest
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.model_traffic import ModelTraffic
-from stepworks.serving.kserve.backend import ClusterArm, ClusterBackend
+from stepworks.serving.formats.kserve import served
+from stepworks.serving.kserve.backend import ClusterBackend
+from stepworks.serving.kserve.versions import ServedVersion
+from stepworks.serving.manifest import ONNXRUNTIME
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from tests.http_server import serving
 
@@ -34,9 +37,9 @@ class Counts(BaseHTTPRequestHandler):
         pass
 
 
-def arm_of(version: int) -> ClusterArm:
+def arm_of(version: int) -> ServedVersion:
     service: dict[str, Any] = {"metadata": {"name": f"flights-v{version}"}}
-    return ClusterArm(str(version), service, Path())
+    return ServedVersion(str(version), service, Path(), served(ONNXRUNTIME))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stepworks.errors import ResourceError, ServingError, UserError
 from stepworks.serving import server, split
-from stepworks.serving.check import largest_difference
+from stepworks.serving.answers import largest_difference
 from stepworks.serving.client import V2Client, ask, only_model
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import Samples

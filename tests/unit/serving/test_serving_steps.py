@@ -333,7 +333,7 @@ def test_a_package_for_another_server_is_refused(
     metadata = Metadata(run="r", created_by="test")
     model = Registry(tmp_path / "registry").register("flights", package, manifest.digest, metadata)
     verdict = VerdictDocument(verdict="pass", reason="good", rules=[])
-    with pytest.raises(ServingError, match=r"(?s)not one to deploy by this step.*triton.*Expected: onnxruntime"):
+    with pytest.raises(ServingError, match=r"(?s)not one to serve on this machine.*triton.*Expected: onnxruntime"):
         library.deploy(model, verdict, None, supervisor)
     assert supervisor.processes() == {}
 

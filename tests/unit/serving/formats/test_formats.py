@@ -124,8 +124,10 @@ def test_every_format_says_how_kserve_serves_it() -> None:
     for layout, ways in SERVED.items():
         for way in ways:
             assert served(layout, way.runtime) is way
-    with pytest.raises(ConfigurationError, match=r"(?s)not served by mlserver.*kserve-tritonserver"):
-        served("triton", "mlserver")
+    with pytest.raises(ConfigurationError, match=r"(?s)not served by kserve-mlserver.*kserve-tritonserver"):
+        served("triton", "kserve-mlserver")
+    own = served("triton", "triton-of-our-team")
+    assert (own.runtime, own.model_format, own.no_null) == ("triton-of-our-team", "triton", True)
     with pytest.raises(ConfigurationError, match="There is no format onnx"):
         served("onnx")
 

@@ -17,41 +17,15 @@ from stepworks.serving.formats.huggingface import continue_text, package_languag
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.training.language_model import build_model
 from stepworks.training.model_directory import save_model
+from tests.unit.serving.formats.language import CONFIG, WORDS, write_language_model
 
 transformers = pytest.importorskip("transformers", reason="the extra language is not installed")
 peft = pytest.importorskip("peft", reason="the extra language is not installed")
 
-WORDS = ["<end>", "a", "b", "c", "d", "e", "f", "g"]
-CONFIG: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": len(WORDS),
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "bos_token_id": None,
-    "eos_token_id": 0,
-}
-
 
 @pytest.fixture(scope="module")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose weights are large, so that no two tokens are about as likely, with a tokenizer of eight words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<end>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    folder = tmp_path_factory.mktemp("base")
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>").save_pretrained(folder)
-    torch.manual_seed(0)
-    network = build_model(config=CONFIG).network
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.mul_(8)
-    network.save_pretrained(folder)
-    return folder
+    return write_language_model(tmp_path_factory.mktemp("base"))
 
 
 def save(folder: Path, network: torch.nn.Module, settings: dict[str, Any], inputs: list[str]) -> Path:
@@ -132,6 +106,8 @@ def test_a_folder_of_transformers_is_packaged_as_it_is(base_model: Path, prompts
     samples = Samples.read(tmp_path / "package")
     assert [row["text"] for row in samples.rows] == ["a b c", "e f"]
     assert all(0 < len(answer) <= 4 for answer in samples.answers)
+    said = [" ".join(WORDS[token] for token in answer if token) for answer in samples.answers]  # 0 is <end>
+    assert samples.texts == said
     for file in base_model.iterdir():
         assert (tmp_path / "package" / "model" / file.name).read_bytes() == file.read_bytes()
 
