@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stepworks.kube.api.references import Selection
-from stepworks.kube.kinds.manifests import Manifest, labels_of
+from stepworks.kube.kinds.manifests import Manifest, annotations_of, labels_of
 from stepworks.kube.kinds.table import Descent, kind_of
 
 _POD = ("v1", "Pod")
+_REVISION = "deployment.kubernetes.io/revision"
 _RANK_LABELS = ("batch.kubernetes.io/job-completion-index", "training.kubeflow.org/replica-index")
 _ROLE_LABELS = ("training.kubeflow.org/replica-type", "jobset.sigs.k8s.io/replicatedjob-name")
 
@@ -29,6 +30,30 @@ def made_by(manifest: Manifest) -> list[Selection]:
     if descent.namesake:
         selections.insert(0, Selection(*descent.namesake, fields=f"metadata.name={name}", namespace=namespace))
     return selections
+
+
+def without_replaced(made: Iterable[Manifest]) -> list[Manifest]:
+    """What was made without the ReplicaSets of a Deployment that a newer one replaces, and without their pods.
+
+    They serve until the newer ones are ready, and are not what keeps the Deployment from coming about.
+    """
+    found = list(made)
+    newest: dict[str, int] = {}
+    for each in found:
+        newest[_owner(each)] = max(_revision(each), newest.get(_owner(each), 0))
+    replaced = {each["metadata"]["uid"] for each in found if _revision(each) < newest[_owner(each)]}
+    return [each for each in found if each["metadata"]["uid"] not in replaced and _owner(each) not in replaced]
+
+
+def _owner(manifest: Manifest) -> str:
+    owners = manifest["metadata"].get("ownerReferences") or [{}]
+    return str(owners[0].get("uid") or "")
+
+
+def _revision(manifest: Manifest) -> int:
+    """Which revision of its Deployment a ReplicaSet is; 0 for whatever has none."""
+    told = annotations_of(manifest).get(_REVISION) if manifest["kind"] == "ReplicaSet" else None
+    return int(told) if told else 0
 
 
 def _selector(manifest: Manifest) -> str:

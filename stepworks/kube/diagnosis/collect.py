@@ -13,7 +13,7 @@ from stepworks.kube.api.discovery import is_served
 from stepworks.kube.api.objects import find, list_objects
 from stepworks.kube.api.pods import read_log
 from stepworks.kube.api.references import Reference, Selection
-from stepworks.kube.diagnosis.chain import made_by
+from stepworks.kube.diagnosis.chain import made_by, without_replaced
 from stepworks.kube.diagnosis.facts import EventFacts, Facts, PodFacts
 from stepworks.kube.diagnosis.read import hide, merge_events, read_event, read_object, read_pod, says_failed
 from stepworks.kube.kinds.manifests import Manifest
@@ -52,7 +52,7 @@ class Collector:
             manifest = self._read(f"the {self._reference}", lambda: find(self._cluster, self._reference))
         if manifest is None:
             return Facts(self._reference, unreadable=tuple(self._unreadable))
-        made = [each for selection in made_by(manifest) for each in self._list(selection)]
+        made = without_replaced(each for selection in made_by(manifest) for each in self._list(selection))
         pods = [each for each in made if each["kind"] == "Pod"]
         chain = [manifest, *(each for each in made if each["kind"] != "Pod")]
         if manifest["kind"] == "Pod":
