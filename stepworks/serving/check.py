@@ -15,7 +15,8 @@ from stepworks.serving.answers import largest_difference
 from stepworks.serving.client import V2Client
 from stepworks.serving.formats.kserve import SAME_ARITHMETIC
 from stepworks.serving.launch import ServerPlan, start_servers
-from stepworks.serving.manifest import ONNXRUNTIME, Row, Samples, read_package, require_format
+from stepworks.serving.manifest import ONNXRUNTIME, Manifest, Row, Samples, read_package, require_format
+from stepworks.serving.session import tensors
 from stepworks.supervisor.supervisor import Supervisor
 
 TOLERANCE = SAME_ARITHMETIC
@@ -98,3 +99,26 @@ def require_recorded_answers(
         alone += client.ask([row])
         latencies.append((time.monotonic() - started) * 1000)
     return largest_difference(samples, together, alone, tolerance, excused), latencies
+
+
+def require_own_answers(session: Any, manifest: Manifest, samples: Samples, tolerance: float = TOLERANCE) -> float:
+    """Have a server's session answer the recorded rows before anybody else gets an answer.
+
+    Args:
+        session: An ONNX Runtime session over the package's graph.
+        manifest: The package's signature.
+        samples: The recorded rows and answers.
+        tolerance: The largest allowed absolute difference of probabilities.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ServingError: An answer differs, or a row does not fit the signature.
+    """
+
+    def answers(rows: list[Row]) -> list[float]:
+        return [float(value) for value in session.run(None, tensors(manifest, rows))[0][:, 0]]
+
+    alone = [answers([row])[0] for row in samples.rows]
+    return largest_difference(samples, answers(samples.rows), alone, tolerance)

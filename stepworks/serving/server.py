@@ -1,9 +1,12 @@
 """The model server: KServe's own, over a package, as a process.
 
-`python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1]`
+`python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1] [--check-answers]`
 
 It speaks the Open Inference Protocol V2 by REST. A missing number is `null` in the request's JSON, a missing
 text the empty string. `GET /metrics` tells Prometheus of its requests. It ends with SIGTERM or SIGINT.
+
+With `--check-answers` it answers the package's recorded rows before anybody else: where it would answer otherwise than
+the trained model did, it ends and is never ready.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from stepworks.errors import ResourceError, StepworksError
-from stepworks.serving.manifest import ONNXRUNTIME, Manifest, read_package, require_format
+from stepworks.serving.manifest import ONNXRUNTIME, Manifest, Samples, read_package, require_format
 from stepworks.serving.session import load_session
 
 GRACE_SECONDS = 3
@@ -40,16 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model-name", required=True, help="the model's name in the protocol's paths")
     parser.add_argument("--port", type=int, required=True, help="the TCP port")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--check-answers", action="store_true", help="first answer the package's recorded rows rightly")
     options = parser.parse_args(arguments)
     try:
-        serve(options.model_directory, options.model_name, options.host, options.port)
+        serve(options.model_directory, options.model_name, options.host, options.port, check=options.check_answers)
     except StepworksError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
 
 
-def serve(package: Path, model_name: str, host: str, port: int) -> None:
+def serve(package: Path, model_name: str, host: str, port: int, *, check: bool = False) -> None:
     """Serve a package until a signal ends it. What can be refused is refused before KServe's imports.
 
     Args:
@@ -57,16 +61,28 @@ def serve(package: Path, model_name: str, host: str, port: int) -> None:
         model_name: The model's name in the protocol's paths.
         host: The address to listen on.
         port: The TCP port; 0 for a free one.
+        check: Whether it has to answer the package's recorded rows first as the trained model did.
 
     Raises:
         NotFoundError: There is no package.
-        ServingError: The package was changed, or is of another format.
+        ServingError: The package was changed, is of another format, or is answered for otherwise than it was recorded.
         ResourceError: The port is in use, or this user may not listen there.
     """
     with listen(host, port) as listener:
         manifest = read_package(package)
         require_format(package, manifest, ONNXRUNTIME, "serve by this server")
-        _serve(model_name, manifest, load_session(package), listener)
+        session = load_session(package)
+        if check:
+            _check(package, manifest, session)
+        _serve(model_name, manifest, session, listener)
+
+
+def _check(package: Path, manifest: Manifest, session: Any) -> None:
+    from stepworks.serving.check import require_own_answers
+
+    samples = Samples.read(package)
+    difference = require_own_answers(session, manifest, samples)
+    sys.stdout.write(f"{len(samples.rows)} recorded rows are answered to {difference:.1e}\n")
 
 
 def listen(host: str, port: int) -> socket.socket:

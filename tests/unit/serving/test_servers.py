@@ -21,7 +21,7 @@ from stepworks.serving import server, split
 from stepworks.serving.answers import largest_difference
 from stepworks.serving.client import V2Client, ask, only_model
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
-from stepworks.serving.manifest import Samples
+from stepworks.serving.manifest import Samples, read_package, write_manifest
 from stepworks.serving.rollout.local import LocalArm, LocalBackend
 from stepworks.serving.rollout.policy import LAPTOP
 from stepworks.serving.rollout.probes import HttpProber, read_probes
@@ -121,6 +121,21 @@ def test_a_server_of_another_package_is_replaced(supervisor: Supervisor, tmp_pat
     with pytest.raises(ServingError, match=r"(?s)exit code 2.*is not a model package"):
         start_servers(supervisor, [ServerPlan("flights.v7", tmp_path, "flights")])
     assert "flights.v7" not in supervisor.processes()
+
+
+def test_a_server_that_answers_otherwise_than_recorded_serves_nobody(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = shutil.copytree(package, tmp_path / "package")
+    samples, manifest = Samples.read(changed), read_package(changed)
+    answers = [samples.answers[0] + 1e-3, *samples.answers[1:]]
+    (changed / "samples.json").write_text(samples.model_copy(update={"answers": answers}).model_dump_json())
+    write_manifest(changed, manifest.inputs)
+    arguments = [f"--model-directory={changed}", "--model-name=flights", "--port=0", "--check-answers"]
+    assert server.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "does not answer as the trained model does" in error
+    assert f"1 of {len(answers)} rows differ more" in error
 
 
 def test_the_split_keeps_the_share_and_counts(urls: dict[str, str], package: Path) -> None:
