@@ -14,11 +14,12 @@ from stepworks.registry.registry import Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
 from stepworks.report.page import write_page
-from stepworks.serving.candidates import require_same_package
+from stepworks.serving.candidates import require_same_package, stable_beside
 from stepworks.serving.deploy import deploy
 from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 from stepworks.serving.kserve.roll_out import roll_out_on_kserve
 from stepworks.serving.kserve.serve import serve_version_on_kserve
+from stepworks.serving.model_server import deploy_as_model_server
 from stepworks.serving.rollout.deployment import require_promotion, roll_out_deployment
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.serving.rollout.prometheus import prometheus_source
@@ -94,6 +95,43 @@ def serve_registered(
         return serve_version(model, models, manager)
     request = _request(run, placement, service)
     return serve_version_on_kserve(connect(), model, models, request)
+
+
+def deploy_server(
+    package: str,
+    verdict: str,
+    registration: str,
+    registry: str,
+    *,
+    run: str,
+    image: str,
+    placement: Mapping[str, Any],
+    service: Mapping[str, Any],
+) -> DeploymentDocument:
+    """Serve a version in the place of the one before: under the supervisor of a local run, or else by a Deployment.
+
+    Args:
+        package: The package's folder; what is served is the registry's copy of it.
+        verdict: The file of the gate's verdict.
+        registration: The file that says which version.
+        registry: The registry's folder.
+        run: The run's id; for a cluster only, as what follows.
+        image: The server's image.
+        placement: As of `deploy_version`.
+        service: Fields of `ModelServerSpec`.
+
+    Raises:
+        StepworksError: As of `serve_version` and `deploy_as_model_server`.
+    """
+    registered = RegistrationDocument.read(registration)
+    models = Registry(registry)
+    model = models.get(registered.name, registered.version)
+    require_same_package(Path(package), model)
+    judged = VerdictDocument.read(verdict)
+    if manager := SupervisorClient.from_environment():
+        stable_beside(model, judged, models.champion(model.name))
+        return serve_version(model, models, manager)
+    return deploy_as_model_server(connect(), model, judged, models, image, _request(run, placement, service))
 
 
 def _request(run: str, placement: Mapping[str, Any], service: Mapping[str, Any]) -> ServiceRequest:

@@ -15,6 +15,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Model
 from stepworks.components.registry.register_model.component import register_model
 from stepworks.components.serving.check_serving.component import check_serving
 from stepworks.components.serving.deploy.component import deploy
+from stepworks.components.serving.deploy_model_server.component import deploy_model_server
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
 from stepworks.components.serving.serve_version.component import serve_version
@@ -39,6 +40,7 @@ from stepworks.serving.split_admin import SplitSettings, change_split, read_spli
 from stepworks.supervisor.supervisor import Supervisor
 
 REGISTRY = "/mnt/registry"
+OLD = Metadata(run="old", created_by="test")
 BLIND = LAPTOP.model_copy(
     update={"judge": JudgeSettings(errors=MetricRule(margin=0.1), latency=None, answers=None, minimum_requests=50)}
 )
@@ -291,8 +293,8 @@ def test_a_version_is_served_without_a_roll_out(
     supervisor: Supervisor, champion_package: Path, package: Path, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path / "registry")
-    for run, made in (("old", champion_package), ("new", package)):
-        registry.register("flights", made, read_package(made).digest, Metadata(run=run, created_by="test"))
+    for made, of_run in ((champion_package, OLD), (package, Metadata(run="new", created_by="test"))):
+        registry.register("flights", made, read_package(made).digest, of_run)
     deployment = Artifact(name="deployment", uri=str(tmp_path / "deployment"))
 
     for version, made in ((2, package), (1, champion_package), (1, champion_package)):
@@ -312,6 +314,24 @@ def test_a_version_is_served_without_a_roll_out(
     assert sorted(supervisor.processes()) == ["flights.split", "flights.v1"]
     with pytest.raises(NotFoundError, match="no version 3"):
         serve_version.python_func("flights", 3, REGISTRY, deployment)
+
+    # Where a cluster would have a Deployment, a laptop has the same processes.
+    run = Run(tmp_path / "run", tmp_path, tmp_path, champion_package)
+    first = registry.register("flights", champion_package, read_package(champion_package).digest, OLD)
+    assert first.already_registered
+    inside = str(Path(REGISTRY) / first.directory.relative_to(tmp_path / "registry"))
+    registered = RegistrationDocument(
+        name="flights", version=1, uri=inside, digest=first.digest, already_registered=True
+    )
+    registered.write(run.registration.path)
+    given = (run.package, run.verdict, run.registration, REGISTRY, run.deployment)
+    before = supervisor.processes()["flights.v1"].pid
+    deploy_model_server.python_func(*given)
+    assert DeploymentDocument.read(run.deployment.path).url == url
+    assert supervisor.processes()["flights.v1"].pid == before
+    VerdictDocument(verdict="fail", reason="worse", rules=[]).write(run.verdict.path)
+    with pytest.raises(ServingError, match="does not let this run deploy"):
+        deploy_model_server.python_func(*given)
 
 
 def test_in_a_cluster_deploying_asks_for_a_placement(

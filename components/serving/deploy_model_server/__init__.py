@@ -1,0 +1,1 @@
+"""Deploy a registered model beside the one that serves."""

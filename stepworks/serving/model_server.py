@@ -1,0 +1,162 @@
+"""Serving a registered version by a plain Deployment and Service, on a cluster that need not have KServe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import httpx
+
+from stepworks.errors import ConfigurationError, NotFoundError, ServingError
+from stepworks.kube.api.clock import Clock
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.builders.model_server import MODEL_PATH, ModelServerSpec, model_server_spec
+from stepworks.kube.model_server import deploy_model_server
+from stepworks.placement.storage import Mount, mount_of
+from stepworks.registry.registry import RegisteredModel, Registry
+from stepworks.report.documents import DeploymentDocument, VerdictDocument
+from stepworks.serving.candidates import stable_beside
+from stepworks.serving.check import require_recorded_answers
+from stepworks.serving.client import V2Client
+from stepworks.serving.kserve.deploy import ServiceRequest
+from stepworks.serving.manifest import Samples
+from stepworks.settings_file import whole_numbers
+
+ROUTED_SECONDS = 30.0
+"""How long the nodes may take to send to a pod what its Service is sent, once the pod is ready."""
+_PAUSE_SECONDS = 0.5
+_PORT = 8080
+_FIXED = {"image", "version", "model", "placement"}
+
+
+def deploy_as_model_server(
+    cluster: Cluster,
+    model: RegisteredModel,
+    verdict: VerdictDocument,
+    registry: Registry,
+    image: str,
+    request: ServiceRequest,
+    say: Callable[[str], None] = print,
+) -> DeploymentDocument:
+    """Serve a version under the model's name in the place of the one that serves, and make it the champion.
+
+    Args:
+        cluster: Where.
+        model: The version.
+        verdict: What the gate said of it.
+        registry: The registry.
+        image: The server's image.
+        request: How it is to be served. Its `service` has fields of `ModelServerSpec`; with a `command` or
+            `arguments` among them the image's server is another than ours.
+        say: Is told each line of progress.
+
+    Returns:
+        Where the model is; there is no stable version beside it any more.
+
+    Raises:
+        ServingError: The verdict is not a pass; the champion takes other features; or the version answers otherwise
+            than the trained model, and has been taken back then.
+        ConfigurationError: Something cannot work, and nothing was made: a name, a setting, a registry on no claim.
+        StepworksError: As of `deploy_model_server`.
+    """
+    stable_beside(model, verdict, registry.champion(model.name))
+    url = deploy_model_server(
+        cluster,
+        _spec(model, image, request),
+        name=model.name,
+        run=request.run,
+        verify=partial(_verify, registry, model.name, cluster.clock),
+        scheduling_timeout=request.scheduling_seconds,
+        say=say,
+    )
+    registry.make_champion(model.name, model.version)
+    return DeploymentDocument(
+        service=model.name,
+        url=url,
+        stable_version=None,
+        candidate_version=str(model.version),
+        model_directory=str(model.directory),
+    )
+
+
+def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelServerSpec:
+    if fixed := sorted(_FIXED & set(request.service)):
+        raise ConfigurationError(
+            "The settings of the service name what the step decides itself",
+            received=", ".join(fixed),
+            expected="other fields of ModelServerSpec: replicas, service_type, port, environment, …",
+            what_to_do="Leave them out; the model is that of the registry, and image and placement are parameters.",
+        )
+    given = {"port": _PORT, **whole_numbers(request.service)}
+    if not {"command", "arguments"} & set(given):
+        given = {**_our_server(model.name, given["port"]), **given}
+    return model_server_spec(
+        **given,
+        image=image,
+        version=str(model.version),
+        model=_mount(model, request.mounts),
+        placement=request.placement,
+    )
+
+
+def _our_server(name: str, port: Any) -> dict[str, Any]:
+    """How the server of our image is started and asked; in-place updates keep the model's name in its paths."""
+    options = {"model-directory": MODEL_PATH, "model-name": name, "host": "0.0.0.0", "port": port}  # noqa: S104  # of a pod
+    return {
+        "command": ["python3", "-m", "stepworks.serving.server"],
+        "arguments": [*(f"--{key}={value}" for key, value in options.items()), "--check-answers"],
+        "readiness_path": f"/v2/models/{name}/ready",
+        "liveness_path": "/v2/health/live",
+        "metrics_path": "/metrics",
+    }
+
+
+def _mount(model: RegisteredModel, mounts: tuple[Mount, ...]) -> Mount:
+    """The version's folder of the registry's claim, which is all that the server sees of it."""
+    folder = PurePosixPath(model.directory)
+    claim = mount_of(folder, mounts)
+    if claim is None:
+        raise ConfigurationError(
+            "The registry is on no claim that the model server could mount",
+            received=str(folder),
+            expected="a folder below " + (" or ".join(each.mount_path for each in mounts) or "a mounted claim"),
+            what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
+        )
+    inside = str(PurePosixPath(claim.sub_path) / folder.relative_to(claim.mount_path))
+    return claim.model_copy(update={"mount_path": MODEL_PATH, "sub_path": inside, "read_only": True})
+
+
+def _verify(registry: Registry, name: str, clock: Clock, url: str, version: str) -> None:
+    """Ask a version for its recorded rows at the address where clients ask.
+
+    Raises:
+        ServingError: It does not answer, or otherwise than the trained model.
+        NotFoundError: The registry has no such version.
+    """
+    if not version.isdecimal():
+        raise NotFoundError(
+            f"The version that served before is none of the registry's models {name}",
+            received=version,
+            expected="the number of a version",
+            what_to_do="Ask it yourself whether it answers rightly.",
+        )
+    samples = Samples.read(registry.get(name, int(version)).directory)
+    with V2Client(url, name) as client:
+        _wait_until_reached(client, clock)
+        require_recorded_answers(client, samples)
+
+
+def _wait_until_reached(client: V2Client, clock: Clock) -> None:
+    """Return when the model's address leads to a server; nodes hear of a new Service or pod a moment later."""
+    deadline = clock.now() + ROUTED_SECONDS
+    while True:
+        try:
+            client.signature()
+        except ServingError as error:
+            if not isinstance(error.__cause__, httpx.TransportError) or clock.now() >= deadline:
+                raise
+        else:
+            return
+        clock.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,65 @@
+"""What deploy_model_server refuses before it asks a cluster for anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepworks.errors import ConfigurationError, ServingError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.placement.placement import Placement
+from stepworks.placement.storage import Mount
+from stepworks.registry.registry import Metadata, RegisteredModel, Registry
+from stepworks.report.documents import VerdictDocument
+from stepworks.serving.kserve.deploy import ServiceRequest
+from stepworks.serving.manifest import read_package
+from stepworks.serving.model_server import deploy_as_model_server
+from tests.unit.kube.test_inference_service import SERVER
+
+PASS = VerdictDocument(verdict="pass", reason="It is better.", rules=[])
+FAIL = VerdictDocument(verdict="fail", reason="It is worse.", rules=[])
+NO_CLUSTER = Cluster(None, "team")
+"""Nothing may be asked of it."""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def model(registry: Registry, package: Path) -> RegisteredModel:
+    return registry.register("flights", package, read_package(package).digest, Metadata(run="r", created_by="test"))
+
+
+def request(folder: Path, **service: Any) -> ServiceRequest:
+    mount = Mount(claim="registry", mount_path=str(folder), access_mode="ReadWriteMany")
+    return ServiceRequest("r", Placement.model_validate(SERVER), (mount,), service)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "folder", "service", "image", "told"),
+    [
+        (FAIL, "registry", {}, "team/serving:1", "does not let this run deploy the model"),
+        (PASS, "elsewhere", {}, "team/serving:1", "on no claim that the model server could mount"),
+        (PASS, "registry", {"placement": {}}, "team/serving:1", "name what the step decides itself"),
+        (PASS, "registry", {"replica": 2}, "team/serving:1", "did you mean replicas?"),
+        (PASS, "registry", {}, "", "image"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_cluster_is_asked(
+    registry: Registry,
+    model: RegisteredModel,
+    tmp_path: Path,
+    verdict: VerdictDocument,
+    folder: str,
+    service: dict[str, Any],
+    image: str,
+    told: str,
+) -> None:
+    with pytest.raises((ServingError, ConfigurationError)) as caught:
+        deploy_as_model_server(NO_CLUSTER, model, verdict, registry, image, request(tmp_path / folder, **service))
+    assert told in str(caught.value)
+    assert registry.champion("flights") is None
