@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from stepworks.kubeflow.local.run import LocalRun
+from stepworks.kubeflow.local.run import Run
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import (
     ComparisonDocument,
@@ -19,7 +19,7 @@ from stepworks.report.documents import (
 from stepworks.report.wording import clipped, duration, interval, metric_name, number, signed
 
 
-def show_summary(run: LocalRun, report: Path, stream: TextIO, *, keep_serving: bool) -> None:
+def show_summary(run: Run, report: Path, stream: TextIO, *, keep_serving: bool) -> None:
     """Print the metrics and what became of the model, name the report, and say how to serve the model again."""
     lines = []
     for evaluation in run.documents_of(EvaluationDocument):

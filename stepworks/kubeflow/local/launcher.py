@@ -1,26 +1,24 @@
-"""Starting the steps of a local run as processes of their own, with their output in log files."""
+"""Carrying the steps of a run through their attempts, with their output in log files and their states kept."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kfp import dsl
 
+from stepworks.errors import StepworksError
 from stepworks.kubeflow.local.failure import ATTEMPT_MARK, explain_failure
+from stepworks.kubeflow.local.runner import Attempt, Runner
 from stepworks.kubeflow.local.steps import Step
-from stepworks.supervisor.processes import ProcessGroup
-from stepworks.supervisor.supervisor import Supervisor
 
 GRACE_SECONDS = 3.0
 """How long a step may take to end after SIGTERM; a KFP task pod gives Python no more."""
@@ -32,17 +30,17 @@ class _Execution:
     log: str
     attempts: int = 0
     exit_code: int | None = None
+    page: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
 
 
 class Launcher:
-    """Runs each attempt of a step in a process group of its own, and ends them all when told to.
+    """Has a runner run each attempt of a step, and ends them all when told to.
 
     Args:
         steps: The steps of the run; their states are kept up to date.
         logs: The folder of the log files.
-        temporary: The folder for what steps need for a moment; kfp's launcher leaves a folder a step.
-        supervisor: Is named in each step's environment, and ends the steps if this process is killed.
+        runner: Starts the attempts.
         on_begin: Called when an execution begins.
         on_end: Called when an execution has ended, with the path of each output artifact.
     """
@@ -51,21 +49,19 @@ class Launcher:
         self,
         steps: list[Step],
         logs: Path,
-        temporary: Path,
-        supervisor: Supervisor,
+        runner: Runner,
         *,
         on_begin: Callable[[Step], None],
         on_end: Callable[[Step, Mapping[str, str]], None],
     ) -> None:
         self.steps = {(step.task, step.component): step for step in steps}
         self.logs = logs
-        self.supervisor = supervisor
-        self.environment = {**supervisor.environment(), "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+        self.runner = runner
         self.on_begin = on_begin
         self.on_end = on_end
         self._current = threading.local()  # kfp runs the iterations of a loop in threads
         self._lock = threading.RLock()  # a signal may come while the main thread holds it
-        self._groups: set[ProcessGroup] = set()
+        self._attempts: set[Attempt] = set()
         self._stopping = False
 
     def task_started(self, name: str, component: str) -> None:
@@ -90,35 +86,54 @@ class Launcher:
                     step.values[key] = value
             step.end("succeeded" if succeeded else "failed")
             if not succeeded:
-                step.fail(explain_failure(execution.exit_code, self.logs / execution.log), execution.log)
+                why = execution.page or explain_failure(execution.exit_code, self.logs / execution.log)
+                step.fail(why, execution.log)
             self.on_end(step, execution.outputs)
 
     def run_process(self, command: list[str], environment: dict[str, str]) -> int:
-        """Run one attempt of the calling thread's execution to its end; return the exit code."""
+        """Run one attempt of the calling thread's execution to its end; return the exit code.
+
+        Raises:
+            RuntimeError: It cannot run, and another attempt could not either; the step keeps why.
+        """
         execution: _Execution = self._current.execution
+        try:
+            attempt = self._start(execution, command, environment)
+            if attempt is None:
+                return -signal.SIGTERM
+            try:
+                ended = attempt.wait()
+            except StepworksError:
+                self._end(attempt)
+                raise
+            self._end(attempt)
+        except StepworksError as error:
+            execution.page = str(error)
+            # As kfp tells of a failed step: it ends the run, and the page is shown once.
+            raise RuntimeError(f"The step {execution.step.name} cannot run") from error
+        execution.exit_code, execution.page = ended.exit_code, ended.page
+        return ended.exit_code
+
+    def _start(self, execution: _Execution, command: list[str], environment: dict[str, str]) -> Attempt | None:
+        """Start the next attempt of an execution; None when nothing is to be started any more."""
         log = self.logs / execution.log
         with self._lock:
             if self._stopping:
-                return -signal.SIGTERM
+                return None
             execution.attempts += 1
             execution.step.attempts = max(execution.step.attempts, execution.attempts)
             execution.outputs = read_outputs(command)
             if execution.attempts > 1:
                 with log.open("a", encoding="utf-8") as file:
                     file.write(f"{ATTEMPT_MARK}{execution.attempts} ---\n")
-            group = ProcessGroup.spawn(
-                execution.step.name,
-                _with_quoted_python(command),
-                log=log,
-                environment={**os.environ, **self.environment, **environment},
-            )
-            self._groups.add(group)
-        with self.supervisor.guarding(group.pid):
-            execution.exit_code = _as_signal(group.wait())
-            # What a step leaves in the background ends with it, as in a pod; when all is to end, with the grace.
-            group.end(time.monotonic() + (GRACE_SECONDS if self._stopping else 0))
-        self._groups.discard(group)
-        return execution.exit_code
+            attempt = self.runner.start(execution.step, command, environment, log)
+            self._attempts.add(attempt)
+        return attempt
+
+    def _end(self, attempt: Attempt) -> None:
+        """End what an attempt left behind: at once, or with the grace when all is to end."""
+        attempt.end(time.monotonic() + (GRACE_SECONDS if self._stopping else 0))
+        self._attempts.discard(attempt)
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[None]:
@@ -157,17 +172,22 @@ class Launcher:
         timer.start()
 
     def _signal_all(self, number: signal.Signals) -> None:
-        for group in list(self._groups):
-            group.signal(number)
+        for attempt in list(self._attempts):
+            attempt.signal(number)
 
     def stop(self) -> None:
-        """End every step's process group: SIGTERM, and SIGKILL when the grace period is over."""
+        """End every attempt: SIGTERM, and SIGKILL when the grace period is over.
+
+        Raises:
+            StepworksError: Something of one may be left; the others are ended all the same.
+        """
         self._stopping = True
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
-        for group in list(self._groups):
-            group.end(deadline)
-        self._groups.clear()
+        with ExitStack() as ending:
+            for attempt in list(self._attempts):
+                ending.callback(attempt.end, deadline)
+        self._attempts.clear()
 
 
 def read_outputs(command: list[str]) -> dict[str, str]:
@@ -177,18 +197,3 @@ def read_outputs(command: list[str]) -> dict[str, str]:
     executor_input = json.loads(command[command.index("--executor_input") + 1])
     artifacts = executor_input.get("outputs", {}).get("artifacts", {})
     return {name: value["artifacts"][0]["uri"] for name, value in artifacts.items()}
-
-
-def _with_quoted_python(command: list[str]) -> list[str]:
-    """Quote this Python's path in the shell line that kfp put it into, for a checkout in `My Projects`."""
-    script = [number for number, part in enumerate(command) if "kfp.dsl.executor_main" in part][:1]
-    return [
-        part.replace(sys.executable, shlex.quote(sys.executable)) if number in script else part
-        for number, part in enumerate(command)
-    ]
-
-
-def _as_signal(exit_code: int) -> int:
-    """The shell around a step reports a signal as 128 plus its number; give both as the negative number."""
-    signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT, signal.SIGSEGV)
-    return 128 - exit_code if exit_code - 128 in signals else exit_code

@@ -1,4 +1,4 @@
-"""One local run of a pipeline, from its parameters to its record."""
+"""One run of a pipeline that this machine conducts, from its parameters to its record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from stepworks.files import write_atomically
 from stepworks.kubeflow.local.kfp_seam import observed_by
 from stepworks.kubeflow.local.launcher import Launcher
 from stepworks.kubeflow.local.lineage import code_revision, package_versions
+from stepworks.kubeflow.local.processes import ProcessRunner
 from stepworks.kubeflow.local.progress import open_progress
+from stepworks.kubeflow.local.runner import Runner
 from stepworks.kubeflow.local.steps import Step, read_steps
 from stepworks.kubeflow.pipeline import Pipeline, local_claim_path
 from stepworks.report.documents import Document, find_document
@@ -35,8 +37,8 @@ _Kind = TypeVar("_Kind")
 
 
 @dataclass
-class LocalRun:
-    """A run on this machine: its folder, its steps, and the documents that they left.
+class Run:
+    """A run that this machine conducts: its folder, its steps, and the documents that they left.
 
     Attributes:
         pipeline: What runs.
@@ -44,10 +46,11 @@ class LocalRun:
         arguments: The values of its parameters.
         run_id: Names the run and its folder.
         folder: Holds the logs, the artifacts, the record and the report.
-        supervisor: Owns what outlives the steps; open until the run is closed.
+        runner: Runs the steps.
         started: When, in UTC.
         steps: What runs, in an order in which it can.
         documents: What each step found, by its name.
+        artifacts: Where each output artifact of a step is, by its name.
         state: Success is stated when every step has ended well, and not before.
         seconds: How long the steps took.
     """
@@ -57,10 +60,11 @@ class LocalRun:
     arguments: Mapping[str, Any]
     run_id: str
     folder: Path
-    supervisor: Supervisor
+    runner: Runner
     started: datetime
     steps: list[Step]
     documents: dict[str, list[Document]] = field(default_factory=dict)
+    artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
     state: Literal["running", "succeeded", "failed", "cancelled"] = "running"
     seconds: float = 0.0
 
@@ -113,6 +117,17 @@ class LocalRun:
         }
 
 
+@dataclass
+class LocalRun(Run):
+    """A run whose steps are processes of this machine.
+
+    Attributes:
+        supervisor: Owns what outlives the steps; open until the run is closed.
+    """
+
+    supervisor: Supervisor = field(kw_only=True)
+
+
 @contextmanager
 def local_run(pipeline: Pipeline, arguments: Mapping[str, Any], home: Path) -> Iterator[LocalRun]:
     """Prepare a run; when the block ends, nothing of the run is left running that was not released.
@@ -126,17 +141,36 @@ def local_run(pipeline: Pipeline, arguments: Mapping[str, Any], home: Path) -> I
         ResourceError: The run's folder cannot be made.
     """
     built = pipeline.build(None)
+    started, run_id, folder = open_folder(pipeline, home)
+    claims = {local_claim_path(name): _claim_folder(name, home.absolute(), folder) for name in built.claims}
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    try:
+        with Supervisor(folder / "logs", claims=claims) as supervisor:
+            yield LocalRun(
+                pipeline,
+                built.graph,
+                arguments,
+                run_id,
+                folder,
+                ProcessRunner(supervisor, temporary),
+                started,
+                read_steps(built.graph.pipeline_spec),
+                supervisor=supervisor,
+            )
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_folder(pipeline: Pipeline, home: Path) -> tuple[datetime, str, Path]:
+    """Begin a run: when, in UTC, under which id, and in which folder, which is made.
+
+    Raises:
+        ResourceError: It cannot be made.
+    """
     started = datetime.now(UTC)
     run_id = f"{pipeline.name}-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = home.absolute() / "runs" / run_id
-    _make_folders(folder)
-    claims = {local_claim_path(name): _claim_folder(name, home.absolute(), folder) for name in built.claims}
-    with Supervisor(folder / "logs", claims=claims) as supervisor:
-        steps = read_steps(built.graph.pipeline_spec)
-        yield LocalRun(pipeline, built.graph, arguments, run_id, folder, supervisor, started, steps)
-
-
-def _make_folders(folder: Path) -> None:
     try:
         (folder / "logs").mkdir(parents=True)
     except OSError as error:
@@ -146,6 +180,7 @@ def _make_folders(folder: Path) -> None:
             expected="a writable folder",
             what_to_do="Run in a folder that you can write to, or name one with --home.",
         ) from error
+    return started, run_id, folder
 
 
 def _claim_folder(name: str, home: Path, run: Path) -> Path:
@@ -153,7 +188,7 @@ def _claim_folder(name: str, home: Path, run: Path) -> Path:
     return (run if name == "checkpoints" else home) / "claims" / name
 
 
-def execute(run: LocalRun, stream: TextIO) -> None:
+def execute(run: Run, stream: TextIO) -> None:
     """Run the pipeline's steps to the end, showing their progress on `stream`.
 
     Raises:
@@ -166,9 +201,7 @@ def execute(run: LocalRun, stream: TextIO) -> None:
         progress.step_ended(step)
 
     logs = run.folder / "logs"
-    temporary = run.folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    launcher = Launcher(run.steps, logs, temporary, run.supervisor, on_begin=progress.step_began, on_end=step_ended)
+    launcher = Launcher(run.steps, logs, run.runner, on_begin=progress.step_began, on_end=step_ended)
     began = monotonic()
     trouble = None
     try:
@@ -188,14 +221,13 @@ def execute(run: LocalRun, stream: TextIO) -> None:
         raise
     finally:
         run.seconds = monotonic() - began
-        shutil.rmtree(temporary, ignore_errors=True)
     if trouble or run.failed_step:  # kfp itself goes on where an upstream failure is to be ignored
         run.state = "failed"
         raise _explain(run, trouble) from trouble
     run.state = "succeeded"
 
 
-def _explain(run: LocalRun, trouble: Exception | None) -> StepFailedError:
+def _explain(run: Run, trouble: Exception | None) -> StepFailedError:
     failed = run.failed_step
     if failed is None:
         return StepFailedError(
@@ -240,9 +272,10 @@ def _kfp_output_in(path: Path) -> Iterator[None]:
             root.setLevel(level)
 
 
-def _collect(run: LocalRun, step: Step, outputs: Mapping[str, str]) -> None:
+def _collect(run: Run, step: Step, outputs: Mapping[str, str]) -> None:
     """Take up the documents that a step left, of a failed step too: they say why. Other files are not ours."""
-    for path in map(Path, outputs.values()):
+    run.artifacts[step.name] = {name: Path(path) for name, path in outputs.items()}
+    for path in run.artifacts[step.name].values():
         if path.is_file() and path.stat().st_size <= _LARGEST_DOCUMENT:
             try:
                 document = find_document(path)
