@@ -96,6 +96,16 @@ CLUSTER := $(if $(NAME),--name "$(NAME)")
 cluster-up: $(VENV)/.run ## Start a Kubernetes control plane here: make cluster-up [NAME=] [GENERATION=older] [SIMULATED=nodes]
 	@$(BIN)/python -m testbed up $(CLUSTER) $(if $(GENERATION),--generation "$(GENERATION)") $(if $(SIMULATED),--simulated "$(SIMULATED)")
 
+BED := .stepworks/clusters/$(or $(NAME),default)
+.PHONY: run-cluster
+run-cluster: cluster-up ## Run the flagship there as pods, to a model that KServe serves; a second run replaces it
+	@$(BED)/kubectl create namespace team --dry-run=client -o yaml | $(BED)/kubectl apply -f - >/dev/null
+	@$(BED)/kubectl apply -k cluster/team >/dev/null
+	@KUBECONFIG=$(BED)/kubeconfig $(BIN)/stepworks run tabular_train_and_deploy --cluster --target a100 --namespace team \
+		-p roll-out-canary.policy="$$(cat testbed/roll-out.json)"
+	@echo "Look around:  $(BED)/kubectl -n team get inferenceservices,pods"
+	@echo "Stop it all:  make cluster-down $(if $(NAME),NAME=$(NAME))"
+
 .PHONY: cluster-down
 cluster-down: $(VENV)/.run ## Stop it and delete all that it held: make cluster-down [NAME=]
 	@$(BIN)/python -m testbed down $(CLUSTER)

@@ -18,10 +18,17 @@ from stepworks.cli.diff import diff
 from stepworks.cli.lint import lint
 from stepworks.cli.options import (
     CaFileOption,
+    ClusterOption,
     CompiledOption,
-    NamespaceOption,
+    ExperimentOption,
+    KeepServingOption,
     ParametersOption,
+    RehearseOption,
     RunHostOption,
+    RunNamespaceOption,
+    RunTargetOption,
+    RunVersionOption,
+    ServiceAccountOption,
     TargetsOption,
     TokenOption,
 )
@@ -79,7 +86,7 @@ def pipelines(
         show_pipelines()
 
 
-@app.command(short_help="Run a pipeline here, or in Kubeflow with --host.")
+@app.command(short_help="Run a pipeline here, as pods with --cluster, or in Kubeflow with --host.")
 def run(
     context: typer.Context,
     pipeline: Annotated[
@@ -87,30 +94,24 @@ def run(
     ],
     parameter: ParametersOption = None,
     home: HomeOption = Path(".stepworks"),
-    keep_serving: Annotated[
-        bool, typer.Option("--keep-serving", help="Leave the model server up when the run has ended.")
-    ] = False,
-    rehearse_roll_back: Annotated[
-        bool,
-        typer.Option(
-            "--rehearse-roll-back", help="After the run, roll out a broken model and see that it is rolled back."
-        ),
-    ] = False,
+    keep_serving: KeepServingOption = False,
+    rehearse_roll_back: RehearseOption = False,
+    cluster: ClusterOption = False,
     host: RunHostOption = None,
-    version: Annotated[str | None, typer.Option(help="With --host: the version; the newest when not given.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="With --host: what that Kubeflow is.")] = None,
-    experiment: Annotated[str, typer.Option(help="With --host: the experiment of the run.")] = "stepworks",
-    service_account: Annotated[str | None, typer.Option(help="With --host: the ServiceAccount of its pods.")] = None,
+    version: RunVersionOption = None,
+    target: RunTargetOption = None,
+    experiment: ExperimentOption = "stepworks",
+    service_account: ServiceAccountOption = None,
     compiled: CompiledOption = Path("compiled"),
     targets: TargetsOption = Path("targets"),
-    namespace: NamespaceOption = None,
+    namespace: RunNamespaceOption = None,
     token_from: TokenOption = None,
     ca_file: CaFileOption = None,
 ) -> None:
-    """Run a pipeline on this machine; with --host, in Kubeflow, followed to its end."""
+    """Run a pipeline on this machine; with --cluster, as pods; with --host, in Kubeflow, followed to its end."""
     _collect_garbage_again()
     in_kubeflow = host is not None or token_from is not None
-    _refuse_options_of_the_other_way(context, in_kubeflow=in_kubeflow)
+    _refuse_options_of_another_way(context, "host" if in_kubeflow else "cluster" if cluster else "")
     if in_kubeflow:
         from stepworks.cli.submit import run_in_kubeflow
         from stepworks.kubeflow.delivery.login import login_of
@@ -127,10 +128,18 @@ def run(
             targets=targets,
         )
         return
-    from stepworks.cli.run import run_locally
-
     try:
-        run_locally(pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back)
+        if cluster:
+            from stepworks.cli.cluster import Place, run_on_cluster
+
+            place = Place(target, targets, namespace, service_account or "pipeline-runner")
+            run_on_cluster(pipeline, parameter or [], home, place)
+        else:
+            from stepworks.cli.run import run_locally
+
+            run_locally(
+                pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back
+            )
     except (KeyboardInterrupt, SystemExit) as error:
         told = "\n".join(["Interrupted: everything that this command started was ended.", *_notes_of(error)])
         sys.stderr.write(f"\n{told}\n")
@@ -222,19 +231,40 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _refuse_options_of_the_other_way(context: typer.Context, *, in_kubeflow: bool) -> None:
+_OPTIONS_OF_A_WAY = {
+    "": ("home", "keep_serving", "rehearse_roll_back"),
+    "cluster": ("cluster", "home", "target", "targets", "namespace", "service_account"),
+    "host": (
+        "host",
+        "token_from",
+        "ca_file",
+        "version",
+        "target",
+        "experiment",
+        "service_account",
+        "compiled",
+        "targets",
+        "namespace",
+    ),
+}
+"""The options of a run beside its parameters: here, with --cluster, and with --host."""
+
+
+def _refuse_options_of_another_way(context: typer.Context, way: str) -> None:
     """Options that would be ignored say that the run would be another than the one that was meant."""
-    of_kubeflow = ("version", "target", "experiment", "service_account", "compiled", "targets", "namespace", "ca_file")
-    unused = ("home", "keep_serving", "rehearse_roll_back") if in_kubeflow else of_kubeflow
+    unused = sorted({name for names in _OPTIONS_OF_A_WAY.values() for name in names} - {*_OPTIONS_OF_A_WAY[way]})
     sources = {name: context.get_parameter_source(name) for name in unused}
     named = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
     given = [f"--{name.replace('_', '-')}" for name in named]
     if given:
+        ways = [other for other, names in _OPTIONS_OF_A_WAY.items() if other and named[0] in names]
+        here = {"": "on this machine", "cluster": "on a test bed", "host": "in Kubeflow"}
         raise ParameterError(
-            f"{' and '.join(given)} is for a run {'on this machine' if in_kubeflow else 'in Kubeflow'}",
+            f"{' and '.join(given)} is not for a run {here[way]}",
             received=" and ".join(given),
-            expected="options of one way: here, or in Kubeflow with --host",
-            what_to_do=f"Leave out {given[0]}, or {'leave out' if in_kubeflow else 'add'} --host.",
+            expected="options of one way: here, as pods with --cluster, or in Kubeflow with --host",
+            what_to_do=f"Leave out {given[0]}"
+            + (f", or add {' or '.join(f'--{other}' for other in ways)}." if ways and not way else "."),
         )
 
 

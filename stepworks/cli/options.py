@@ -14,6 +14,25 @@ TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of ta
 CompiledOption = Annotated[Path, typer.Option("--compiled", help="The folder of compiled files.")]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="The target that this Kubeflow is.")]
 
+ClusterOption = Annotated[
+    bool, typer.Option("--cluster", help="Run the steps as pods of the test bed that KUBECONFIG names, and not here.")
+]
+RunTargetOption = Annotated[
+    str | None, typer.Option("--target", "-t", help="With --cluster or --host: what that cluster is.")
+]
+RunVersionOption = Annotated[str | None, typer.Option(help="With --host: the version; the newest when not given.")]
+ExperimentOption = Annotated[str, typer.Option(help="With --host: the experiment of the run.")]
+ServiceAccountOption = Annotated[
+    str | None, typer.Option(help="With --cluster (by default pipeline-runner) or --host: the pods' ServiceAccount.")
+]
+KeepServingOption = Annotated[
+    bool, typer.Option("--keep-serving", help="Leave the model server up when the run has ended.")
+]
+RehearseOption = Annotated[
+    bool,
+    typer.Option("--rehearse-roll-back", help="After the run, roll out a broken model and see that it is rolled back."),
+]
+
 HostOption = Annotated[
     str | None,
     typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="The address of Kubeflow Pipelines.", show_default=False),
@@ -23,6 +42,12 @@ RunHostOption = Annotated[str | None, typer.Option("--host", help="Run in Kubefl
 
 NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Your profile's namespace, where Kubeflow has several users.")
+]
+RunNamespaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", "-n", help="With --cluster: that of the pods. With --host: your profile's, where it has users."
+    ),
 ]
 TokenOption = Annotated[
     str | None,

@@ -10,8 +10,9 @@ from typing import TextIO
 from stepworks.cli.summary import command_name, quoted, show_summary
 from stepworks.errors import StepworksError, UserError
 from stepworks.kubeflow.arguments import declared_by, parse_arguments
-from stepworks.kubeflow.local.run import LocalRun, execute, local_run
+from stepworks.kubeflow.local.run import LocalRun, Run, execute, local_run
 from stepworks.kubeflow.pipeline import load_pipeline
+from stepworks.kubeflow.step_inputs import of_steps
 from stepworks.report.documents import DeploymentDocument
 
 
@@ -26,9 +27,10 @@ def run_locally(
         ServingError: The rehearsed roll-back did not end as it has to.
     """
     pipeline = load_pipeline(name)
-    arguments = parse_arguments(pipeline.name, declared_by(pipeline), assignments)
+    parameters, inputs = of_steps(assignments)
+    arguments = parse_arguments(pipeline.name, declared_by(pipeline), parameters)
     stream = sys.stdout  # this one, also while kfp's own printing is caught
-    with local_run(pipeline, arguments, home) as run:
+    with local_run(pipeline, arguments, home, inputs) as run:
         if keep_serving or rehearse_roll_back:
             _require_deployment(run, "--keep-serving" if keep_serving else "--rehearse-roll-back")
         try:
@@ -37,7 +39,7 @@ def run_locally(
                 run.write_report()  # an interrupted rehearsal takes nothing from the run
                 _rehearse(run, run.documents_of(DeploymentDocument)[-1], stream)
         except BaseException as error:
-            error.add_note(_told_report(run))
+            error.add_note(told_report(run))
             raise
         show_summary(run, run.write_report(), stream, keep_serving=keep_serving)
         for deployment in run.documents_of(DeploymentDocument):
@@ -46,7 +48,7 @@ def run_locally(
                 _leave_serving(run, deployment, stream)
 
 
-def _told_report(run: LocalRun) -> str:
+def told_report(run: Run) -> str:
     """Write the report of a run that ended badly, and say where it is; what ended the run is not to be covered."""
     try:
         return f"The report of the run: {run.write_report().as_uri()}"

@@ -30,7 +30,7 @@ class Declared:
     required: bool
 
 
-_KINDS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "BOOLEAN": bool, "LIST": list, "STRUCT": dict}
+KINDS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "BOOLEAN": bool, "LIST": list, "STRUCT": dict}
 """The parameter types of the IR; any other is a text."""
 
 
@@ -48,7 +48,7 @@ def declared_by(pipeline: Pipeline) -> dict[str, Declared]:
 def declared_in_ir(inputs: Mapping[str, InputDefinition]) -> dict[str, Declared]:
     """The parameters of a compiled pipeline."""
     return {
-        name: Declared(_KINDS.get(each.type, str), not (each.optional or each.has_default))
+        name: Declared(KINDS.get(each.type, str), not (each.optional or each.has_default))
         for name, each in inputs.items()
     }
 
@@ -78,7 +78,7 @@ def parse_arguments(pipeline: str, declared: Mapping[str, Declared], assignments
                 received=f"{arguments[name]!r} and {value!r}",
                 what_to_do="Give it once.",
             )
-        arguments[name] = _parse(name, value, _declaration(pipeline, declared, name, assignment).kind)
+        arguments[name] = parse_value(name, value, _declaration(pipeline, declared, name, assignment).kind)
     _require_all(pipeline, declared, arguments)
     return arguments
 
@@ -129,7 +129,17 @@ def _require_all(pipeline: str, declared: Mapping[str, Declared], arguments: Map
         )
 
 
-def _parse(name: str, value: str, kind: type) -> Any:
+def parse_value(name: str, value: str, kind: type) -> Any:
+    """Read the text of a value by its type.
+
+    Args:
+        name: Whose value it is, for the message.
+        value: The text.
+        kind: The type: str, int, float, bool, list or dict.
+
+    Raises:
+        ParameterError: It is of another type.
+    """
     try:
         if kind is bool:
             return _parse_bool(value)

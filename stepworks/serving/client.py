@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,16 +71,7 @@ class V2Client:
         Raises:
             ServingError: The server's signature cannot be read.
         """
-        inputs = [
-            {
-                "name": name,
-                "datatype": datatype,
-                "shape": [len(rows), 1],
-                "data": [_value(row.get(name), datatype) for row in rows],
-            }
-            for name, datatype in self.signature().items()
-        ]
-        return {"inputs": inputs}
+        return request_body(self.signature(), rows)
 
     def send(self, rows: Sequence[Row]) -> httpx.Response:
         """Send raw rows in one request, and give the answer whatever its status.
@@ -103,6 +94,25 @@ class V2Client:
             return self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise does_not_answer(str(self._http.base_url), f"{method} {path}", error) from error
+
+
+def request_body(signature: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
+    """The body of a request for raw rows.
+
+    Args:
+        signature: The datatype of each input.
+        rows: Raw features by name; a feature that is `None` or left out is missing.
+    """
+    inputs = [
+        {
+            "name": name,
+            "datatype": datatype,
+            "shape": [len(rows), 1],
+            "data": [_value(row.get(name), datatype) for row in rows],
+        }
+        for name, datatype in signature.items()
+    ]
+    return {"inputs": inputs}
 
 
 def probabilities(response: httpx.Response) -> list[float]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.references import Reference, locate
 from stepworks.kube.api.requests import Attempts, Request, open_response, send
 
 _LOG_BYTES = 1 << 20
+_SILENT_SECONDS = 60.0
+"""How long a log that is followed may say nothing before it is asked for anew: its connection may be dead."""
+_BUFFER = 65536
 
 
 def read_log(
@@ -48,6 +53,45 @@ def read_log(
             return str(response.data.decode(errors="replace"))
         except (ApiException, HTTPError) as error:
             attempts.failed(error)
+
+
+def follow_log(cluster: Cluster, name: str, *, namespace: str = "") -> Iterator[bytes]:
+    """Read what the only container of a pod writes, as it writes it and to its end, whatever the connection does.
+
+    Args:
+        cluster: Where.
+        name: The pod's name; its container has started.
+        namespace: The pod's namespace; empty for that of the `Cluster`.
+
+    Raises:
+        NotFoundError: There is no such pod, or no more.
+        AccessDeniedError: The permission is missing.
+        ClusterError: The container has not started yet, or the API server fails.
+    """
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    address = locate(cluster, Reference("v1", "Pod", name, namespace))
+    operation = address.operation("follow the log of", "get", subresource="log")
+    request = Request(operation, "GET", address.path("log"), [("follow", "true")])
+    attempts = Attempts(cluster, operation)
+    told = 0
+    while True:
+        try:
+            response = open_response(cluster, request, read_seconds=_SILENT_SECONDS)
+            skipped = 0  # it begins at its first byte again
+            while chunk := response.read1(_BUFFER):
+                attempts.succeeded()
+                new = chunk[max(0, told - skipped) :]
+                skipped += len(chunk)
+                told += len(new)
+                yield new
+        except ReadTimeoutError:
+            continue
+        except (ApiException, HTTPError) as error:
+            attempts.failed(error)
+        else:
+            return
 
 
 def evict(cluster: Cluster, name: str, *, uid: str = "", namespace: str = "") -> None:

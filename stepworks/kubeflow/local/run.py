@@ -7,7 +7,7 @@ import logging
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from stepworks.kubeflow.local.progress import open_progress
 from stepworks.kubeflow.local.runner import Runner
 from stepworks.kubeflow.local.steps import Step, read_steps
 from stepworks.kubeflow.pipeline import Pipeline, local_claim_path
+from stepworks.kubeflow.step_inputs import give_inputs
 from stepworks.report.documents import Document, find_document
 from stepworks.report.run_record import RunRecord
 from stepworks.supervisor.supervisor import Supervisor
@@ -50,7 +51,8 @@ class Run:
         started: When, in UTC.
         steps: What runs, in an order in which it can.
         documents: What each step found, by its name.
-        artifacts: Where each output artifact of a step is, by its name.
+        inputs: What the run gives to steps in place of the pipeline, by `step.input`.
+        artifacts: Where each output artifact of a step is, by the step's name.
         state: Success is stated when every step has ended well, and not before.
         seconds: How long the steps took.
     """
@@ -64,6 +66,7 @@ class Run:
     started: datetime
     steps: list[Step]
     documents: dict[str, list[Document]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
     state: Literal["running", "succeeded", "failed", "cancelled"] = "running"
     seconds: float = 0.0
@@ -114,7 +117,7 @@ class Run:
         return {
             name: str(self.arguments.get(name, parameter.default))
             for name, parameter in self.pipeline.parameters().items()
-        }
+        } | {name: str(value) for name, value in self.inputs.items()}
 
 
 @dataclass
@@ -129,18 +132,23 @@ class LocalRun(Run):
 
 
 @contextmanager
-def local_run(pipeline: Pipeline, arguments: Mapping[str, Any], home: Path) -> Iterator[LocalRun]:
+def local_run(
+    pipeline: Pipeline, arguments: Mapping[str, Any], home: Path, inputs: Iterable[str] = ()
+) -> Iterator[LocalRun]:
     """Prepare a run; when the block ends, nothing of the run is left running that was not released.
 
     Args:
         pipeline: What to run.
         arguments: The values of its parameters.
         home: The folder of all runs and claims, `.stepworks`.
+        inputs: What steps are given in place of the pipeline, as `step.input=value`.
 
     Raises:
+        ParameterError: There is no such input, or its value has another type.
         ResourceError: The run's folder cannot be made.
     """
     built = pipeline.build(None)
+    given = give_inputs(built.graph, inputs)
     started, run_id, folder = open_folder(pipeline, home)
     claims = {local_claim_path(name): _claim_folder(name, home.absolute(), folder) for name in built.claims}
     temporary = folder / "tmp"
@@ -156,6 +164,7 @@ def local_run(pipeline: Pipeline, arguments: Mapping[str, Any], home: Path) -> I
                 ProcessRunner(supervisor, temporary),
                 started,
                 read_steps(built.graph.pipeline_spec),
+                inputs=given,
                 supervisor=supervisor,
             )
     finally:
