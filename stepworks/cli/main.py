@@ -231,40 +231,31 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-_OPTIONS_OF_A_WAY = {
+_WAYS = {"": "on this machine", "host": "in Kubeflow", "cluster": "on a test bed"}
+"""Where a run is, by the option that says so."""
+_OF_KUBEFLOW = ("version", "target", "experiment", "service_account", "compiled", "targets", "namespace", "ca_file")
+_OPTIONS = {
     "": ("home", "keep_serving", "rehearse_roll_back"),
+    "host": ("host", "token_from", *_OF_KUBEFLOW),
     "cluster": ("cluster", "home", "target", "targets", "namespace", "service_account"),
-    "host": (
-        "host",
-        "token_from",
-        "ca_file",
-        "version",
-        "target",
-        "experiment",
-        "service_account",
-        "compiled",
-        "targets",
-        "namespace",
-    ),
 }
-"""The options of a run beside its parameters: here, with --cluster, and with --host."""
+"""The options of each way, beside the parameters."""
 
 
 def _refuse_options_of_another_way(context: typer.Context, way: str) -> None:
     """Options that would be ignored say that the run would be another than the one that was meant."""
-    unused = sorted({name for names in _OPTIONS_OF_A_WAY.values() for name in names} - {*_OPTIONS_OF_A_WAY[way]})
+    unused = [name for names in _OPTIONS.values() for name in names if name not in _OPTIONS[way]]
     sources = {name: context.get_parameter_source(name) for name in unused}
     named = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
     given = [f"--{name.replace('_', '-')}" for name in named]
     if given:
-        ways = [other for other, names in _OPTIONS_OF_A_WAY.items() if other and named[0] in names]
-        here = {"": "on this machine", "cluster": "on a test bed", "host": "in Kubeflow"}
+        meant = [other for other, names in _OPTIONS.items() if {*named} <= {*names}]
+        change = [f"leave out --{way}" if not other else f"add --{other}" for other in meant if not (other and way)]
         raise ParameterError(
-            f"{' and '.join(given)} is not for a run {here[way]}",
-            received=" and ".join(given),
+            f"{' and '.join(given)} is for a run {' or '.join(_WAYS[other] for other in meant) or 'of another kind'}",
+            received=f"{' and '.join(given)}, for a run {_WAYS[way]}",
             expected="options of one way: here, as pods with --cluster, or in Kubeflow with --host",
-            what_to_do=f"Leave out {given[0]}"
-            + (f", or add {' or '.join(f'--{other}' for other in ways)}." if ways and not way else "."),
+            what_to_do=", or ".join([f"Leave out {given[0]}", *change]) + ".",
         )
 
 
