@@ -81,11 +81,12 @@ def follow_log(cluster: Cluster, name: str, *, namespace: str = "") -> Iterator[
             response = open_response(cluster, request, read_seconds=_SILENT_SECONDS)
             skipped = 0  # it begins at its first byte again
             while chunk := response.read1(_BUFFER):
-                attempts.succeeded()
                 new = chunk[max(0, told - skipped) :]
                 skipped += len(chunk)
                 told += len(new)
-                yield new
+                if new:
+                    attempts.succeeded()
+                    yield new
         except ReadTimeoutError:
             continue
         except (ApiException, HTTPError) as error:
