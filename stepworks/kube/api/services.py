@@ -10,8 +10,10 @@ from stepworks.kube.api.references import Reference, locate
 from stepworks.kube.api.requests import Request, send
 
 
-def post_to_service(cluster: Cluster, name: str, body: Mapping[str, Any], *, namespace: str = "") -> Any:
-    """POST JSON to the root of the HTTP server behind a Service with one port, through the API server.
+def post_to_service(
+    cluster: Cluster, name: str, body: Mapping[str, Any], *, port: int = 80, namespace: str = ""
+) -> Any:
+    """POST JSON to the root of the HTTP server behind a Service, through the API server.
 
     While the server is not ready, or does not answer, it is asked again for a minute.
 
@@ -19,6 +21,7 @@ def post_to_service(cluster: Cluster, name: str, body: Mapping[str, Any], *, nam
         cluster: Where.
         name: The Service's name.
         body: What is sent. It may arrive more than once.
+        port: The Service's port.
         namespace: The Service's namespace; empty for that of the `Cluster`.
 
     Returns:
@@ -31,4 +34,5 @@ def post_to_service(cluster: Cluster, name: str, body: Mapping[str, Any], *, nam
     """
     address = locate(cluster, Reference("v1", "Service", name, namespace))
     operation = address.operation("ask", "create", subresource="proxy")
-    return send(cluster, Request(operation, "POST", f"{address.path('proxy')}/", body=body))
+    path = address.resource.path(address.namespace, f"{name}:{port}", "proxy")
+    return send(cluster, Request(operation, "POST", f"{path}/", body=body))
