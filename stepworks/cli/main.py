@@ -141,7 +141,8 @@ def run(
                 pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back
             )
     except (KeyboardInterrupt, SystemExit) as error:
-        told = "\n".join(["Interrupted: everything that this command started was ended.", *_notes_of(error)])
+        ended = "the pods of the run were deleted" if cluster else "everything that this command started was ended"
+        told = "\n".join([f"Interrupted: {ended}.", *_notes_of(error)])
         sys.stderr.write(f"\n{told}\n")
         code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
         raise typer.Exit(code) from error

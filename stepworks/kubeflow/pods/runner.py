@@ -106,11 +106,8 @@ class PodRunner:
         Raises:
             ConfigurationError: The executor asks for what only Kubeflow gives.
         """
-        self._started[step.name] += 1
-        count = self._started[step.name]
-        name = step.name.replace(".", "-") + (f"-{count}" if count > 1 else "")
         pod = task_pod(
-            run_object_name("Pod", name, self._run),
+            run_object_name("Pod", self._unused_name(step), self._run),
             self._executors.containers[step.component],
             self._executors.settings.get(step.component, {}),
             command[command.index("--executor_input") + 1],
@@ -120,6 +117,12 @@ class PodRunner:
         pod["metadata"].setdefault("labels", {})[RUN_LABEL] = self._run
         pod["spec"].setdefault("nodeSelector", {})[NODE_LABEL] = PROCESS_NODE
         return PodAttempt(self._cluster, pod, log, self._scheduling_seconds)
+
+    def _unused_name(self, step: Step) -> str:
+        """A name for the next attempt: the pod of the one before may still be on its way out."""
+        name = step.name.replace(".", "-")
+        self._started[name] += 1
+        return name if self._started[name] == 1 else f"{name}-try-{self._started[name]}"
 
 
 class PodAttempt:

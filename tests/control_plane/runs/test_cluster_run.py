@@ -151,6 +151,7 @@ def test_an_interrupted_run_tells_its_step_and_leaves_no_pod(notes: Path, proces
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert "the pods of the run were deleted" in errors
     assert pods(process_cluster) == []
     assert (notes / "told").exists()
     assert record().state == "cancelled"
@@ -160,7 +161,7 @@ def test_a_pod_without_a_node_is_explained_in_the_log(process_cluster: Cluster, 
     executor = {"container": {"image": "registry.example.com/stepworks/cpu:0.1.0", "command": ["true"]}}
     settings = {"nodeSelector": {"labels": {"gpu-type": "b200"}}}
     pod = task_pod("lonely", executor, settings, "{}", service_account="default", folder=tmp_path)
-    attempt = PodAttempt(process_cluster, pod, tmp_path / "log", scheduling_seconds=0.5)
+    attempt = PodAttempt(process_cluster, pod, tmp_path / "log", scheduling_seconds=0.0)
     with pytest.raises(WorkloadFailedError, match="there is no node for the pod lonely"):
         attempt.wait()
     assert "gpu-type" in (tmp_path / "log").read_text()
