@@ -14,6 +14,7 @@ The tree::
         │   └── TrainingEndedError     training was ended from outside; another attempt resumes
         ├── EvaluationError        a metric cannot be computed or trusted
         ├── ServingError           a model cannot be packaged, served or rolled out
+        │   └── QueryError             a query of Prometheus says nothing that can be used
         ├── RegistryError          the model registry refuses, or cannot be read or written
         ├── DeliveryError          Kubeflow Pipelines refuses, contradicts or does not answer
         ├── StepFailedError        a step of a pipeline run ended badly
@@ -113,6 +114,10 @@ class EvaluationError(RunError):
 
 class ServingError(RunError):
     """A model cannot be packaged, served or rolled out."""
+
+
+class QueryError(ServingError):
+    """A query of Prometheus is wrong, or says nothing that can be used."""
 
 
 class RegistryError(RunError):

@@ -13,8 +13,10 @@ from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.manifests import Manifest, annotations_of, status_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_SERVICE_READY
+from stepworks.kube.model_scaling import check_scaling, scale
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.runs.belonging import SPEC_ANNOTATION, is_of_run, spec_hash
+from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
 from stepworks.kube.runs.retry_marker import is_marked
 from stepworks.kube.waiting.wait import wait
@@ -38,7 +40,8 @@ def deploy_inference_service(
     A version is never changed: another version has another name, so that a bad one cannot take a good one down. One
     that an earlier run deployed from the same specification goes on serving, and is waited for. What this run made
     holds nothing when it does not become ready: it is deleted, or stopped and marked where another attempt of the run
-    would fail the same way. Another run makes that one anew.
+    would fail the same way. Another run makes that one anew. Where it is to be scaled by more than KServe's own scaler,
+    its scaler is made when it is ready.
 
     Args:
         cluster: Where.
@@ -54,7 +57,10 @@ def deploy_inference_service(
 
     Raises:
         ConfigurationError: Something cannot work, and nothing was made: a name, the place of the model, the placement.
-        NotFoundError: KServe is not installed.
+        NotFoundError: KServe is not installed; or what is to scale it, and nothing was made.
+        ConflictError: Something else scales it.
+        QueryError: A query of its scaling is wrong, and nothing was made.
+        ServingError: Prometheus does not answer, and nothing was made.
         AlreadyExistsError: There is one of that name which was made from something else.
         AdmissionError: The cluster does not take it.
         AccessDeniedError: A permission is missing.
@@ -65,8 +71,9 @@ def deploy_inference_service(
     manifest = build_inference_service(spec, name=name)
     reference = located(cluster, reference_to(manifest))
     present = _serving(cluster, reference, run, say)
+    check_scaling(cluster, spec, name)
     if present is None or is_of_run(present, run):
-        return run_to_end(
+        made = run_to_end(
             cluster,
             manifest,
             run=run,
@@ -76,9 +83,30 @@ def deploy_inference_service(
             scheduling_timeout=scheduling_timeout,
             say=say,
         )
+        _scale_or_delete(cluster, made, spec, timeout, say)
+        return made
     _refuse_another(reference, present, manifest)
     say(f"The {reference} was deployed by an earlier run from the same specification.")
-    return wait_until_serving(cluster, reference, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
+    served = wait_until_serving(cluster, reference, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
+    scale(cluster, served, spec, timeout=timeout, say=say)
+    return served
+
+
+def _scale_or_delete(
+    cluster: Cluster, made: Manifest, spec: InferenceServiceSpec, timeout: float, say: Callable[[str], None]
+) -> None:
+    """Have what this run made scaled; where that fails it holds nothing."""
+
+    def take_away() -> None:
+        delete(cluster, located(cluster, reference_to(made)), uid=str(made["metadata"]["uid"]))
+
+    with cleaning_up_at_signals(take_away) as interruption:
+        try:
+            scale(cluster, made, spec, timeout=timeout, say=say)
+        except BaseException:
+            if not interruption.came:
+                take_away()
+            raise
 
 
 def wait_until_serving(

@@ -78,15 +78,24 @@ def is_served(cluster: Cluster, api_version: str, kind: str) -> bool:
     Raises:
         ClusterError: The API server fails or does not answer.
     """
-    if "/" in api_version and (api_version, kind) not in cluster.discovered:
-        groups = send(cluster, Request(Operation("list", "APIGroup"), "GET", "/apis"))["groups"]
-        if api_version not in {version["groupVersion"] for group in groups for version in group["versions"]}:
-            return False
+    unseen = "/" in api_version and (api_version, kind) not in cluster.discovered
+    if unseen and api_version not in served_versions(cluster):
+        return False
     try:
         discover(cluster, api_version, kind)
     except NotFoundError:
         return False
     return True
+
+
+def served_versions(cluster: Cluster) -> list[str]:
+    """The versions of API groups that a cluster serves, `batch/v1`, in its groups' preferred order.
+
+    Raises:
+        ClusterError: The API server fails or does not answer.
+    """
+    groups = send(cluster, Request(Operation("list", "APIGroup"), "GET", "/apis"))["groups"]
+    return [version["groupVersion"] for group in groups for version in group["versions"]]
 
 
 def _unknown(cluster: Cluster, api_version: str, kind: str) -> NotFoundError:
@@ -112,9 +121,7 @@ def _unknown(cluster: Cluster, api_version: str, kind: str) -> NotFoundError:
 
 def _served(cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Every API version and kind that the cluster serves, in its groups' preferred order."""
-    groups = send(cluster, Request(Operation("list", "APIGroup"), "GET", "/apis"))["groups"]
-    versions = [version["groupVersion"] for group in groups for version in group["versions"]]
-    for version in ["v1", *versions]:
+    for version in ["v1", *served_versions(cluster)]:
         for each in _resources(cluster, version):
             yield version, each["kind"]
 

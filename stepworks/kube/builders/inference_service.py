@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from stepworks.artifact_uri import for_kserve
 from stepworks.errors import ConfigurationError
+from stepworks.kube.builders.autoscaling import Autoscaling, UtilizationScaling, check_replicas
 from stepworks.kube.builders.pod_template import owner_settings, placed_pod_template
 from stepworks.kube.builders.workload import VariableName, with_sources
 from stepworks.kube.kinds.manifests import Manifest
@@ -41,6 +42,7 @@ class InferenceServiceSpec(Setting):
         placement: Where the pods run and with what. Its workload is `inference`, which gives the memory headroom.
         min_replicas: How many pods there are at least.
         max_replicas: How many there are at most.
+        autoscaling: By what their number follows, in Standard mode; without it KServe takes 80 % of the requested CPU.
         concurrency: How many requests a pod has at once at most; 0 for no limit. In Knative mode only.
         timeout_seconds: How long a request may take.
         mode: How KServe deploys it; None for the cluster's default.
@@ -58,6 +60,7 @@ class InferenceServiceSpec(Setting):
     placement: Placement
     min_replicas: int = Field(default=1, ge=0, strict=True)
     max_replicas: int = Field(default=1, ge=1, strict=True)
+    autoscaling: Autoscaling | None = None
     concurrency: int = Field(default=0, ge=0, strict=True)
     timeout_seconds: int | None = Field(default=None, ge=1, strict=True)
     mode: Mode | None = None
@@ -70,11 +73,25 @@ class InferenceServiceSpec(Setting):
             )
         if self.max_replicas < self.min_replicas:
             raise ValueError(f"max_replicas is {self.max_replicas} and min_replicas is {self.min_replicas}")
-        if self.mode == "Standard":
-            for name, value in (("min_replicas: 0", not self.min_replicas), ("concurrency", self.concurrency)):
-                if value:
-                    raise ValueError(f"{name} is for the mode Knative, and the mode is Standard")
+        if self.mode == "Standard" and self.concurrency:
+            raise ValueError("concurrency is for the mode Knative, and the mode is Standard")
+        self._check_scaling()
         return self
+
+    def _check_scaling(self) -> None:
+        if self.autoscaling is None:
+            if self.mode == "Standard" and not self.min_replicas:
+                raise ValueError(
+                    "min_replicas: 0 is for the mode Knative, and the mode is Standard; there KEDA can do it: give "
+                    "autoscaling of a kind that KEDA scales, with wake"
+                )
+            return
+        if self.mode != "Standard":
+            raise ValueError(
+                f"autoscaling is for the mode Standard, and the mode is {self.mode or 'the default of the cluster'}; "
+                "Knative scales by itself"
+            )
+        check_replicas(self.autoscaling, self.min_replicas, self.max_replicas)
 
 
 def inference_service_spec(**given: Any) -> InferenceServiceSpec:
@@ -129,11 +146,19 @@ def build_inference_service(spec: InferenceServiceSpec, *, name: str) -> Manifes
 def _annotations(spec: InferenceServiceSpec) -> dict[str, str]:
     told = {
         "deploymentMode": spec.mode,
+        "autoscalerClass": _autoscaler_class(spec),
         "storageSecretName": spec.storage_secret,
         # The pods are annotated with the port and the path that the runtime names, for a Prometheus that looks there.
         "enable-prometheus-scraping": "true",
     }
     return {f"serving.kserve.io/{key}": value for key, value in told.items() if value}
+
+
+def _autoscaler_class(spec: InferenceServiceSpec) -> str | None:
+    """Who scales. With `external` KServe makes no scaler and leaves the number of pods alone; `none` would reset it."""
+    if spec.autoscaling is None:
+        return None
+    return "hpa" if isinstance(spec.autoscaling, UtilizationScaling) else "external"
 
 
 def _predictor(spec: InferenceServiceSpec, uri: str) -> Manifest:
@@ -146,7 +171,9 @@ def _predictor(spec: InferenceServiceSpec, uri: str) -> Manifest:
     model = {"modelFormat": {"name": spec.model_format}, "protocolVersion": spec.protocol, "storageUri": uri, **server}
     if spec.runtime:
         model["runtime"] = spec.runtime
-    optional = {"containerConcurrency": spec.concurrency, "timeout": spec.timeout_seconds}
+    optional: Manifest = {"containerConcurrency": spec.concurrency, "timeout": spec.timeout_seconds}
+    if isinstance(spec.autoscaling, UtilizationScaling):
+        optional |= {"scaleMetric": spec.autoscaling.kind, "scaleTarget": spec.autoscaling.target_percent}
     return {
         "minReplicas": spec.min_replicas,
         "maxReplicas": spec.max_replicas,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from string import Template
 from typing import Annotated, Any, Self
 
-import httpx
 from pydantic import Field, model_validator
 
-from stepworks.errors import ServingError
+from stepworks.errors import QueryError
+from stepworks.prometheus import instant_vector
 from stepworks.report.canary_document import CanaryArm, LatencyHistogram
 from stepworks.serving.judging.counts import arm
 from stepworks.serving.metrics import ERRORS, LATENCY, MODEL_LABEL, REQUESTS
@@ -67,7 +67,8 @@ class PrometheusSource(Setting):
             namespace: Its namespace.
 
         Raises:
-            ServingError: The server does not answer, or answers something else than counts.
+            ServingError: The server does not answer.
+        QueryError: It answers something else than counts.
         """
         names = {"version": version, "namespace": namespace}
         requests, errors = (self._number(query, names) for query in (self.requests, self.errors))
@@ -102,29 +103,11 @@ class PrometheusSource(Setting):
 
     def _ask(self, query: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
         asked = Template(query).safe_substitute(names)
-        token = os.environ.get(self.token_variable) if self.token_variable else None
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        token = os.environ.get(self.token_variable, "") if self.token_variable else ""
         try:
-            answer = httpx.get(
-                f"{self.url.rstrip('/')}/api/v1/query",
-                params={"query": asked},
-                headers=headers,
-                timeout=self.timeout_seconds,
-                trust_env=False,
-            )
-            body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise ServingError(
-                f"Prometheus does not answer at {self.url}",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"an answer to {asked}",
-                what_to_do="Correct the address, or look whether the server runs and this pod may reach it.",
-            ) from error
-        if body.get("status") != "success" or body["data"]["resultType"] != "vector":
-            told = body.get("error") or f"a result of type {body.get('data', {}).get('resultType')}"
-            raise self._unusable(asked, f"status {answer.status_code}: {told}", "an instant vector")
-        result: list[dict[str, Any]] = body["data"]["result"]
-        return result
+            return instant_vector(self.url, asked, token=token, timeout_seconds=self.timeout_seconds)
+        except QueryError as error:
+            raise self._unusable(asked, error.received, error.expected) from error
 
     def _whole(self, query: str, value: str) -> int:
         number = float(value)
@@ -132,8 +115,8 @@ class PrometheusSource(Setting):
             raise self._unusable(query, value, "a count")
         return round(number)
 
-    def _unusable(self, query: str, received: str, expected: str) -> ServingError:
-        return ServingError(
+    def _unusable(self, query: str, received: str, expected: str) -> QueryError:
+        return QueryError(
             "A query of the roll-out gives no count",
             received=f"{received}, for {query}",
             expected=expected,

@@ -1,0 +1,281 @@
+"""Scaling a version of a model: what can be known is checked before anything is made, and the scaler is made after it.
+
+The scaler is owned by the InferenceService, so that it ends with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from stepworks.errors import (
+    ConflictError,
+    NotFoundError,
+    ObjectFailedError,
+    QueryError,
+    WaitTimeoutError,
+    WorkloadFailedError,
+)
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.commands import kubectl
+from stepworks.kube.api.discovery import is_served, served_versions
+from stepworks.kube.api.objects import apply, list_objects
+from stepworks.kube.api.references import Reference, Selection, reference_to
+from stepworks.kube.builders.autoscaling import ByPrometheus, CustomMetricScaling
+from stepworks.kube.builders.inference_service import InferenceServiceSpec
+from stepworks.kube.builders.scalers import HPA, SCALED_OBJECT, build_scaler, deployment_of, queries
+from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Succeeded
+from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.waiting.wait import wait
+from stepworks.prometheus import instant_vector
+
+ACCEPTED_SECONDS = 60.0
+"""How long KEDA may take to see a ScaledObject."""
+SCRAPED_SECONDS = 60.0
+"""How long Prometheus may take to know a version's pods, before the step says that it does not."""
+_ASKED_EACH_SECONDS = 5.0
+_METRICS_APIS = {
+    "pods": "custom.metrics.k8s.io",
+    "object": "custom.metrics.k8s.io",
+    "external": "external.metrics.k8s.io",
+}
+
+
+@dataclass(frozen=True)
+class AvailablePods:
+    """A Deployment has so many pods that serve, or more.
+
+    Attributes:
+        least: How many.
+    """
+
+    least: int
+    absence_succeeds: ClassVar[bool] = False
+
+    @property
+    def goal(self) -> str:
+        """What is waited for."""
+        return f"serving with {self.least} pods"
+
+    def judge(self, manifest: Manifest) -> Judgement:
+        """Judge by the replicas that are available."""
+        wanted, available = manifest["spec"].get("replicas", 1), status_of(manifest).get("availableReplicas", 0)
+        told = f"of {wanted} replicas {available} available, and {self.least} are the least"
+        return Succeeded(told) if min(wanted, available) >= self.least else Pending(told)
+
+
+@dataclass(frozen=True)
+class ScaledObjectAccepted:
+    """KEDA has made its HorizontalPodAutoscaler of a ScaledObject.
+
+    Its condition Ready goes and comes with the answers of Prometheus, which may not know the pods yet.
+    """
+
+    goal: ClassVar[str] = "accepted by KEDA"
+    absence_succeeds: ClassVar[bool] = False
+
+    def judge(self, manifest: Manifest) -> Judgement:
+        """Judge by the autoscaler's name and the condition Ready."""
+        if name := status_of(manifest).get("hpaName"):
+            return Succeeded(str(name))
+        ready = conditions_of(manifest).get("Ready", {})
+        if ready.get("status") == "False":
+            return Failed(condition_line(ready))
+        return Pending("KEDA has not seen it yet: look whether its operator runs")
+
+
+def check_scaling(cluster: Cluster, spec: InferenceServiceSpec, name: str) -> None:
+    """Check what can be known of the scaling of a version before it is made; without autoscaling that is nothing.
+
+    Args:
+        cluster: Where.
+        spec: The service.
+        name: The name of the version's InferenceService.
+
+    Raises:
+        ConflictError: Something else scales its Deployment.
+        NotFoundError: KEDA is not installed, or there is no API for the metric.
+        AccessDeniedError: A permission is missing.
+        AdmissionError: The cluster does not take the scaler.
+        QueryError: A query is wrong, or says nothing that can be scaled by.
+        ServingError: Prometheus does not answer.
+        ClusterError: The API server fails or does not answer.
+    """
+    scaling = spec.autoscaling
+    if scaling is None:
+        return
+    _refuse_another_scaler(cluster, name)
+    if isinstance(scaling, CustomMetricScaling):
+        _require_metrics_api(cluster, scaling)
+    scaler = _scaler(cluster, spec, name)
+    if scaler is None:
+        return
+    apply(cluster, scaler, dry_run=True)
+    if isinstance(scaling, ByPrometheus) and _may_ask(scaling):
+        for trigger, query in queries(scaler).items():
+            # What its own pods count is not there before they are; but whether it can be asked for is known.
+            must_answer = name not in query
+            _value(scaling.prometheus, trigger, query, must_answer=must_answer)
+
+
+def scale(
+    cluster: Cluster,
+    service: Manifest,
+    spec: InferenceServiceSpec,
+    *,
+    timeout: float,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Have a version scaled, and wait until it has its least number of pods; without autoscaling do nothing.
+
+    Args:
+        cluster: Where.
+        service: The InferenceService, which is ready.
+        spec: What it was made from.
+        timeout: How long the pods may take, in seconds.
+        say: Is told each line of progress.
+
+    Raises:
+        ConflictError: Somebody else has changed the scaler.
+        WorkloadFailedError: KEDA refuses the scaler, or does not see it.
+        WaitTimeoutError: The pods do not come.
+        AccessDeniedError: A permission is missing.
+        ClusterError: The API server fails or does not answer.
+    """
+    scaling = spec.autoscaling
+    if scaling is None:
+        return
+    name = str(service["metadata"]["name"])
+    if scaler := _scaler(cluster, spec, name):
+        scaler["metadata"]["ownerReferences"] = [_owner(service)]
+        reference = reference_to(apply(cluster, scaler))
+        say(f"The {reference} keeps {spec.min_replicas} to {spec.max_replicas} pods, by {scaling.kind}.")
+        if reference.kind == SCALED_OBJECT[1]:
+            _require_accepted(cluster, reference)
+    if spec.min_replicas > 1:
+        deployment = Reference("apps/v1", "Deployment", deployment_of(name))
+        wait(cluster, deployment, until=AvailablePods(spec.min_replicas), timeout=timeout)
+    if scaler and isinstance(scaling, ByPrometheus) and _may_ask(scaling):
+        _tell_of_what_is_not_scraped(cluster, scaling, queries(scaler)[scaling.kind], name, say)
+
+
+def _scaler(cluster: Cluster, spec: InferenceServiceSpec, name: str) -> Manifest | None:
+    assert spec.autoscaling is not None
+    return build_scaler(
+        spec.autoscaling,
+        name=name,
+        namespace=cluster.namespace,
+        min_replicas=spec.min_replicas,
+        max_replicas=spec.max_replicas,
+    )
+
+
+def _owner(service: Manifest) -> Manifest:
+    metadata = service["metadata"]
+    return {
+        "apiVersion": service["apiVersion"],
+        "kind": service["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def _refuse_another_scaler(cluster: Cluster, name: str) -> None:
+    """Refuse a Deployment that something else scales: two would undo each other's work.
+
+    Raises:
+        ConflictError: There is one.
+    """
+    for other in _scalers_of(cluster, deployment_of(name)):
+        owners = {(each["kind"], each["name"]) for each in other["metadata"].get("ownerReferences") or ()}
+        ours = (other["kind"], other["metadata"]["name"]) == (SCALED_OBJECT[1], name)
+        if ours or owners & {("InferenceService", name), (SCALED_OBJECT[1], name)}:
+            continue
+        reference = reference_to(other)
+        raise ConflictError(
+            f"The Deployment {deployment_of(name)} is scaled already",
+            received=f"{reference}, which is not of this version's service",
+            expected="one scaler of a Deployment: two would undo each other's work",
+            what_to_do=f"Delete it, or leave autoscaling out: {reference.kubectl('delete')}",
+        )
+
+
+def _scalers_of(cluster: Cluster, deployment: str) -> Iterator[Manifest]:
+    for api_version, kind in (HPA, SCALED_OBJECT):
+        if not is_served(cluster, api_version, kind):
+            continue
+        for each in list_objects(cluster, Selection(api_version, kind)):
+            target: dict[str, Any] = each["spec"].get("scaleTargetRef") or {}
+            if target.get("name") == deployment and target.get("kind", "Deployment") == "Deployment":
+                yield each
+
+
+def _require_metrics_api(cluster: Cluster, scaling: CustomMetricScaling) -> None:
+    group = _METRICS_APIS[scaling.metric_of]
+    if any(version.startswith(f"{group}/") for version in served_versions(cluster)):
+        return
+    raise NotFoundError(
+        f"The cluster has no API for the metric {scaling.metric}",
+        received=f"no {group} among its API groups",
+        expected=f"{group}, as Prometheus Adapter serves it",
+        what_to_do="Have Prometheus Adapter installed, with rules for the metric: see cluster/autoscaling. "
+        + kubectl("get", "apiservices"),
+    )
+
+
+def _may_ask(scaling: ByPrometheus) -> bool:
+    return scaling.check_query and scaling.authentication is None
+
+
+def _value(url: str, trigger: str, query: str, *, must_answer: bool = True) -> float | None:
+    """What a query says, as KEDA would take it; None where it has no result.
+
+    Raises:
+        QueryError: It has several results, none although it must have one, or one that is no number.
+        ServingError: Prometheus does not answer.
+    """
+    found = instant_vector(url, query)
+    if not found and not must_answer:
+        return None
+    number = float(found[0]["value"][1]) if len(found) == 1 else math.nan
+    if math.isfinite(number):
+        return number
+    raise QueryError(
+        f"The query {trigger} of the autoscaling says nothing to scale by",
+        received=f"{f'{len(found)} series' if len(found) != 1 else number}, for {query}",
+        expected="one number",
+        what_to_do=f"Try the query at {url}. Sum over the series; write `(…) or vector(0)` where none is as good as 0. "
+        "What cannot be asked from here is not tried with check_query: false.",
+    )
+
+
+def _require_accepted(cluster: Cluster, reference: Reference) -> None:
+    try:
+        wait(cluster, reference, until=ScaledObjectAccepted(), timeout=ACCEPTED_SECONDS)
+    except (ObjectFailedError, WaitTimeoutError) as error:
+        raise WorkloadFailedError(
+            f"KEDA does not scale by the {reference}",
+            cause="scaler-refused",
+            permanent=False,
+            kind=reference.kind,
+            name=reference.name,
+            received=error.received,
+            what_to_do=f"Look at what it says of it: {reference.kubectl('describe')}",
+        ) from error
+
+
+def _tell_of_what_is_not_scraped(
+    cluster: Cluster, scaling: ByPrometheus, query: str, name: str, say: Callable[[str], None]
+) -> None:
+    """Say that Prometheus knows nothing of the version's pods, which changes by itself when it is only slow."""
+    deadline = cluster.clock.now() + SCRAPED_SECONDS
+    while _value(scaling.prometheus, scaling.kind, query, must_answer=False) is None:
+        if cluster.clock.now() >= deadline:
+            say(
+                f"Prometheus knows nothing of {name} after {SCRAPED_SECONDS:g} seconds, and until it does KEDA leaves "
+                f"the number of its pods as it is. See that it scrapes them: {query}"
+            )
+            return
+        cluster.clock.sleep(_ASKED_EACH_SECONDS)
