@@ -22,7 +22,8 @@ from stepworks.kube.builders.server_metrics import (
 from stepworks.placement.names import ObjectName
 from stepworks.settings_file import Setting
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Target = Annotated[float, Field(ge=0.001, allow_inf_nan=False)]
+"""A value that is aimed at. Kubernetes counts in thousandths, and what is less would be none."""
 Seconds = Annotated[int, Field(ge=1, strict=True)]
 Query = Annotated[str, Field(min_length=1)]
 
@@ -86,7 +87,7 @@ class CustomMetricScaling(_OwnScaling):
     metric_of: Literal["pods", "object", "external"] = "pods"
     described_object: DescribedObject | None = None
     selector: dict[str, str] = Field(default_factory=dict)
-    target: Positive
+    target: Target
     per_pod: bool = True
 
     @model_validator(mode="after")
@@ -173,7 +174,7 @@ class LatencyScaling(PrometheusScaling):
     kind: Literal["latency"]
     server: Server = "stepworks"
     quantile: float = Field(default=0.95, gt=0, lt=1)
-    target_seconds: Positive
+    target_seconds: Target
     window_seconds: Seconds = 120
 
     @model_validator(mode="after")
@@ -197,7 +198,7 @@ class QueueScaling(PrometheusScaling):
 
     kind: Literal["queue_depth"]
     server: Server = "stepworks"
-    target: Positive
+    target: Target
     window_seconds: Seconds = 120
 
 
@@ -213,7 +214,7 @@ class RequestScaling(PrometheusScaling):
 
     kind: Literal["requests_per_second"]
     server: Server = "stepworks"
-    target: Positive
+    target: Target
     window_seconds: Seconds = 120
 
 
@@ -231,7 +232,7 @@ class QueryScaling(PrometheusScaling):
 
     kind: Literal["query"]
     query: Query
-    target: Positive
+    target: Target
     per_pod: bool = True
 
 

@@ -148,8 +148,9 @@ def _annotations(spec: InferenceServiceSpec) -> dict[str, str]:
         "deploymentMode": spec.mode,
         "autoscalerClass": _autoscaler_class(spec),
         "storageSecretName": spec.storage_secret,
-        # The pods are annotated with the port and the path that the runtime names, for a Prometheus that looks there.
-        "enable-prometheus-scraping": "true",
+        # KServe annotates the pods with the port of Knative's proxy. Standard mode has none: there the runtime's own
+        # annotations say where Prometheus is to look.
+        "enable-prometheus-scraping": "false" if spec.mode == "Standard" else "true",
     }
     return {f"serving.kserve.io/{key}": value for key, value in told.items() if value}
 

@@ -73,7 +73,10 @@ def test_kserve_is_told_to_make_no_scaler_where_ours_scales(autoscaling: dict[st
 def test_a_service_without_the_setting_is_sent_as_before() -> None:
     given = {"storage_uri": "pvc://models/flights/1", "model_format": "onnx", "placement": SERVER, "mode": "Standard"}
     service = build_inference_service(inference_service_spec(**given), name="flights-v1")
-    assert "serving.kserve.io/autoscalerClass" not in service["metadata"]["annotations"]
+    assert service["metadata"]["annotations"] == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/enable-prometheus-scraping": "false",  # or KServe names a port that is not there
+    }
 
 
 def test_latency_is_one_number_for_all_pods() -> None:
