@@ -24,6 +24,8 @@ from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.waiting.wait import wait, wait_all
 
+APPROVED_ANNOTATION = "stepworks.dev/approved"
+"""Written by a person: a version's name and the share of the traffic in percent that it may get, `flights-v2:50`."""
 ROUTED_SECONDS = 300.0
 """How long the router's new pods may take to replace the old ones."""
 DRAINED_SECONDS = 60.0
@@ -76,6 +78,20 @@ class ModelTraffic:
         """
         present = find(self._cluster, self._reference)
         return None if present is None else read_routes(present)
+
+    def approved(self, route: str, percent: int) -> bool:
+        """Whether a person has said at the graph that a version may get this share of the traffic, or more.
+
+        Raises:
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        present = find(self._cluster, self._reference)
+        name, _, share = annotations_of(present or {}).get(APPROVED_ANNOTATION, "").rpartition(":")
+        return name == route and share.isdecimal() and int(share) >= percent
+
+    def approval(self, route: str, percent: int) -> str:
+        """The command by which a person says so."""
+        return f"{self._reference.kubectl('annotate')} --overwrite {APPROVED_ANNOTATION}={route}:{percent}"
 
     def send(self, routes: Routes) -> None:
         """Send the traffic elsewhere, and return when every router does so.

@@ -116,7 +116,7 @@ class CanaryWindow(Fragment):
     note: str = ""
 
 
-CanaryDecision = Literal["continue", "promote", "roll_back", "insufficient_data", "stale", "refused"]
+CanaryDecision = Literal["continue", "promote", "roll_back", "insufficient_data", "stale", "refused", "not_approved"]
 
 
 class CanaryStage(Fragment):

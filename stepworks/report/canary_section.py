@@ -26,6 +26,7 @@ _DECISIONS = {
     "insufficient_data": ("warn", "insufficient data"),
     "stale": ("warn", "no new counts"),
     "refused": ("warn", "not judged"),
+    "not_approved": ("warn", "not approved"),
 }
 _METRICS: dict[MetricName, str] = {"errors": "Failed", "latency": "Slow", "answers": "Wrong answers"}
 _WINDOWS_SHOWN = 24

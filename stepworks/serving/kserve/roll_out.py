@@ -25,6 +25,7 @@ from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.answers import expected_answers
+from stepworks.serving.kserve.approval import TrafficApproval
 from stepworks.serving.kserve.backend import ClusterBackend
 from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
@@ -32,6 +33,7 @@ from stepworks.serving.kserve.serve import make_champion_alone
 from stepworks.serving.kserve.versions import ServedVersion, find_version, served_version
 from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package
 from stepworks.serving.package_client import PackageClient
+from stepworks.serving.rollout.backend import Approval
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import Recorded, read_probes
@@ -96,7 +98,8 @@ def roll_out_on_kserve(
             versions["stable"] = stable
         policy = _judged(policy, versions, source, say)
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
-        document = _roll_out(backend, versions, policy, traffic.url if source else "", say=say)
+        counted_at = traffic.url if source else ""
+        document = _roll_out(backend, versions, policy, counted_at, TrafficApproval(traffic, arm.name), say=say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
@@ -155,6 +158,7 @@ def _roll_out(
     versions: Mapping[ArmName, ServedVersion],
     policy: RolloutPolicy,
     counted_at: str,
+    approval: Approval,
     *,
     say: Callable[[str], None],
 ) -> CanaryDocument:
@@ -167,7 +171,7 @@ def _roll_out(
             say(f"The roll-out could not be rolled back.\n{trouble}")
 
     with _prober(versions, counted_at) as prober, cleaning_up_at_signals(give_back):
-        return roll_out(backend, policy, prober, tell=say)
+        return roll_out(backend, policy, prober, approval=approval, tell=say)
 
 
 def _prober(

@@ -25,6 +25,18 @@ class Traffic:
     problem: str = ""
 
 
+class Approval(Protocol):
+    """A person who is asked before the candidate gets more traffic."""
+
+    def request(self, percent: int) -> str:
+        """What to do in order to say yes to a share, in a sentence."""
+        ...
+
+    def given(self, percent: int) -> bool:
+        """Whether a person has said yes to this share, or to a larger one, of this candidate."""
+        ...
+
+
 class TrafficBackend(Protocol):
     """Shifts the traffic of one service between its stable version and a candidate."""
 

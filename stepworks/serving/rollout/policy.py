@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stepworks.serving.judging.settings import JudgeSettings, LatencyRule, MetricRule
 from stepworks.serving.judging.verdict import Goal
@@ -26,6 +26,9 @@ class RolloutPolicy(BaseModel):
         warm_up_windows: So many windows of the first stage are not held against the candidate, whose caches are cold.
         stale_seconds: For how long there may be no new counts.
         on_stale: What happens when there were none for longer.
+        approvals: Before these shares a person has to say yes, in a cluster; the stages before go on meanwhile, and may
+            roll back.
+        approval_seconds: How long that may take. Then the stable version gets all traffic, and the candidate stays up.
         requests_per_second: The traffic that is expected, of both versions together; told beforehand is then whether it
             is enough for the stages. None where nothing is known of it.
         judge: What the judge allows.
@@ -43,6 +46,8 @@ class RolloutPolicy(BaseModel):
     warm_up_windows: int = Field(default=1, ge=0)
     stale_seconds: float = Field(default=600.0, gt=0)
     on_stale: Literal["hold", "roll_back"] = "hold"
+    approvals: tuple[int, ...] = ()
+    approval_seconds: float = Field(default=86400.0, gt=0)
     requests_per_second: float | None = Field(default=None, gt=0)
     judge: JudgeSettings = JudgeSettings()
 
@@ -52,6 +57,12 @@ class RolloutPolicy(BaseModel):
         if not stages or stages[-1] != 100 or list(stages) != sorted(set(stages)):
             raise ValueError(f"the stages must rise and end at 100, received {stages}")
         return stages
+
+    @model_validator(mode="after")
+    def _approves_stages(self) -> Self:
+        if other := sorted(set(self.approvals) - set(self.stages[1:])):
+            raise ValueError(f"the approvals must be stages after the first, {self.stages[1:]}, received {other}")
+        return self
 
     def goals(self, *, stable: bool) -> dict[int, Goal]:
         """What each stage asks for, by the candidate's share in percent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Literal
 
 from stepworks.errors import StepworksError
@@ -18,7 +19,7 @@ from stepworks.serving.judging.counts import Window, together
 from stepworks.serving.judging.forecast import Expectation, forecast
 from stepworks.serving.judging.guards import stale_seconds
 from stepworks.serving.judging.verdict import Goal, Judgement, judge
-from stepworks.serving.rollout.backend import TrafficBackend
+from stepworks.serving.rollout.backend import Approval, TrafficBackend
 from stepworks.serving.rollout.policy import RolloutPolicy
 from stepworks.serving.rollout.probes import Prober
 from stepworks.serving.rollout.windows import Observer
@@ -31,6 +32,7 @@ def roll_out(
     policy: RolloutPolicy,
     prober: Prober | None,
     *,
+    approval: Approval | None = None,
     rehearsal: bool = False,
     clock: Clock | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -44,6 +46,7 @@ def roll_out(
         backend: Shifts the traffic.
         policy: The stages, and what the judge allows.
         prober: Sends the requests of which the right answers are known; None sends none.
+        approval: Is asked where the policy wants it; None where there is nobody to ask, and nobody is asked.
         rehearsal: Whether the candidate is broken on purpose; only noted in the document.
         clock: The time; that of this machine by default.
         tell: Is told of every stage, before it begins, whether the expected traffic is enough, and later what was
@@ -60,7 +63,8 @@ def roll_out(
     for line in told:
         tell(line)
     try:
-        stages = _run_stages(backend, Observer(backend, policy, prober, clock or SystemClock()), goals, policy, tell)
+        observer = Observer(backend, policy, prober, clock or SystemClock())
+        stages = _run_stages(backend, observer, goals, policy, approval, tell)
         outcome = _act(backend, stages[-1])
     except BaseException as error:
         try:
@@ -107,22 +111,60 @@ def _run_stages(
     observer: Observer,
     goals: dict[int, Goal],
     policy: RolloutPolicy,
+    approval: Approval | None,
     tell: Callable[[str], None],
 ) -> list[CanaryStage]:
     """Run stage after stage until one does not end well, or none is left."""
     stages: list[CanaryStage] = []
     windows: list[Window] = []
-    for percent, goal in goals.items():
+    for (percent, goal), following in zip_longest(goals.items(), list(goals)[1:]):
         backend.set_percent(percent)
         observer.begin(percent)
-        stages.append(_run_stage(observer, windows, goal, policy))
+        asked = approval if following in policy.approvals else None
+        stages.append(_run_stage(observer, windows, goal, policy, _Gate(asked, following or 100, policy, tell)))
         tell(f"At {percent} % of the traffic: {stages[-1].decision.replace('_', ' ')}. {stages[-1].reason}")
         if stages[-1].decision != "continue":
             break
     return stages
 
 
-def _run_stage(observer: Observer, windows: list[Window], goal: Goal, policy: RolloutPolicy) -> CanaryStage:
+class _Gate:
+    """What keeps a stage that has ended well from the next one until a person says yes."""
+
+    def __init__(
+        self, approval: Approval | None, percent: int, policy: RolloutPolicy, tell: Callable[[str], None]
+    ) -> None:
+        self._approval = approval
+        self._percent = percent
+        self._policy = policy
+        self._tell = tell
+        self._waited: float | None = None
+
+    def passed(self, judgement: Judgement, seconds: float) -> Judgement | None:
+        """What the stage ends with; None while it is to go on.
+
+        Args:
+            judgement: What the judge has decided.
+            seconds: How long the window was after which it did.
+        """
+        if judgement.decision != "continue" or self._approval is None or self._approval.given(self._percent):
+            return judgement
+        if self._waited is None:
+            self._waited = 0.0
+            self._tell(
+                f"Waiting for a yes to {self._percent} % of the traffic. {self._approval.request(self._percent)}"
+            )
+        else:
+            self._waited += seconds
+        if self._waited < self._policy.approval_seconds:
+            return None
+        told = f"Nobody has said yes to {self._percent} % of the traffic for {self._policy.approval_seconds:g} s."
+        return Judgement("not_approved", f"{judgement.reason} {told}", judgement.evidence)
+
+
+def _run_stage(
+    observer: Observer, windows: list[Window], goal: Goal, policy: RolloutPolicy, gate: _Gate
+) -> CanaryStage:
     """Look at window after window until the stage is decided; `windows` are those of all stages and grow."""
     first = len(windows)
     looked: list[CanaryWindow] = []
@@ -136,7 +178,8 @@ def _run_stage(observer: Observer, windows: list[Window], goal: Goal, policy: Ro
         if limit and judgement.decision in _UNDECIDED:
             judgement = _at_limit(judgement, limit, goal, policy)
             break
-        if judgement.decision not in _UNDECIDED:
+        if judgement.decision not in _UNDECIDED and (passed := gate.passed(judgement, windows[-1].seconds)):
+            judgement = passed
             break
     own = windows[first:]
     return CanaryStage(

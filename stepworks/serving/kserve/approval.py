@@ -1,0 +1,30 @@
+"""A person's yes to a larger share of the traffic, given at the router of a model."""
+
+from __future__ import annotations
+
+from stepworks.kube.model_traffic import ModelTraffic
+
+
+class TrafficApproval:
+    """Is given by an annotation of the model's InferenceGraph, which names the version: it is none of another one.
+
+    Args:
+        traffic: The model's traffic.
+        candidate: The name of the candidate's InferenceService.
+    """
+
+    def __init__(self, traffic: ModelTraffic, candidate: str) -> None:
+        self._traffic = traffic
+        self._candidate = candidate
+
+    def request(self, percent: int) -> str:
+        """What to do in order to say yes to a share, in a sentence."""
+        return f"Say it by: {self._traffic.approval(self._candidate, percent)}"
+
+    def given(self, percent: int) -> bool:
+        """Whether a person has said yes to this share, or to a larger one.
+
+        Raises:
+            ClusterError: The API server refuses, fails or does not answer.
+        """
+        return self._traffic.approved(self._candidate, percent)
