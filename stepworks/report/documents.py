@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from stepworks.errors import RunError
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.document import Fragment, Interval, StoredDocument, first_fault
+from stepworks.report.shadow_document import ShadowDocument
 
 
 class Histogram(Fragment):
@@ -333,6 +334,7 @@ Document = Annotated[
     | ServingCheckDocument
     | RegistrationDocument
     | DeploymentDocument
+    | ShadowDocument
     | CanaryDocument,
     Field(discriminator="kind"),
 ]

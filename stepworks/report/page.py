@@ -24,6 +24,7 @@ _SECTIONS: dict[str, Callable[[Any], Section]] = {
     "serving_check": serving_sections.serving_check_section,
     "registration": serving_sections.registration_section,
     "deployment": serving_sections.deployment_section,
+    "shadow": serving_sections.shadow_section,
     "canary": canary_section.canary_section,
 }
 """How each kind of document is shown."""

@@ -9,8 +9,9 @@ from stepworks.report.documents import (
     RegistrationDocument,
     ServingCheckDocument,
 )
-from stepworks.report.markup import element, join
+from stepworks.report.markup import element, join, table
 from stepworks.report.section import Section, facts
+from stepworks.report.shadow_document import ShadowDocument
 from stepworks.report.wording import count, duration, short
 
 
@@ -43,6 +44,28 @@ def registration_section(registration: RegistrationDocument) -> Section:
         }
     )
     return Section("Registration", content)
+
+
+def shadow_section(shadow: ShadowDocument) -> Section:
+    """Whether a version answers recorded requests as the one that serves does."""
+    if shadow.stable_version is None:
+        return Section("Shadow comparison", element("p", shadow.reason), shadow.service)
+    versions = f"version {shadow.candidate_version} beside {shadow.stable_version}, of which clients saw nothing"
+    said = ("good", "The answers agree") if shadow.passed else ("bad", "The answers differ")
+    latency = (
+        f"{name} {shadow.latency_p50_ms[name]:.1f} ms in the median, {shadow.latency_p95_ms[name]:.1f} ms at 95 %"
+        for name in ("stable", "candidate")
+    )
+    rows = [[short(each.difference), each.stable, each.candidate, each.row] for each in shadow.largest]
+    content = join(
+        element("p", said[1], class_=f"verdict {said[0]}"),
+        element("p", shadow.reason),
+        facts({"Allowed to differ": f"{shadow.allowed_share:.1%} of the answers", "Latency": "; ".join(latency)}),
+        table(["Difference", "Stable", "Candidate", "Request"], rows, numbers=[0], label="The answers that differ most")
+        if rows
+        else None,
+    )
+    return Section("Shadow comparison", content, f"{shadow.service}, {versions}")
 
 
 def deployment_section(deployment: DeploymentDocument) -> Section:

@@ -16,6 +16,7 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument,
 from stepworks.report.page import write_page
 from stepworks.serving.candidates import require_same_package, stable_beside
 from stepworks.serving.deploy import deploy
+from stepworks.serving.kserve.clients import clients_on_kserve
 from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 from stepworks.serving.kserve.roll_out import roll_out_on_kserve
 from stepworks.serving.kserve.serve import serve_version_on_kserve
@@ -24,7 +25,8 @@ from stepworks.serving.rollout.deployment import require_promotion, roll_out_dep
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.serving.rollout.prometheus import prometheus_source
 from stepworks.serving.serve_version import serve_version
-from stepworks.settings_file import validated
+from stepworks.serving.shadow import ShadowSettings, local_clients, require_alike, shadow
+from stepworks.settings_file import validated, whole_numbers
 from stepworks.supervisor.client import SupervisorClient
 
 # The executor of Kubeflow Pipelines lets everything speak, and this one would say a line a request.
@@ -144,6 +146,49 @@ def _request(run: str, placement: Mapping[str, Any], service: Mapping[str, Any])
             what_to_do="In the pipeline: placement=placement_of('serving', mounts=['registry']).",
         )
     return ServiceRequest(run, pods.placement, pods.mounts_of(run), service)
+
+
+def compare_versions(
+    deployment: str,
+    requests: str,
+    registry: str,
+    *,
+    settings: Mapping[str, Any],
+    comparison: str,
+    page: str,
+) -> None:
+    """Compare the answers of what `deploy_version` deployed with those of the version that serves.
+
+    Args:
+        deployment: The file that says where the service is.
+        requests: A table of requests.
+        registry: The registry's folder.
+        settings: Fields of `ShadowSettings`.
+        comparison: Where what was found is written.
+        page: The same as a page. Both are written before a refusal, too.
+
+    Raises:
+        ServingError: The answers differ, or a version is not there.
+        NotFoundError: The registry lacks a version, or there is no table.
+        DataError: The table lacks a feature, or has no rows.
+        ConfigurationError: A setting is wrong.
+    """
+    chosen = validated(
+        ShadowSettings,
+        whole_numbers(settings),
+        problem="The settings of the comparison are wrong",
+        expected="the fields of stepworks.serving.shadow.ShadowSettings",
+        what_to_do="Correct the value.",
+    )
+    deployed, models = DeploymentDocument.read(deployment), Registry(registry)
+    if manager := SupervisorClient.from_environment():
+        connected = local_clients(manager, deployed, models)
+    else:
+        connected = clients_on_kserve(connect(), deployed, models)
+    found = shadow(deployed, connected, models, Path(requests), chosen)
+    found.write(comparison)
+    write_page(page, f"Shadow comparison of {deployed.service}", found)
+    require_alike(found, page)
 
 
 def roll_out_version(

@@ -6,6 +6,7 @@ from stepworks.report import canary_document as c
 from stepworks.report import documents as d
 from stepworks.report import run_record as r
 from stepworks.report.page import run_report
+from stepworks.report.shadow_document import ShadowDifference, ShadowDocument
 
 
 def interval(value: float, half: float) -> d.Interval:
@@ -184,6 +185,24 @@ def deployment() -> d.DeploymentDocument:
     )
 
 
+def shadow() -> ShadowDocument:
+    return ShadowDocument(
+        service="late-flights",
+        stable_version="3",
+        candidate_version="4",
+        requests=1000,
+        compared=998,
+        failed_stable=1,
+        failed_candidate=1,
+        differing=70,
+        tolerance=0.1,
+        allowed_share=0.05,
+        latency_p50_ms={"stable": 4.1, "candidate": 4.4},
+        latency_p95_ms={"stable": 7.9, "candidate": 8.8},
+        largest=[ShadowDifference(row="distance 2454, carrier AA", stable="0.21", candidate="0.64", difference=0.43)],
+    )
+
+
 def canary(*, rehearsal: bool = False) -> c.CanaryDocument:
     stable = c.CanaryArm(requests=760, errors=0, wrong_answers=0, probes=760, latency_p50_ms=4.1, latency_p95_ms=8.0)
     bad = 17 if rehearsal else 0
@@ -259,6 +278,7 @@ def documents() -> dict[str, list[d.Document]]:
         "check-serving": [serving_check()],
         "register-model": [registration()],
         "deploy": [deployment()],
+        "compare-answers": [shadow()],
         "roll-out-canary": [canary()],
     }
 

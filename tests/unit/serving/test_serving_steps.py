@@ -14,6 +14,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Model
 
 from stepworks.components.registry.register_model.component import register_model
 from stepworks.components.serving.check_serving.component import check_serving
+from stepworks.components.serving.compare_answers.component import compare_answers
 from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.deploy_model_server.component import deploy_model_server
 from stepworks.components.serving.package_model.component import package_model
@@ -28,6 +29,7 @@ from stepworks.report.documents import (
     ServingCheckDocument,
     VerdictDocument,
 )
+from stepworks.report.shadow_document import ShadowDocument
 from stepworks.serving import deploy as library
 from stepworks.serving.client import ask
 from stepworks.serving.judging.settings import JudgeSettings, MetricRule
@@ -69,6 +71,14 @@ class Run:
         deploy.python_func(self.package, self.verdict, self.registration, REGISTRY, self.deployment)
         return DeploymentDocument.read(self.deployment.path)
 
+    def compare(self, **settings: float) -> ShadowDocument:
+        found = Artifact(name="comparison", uri=str(self.folder / "comparison"))
+        try:
+            compare_answers.python_func(self.deployment, self.test, REGISTRY, found, self.page, **settings)
+        finally:
+            assert "Shadow comparison" in Path(self.page.path).read_text()
+        return ShadowDocument.read(found.path)
+
     def roll_out(self) -> None:
         roll_out_canary.python_func(self.deployment, self.package, self.registration, REGISTRY, self.canary, self.page)
 
@@ -95,6 +105,7 @@ def test_the_steps_of_a_first_and_a_second_run(
     first = Run(tmp_path / "run-1", model_directory, raw_table, champion_package)
     assert first.register().version == 1
     assert first.deploy().stable_version is None
+    assert first.compare().reason == "No other version serves: there is nothing to compare with."
     first.roll_out()
     course = CanaryDocument.read(first.canary.path)
     assert (course.outcome, [stage.percent for stage in course.stages]) == ("promoted", [100])
@@ -112,6 +123,11 @@ def test_the_steps_of_a_first_and_a_second_run(
     assert (deployment.stable_version, deployment.candidate_version) == ("1", "2")
     assert read_split(deployment.url).settings.percent == 0
     assert second.deploy() == deployment, "a retried step adopts what it made"
+    with pytest.raises(ServingError, match=r"(?s)Version 2 of flights answers otherwise than version 1, which serves"):
+        second.compare(rows=50)
+    alike = second.compare(rows=50, tolerance=1.0)
+    assert (alike.compared, alike.differing, alike.failed_candidate) == (50, 0, 0)
+    assert 0 < alike.largest[0].difference < 1
     second.roll_out()
     course = CanaryDocument.read(second.canary.path)
     assert [stage.percent for stage in course.stages] == [10, 50, 100]

@@ -1,0 +1,1 @@
+"""Give all traffic of a model to one registered version."""
