@@ -59,7 +59,6 @@ class ShadowDocument(StoredDocument):
         """What was found, in a sentence."""
         if self.stable_version is None:
             return "No other version serves: there is nothing to compare with."
-        failed = (
-            f"{self.failed_candidate} of {self.requests} requests failed, of the other version {self.failed_stable}"
-        )
-        return f"{self.differing} of {self.compared} answers differ by more than {self.tolerance:g}; {failed}."
+        differ = f"{self.differing} of {self.compared} answers differ by more than {self.tolerance:g}"
+        failed = f"of {self.requests} requests the deployed version failed {self.failed_candidate}"
+        return f"{differ}; {failed}, and the one that serves {self.failed_stable}."

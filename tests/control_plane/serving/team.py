@@ -177,7 +177,8 @@ class Team:
         run = f"/mnt/registry/run-{version}"
 
         def artifact(name: str) -> dict[str, Any]:
-            kind = "system.Model" if name == "package" else "system.HTML" if name == "page" else "system.Artifact"
+            kinds = {"package": "system.Model", "page": "system.HTML", "requests": "system.Dataset"}
+            kind = kinds.get(name, "system.Artifact")
             return {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": f"{run}/{name}"}]}
 
         pod = step_pod(

@@ -9,15 +9,19 @@ import polars as pl
 import pytest
 import yaml
 from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Output
 from sklearn.linear_model import LogisticRegression
 
+from stepworks.components.serving.compare_answers.component import compare_answers
 from stepworks.components.serving.serve_version.component import serve_version
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, get
 from stepworks.kube.api.references import Reference
+from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import placement_of
+from stepworks.report.shadow_document import ShadowDocument
 from stepworks.serving.formats.estimators import package_estimator
 from stepworks.serving.formats.huggingface import package_language_model
 from stepworks.serving.manifest import Samples
@@ -54,6 +58,11 @@ def test_a_model_of_scikit_learn_is_rolled_out_on_kserves_own_server(
     run = team.register_package(2, lambda package: estimator(rows, package, 2))
     deployed = team.deploy(2)
     assert (deployed.stable_version, deployed.candidate_version) == ("1", "2")
+    pl.DataFrame({"features": pl.read_parquet(rows).to_numpy().tolist()}).write_parquet(run / "requests")
+    team.step("compare-answers", 2, ["deployment", "requests"], ["comparison", "page"], comparing)
+    found = ShadowDocument.read(run / "comparison")
+    assert (found.compared, found.failed_candidate, found.failed_stable) == (60, 0, 0)
+    assert 0 < found.differing < 60
     course = team.roll_out(2)
     assert course.outcome == "promoted"
     assert all(stage.candidate.probes for stage in course.stages)
@@ -64,6 +73,28 @@ def test_a_model_of_scikit_learn_is_rolled_out_on_kserves_own_server(
     answer = ask(serving_cluster, {"inputs": [tensor]})
     assert answer["model_name"] == f"{MODEL}-v2"
     assert answer["outputs"][0]["data"] == samples.answers
+
+
+@component("serving")
+def record(requests: Output[Dataset], deployment: Output[Artifact]) -> None:
+    """Stand for the steps before; it is compiled only."""
+
+
+@pipeline(version="1.0.0")
+def comparing() -> None:
+    """Compare the answers of two versions."""
+    before = place(record(), "small")
+    place(
+        compare_answers(
+            deployment=before.outputs["deployment"],
+            requests=before.outputs["requests"],
+            registry=claim_path("registry"),
+            tolerance=0.5,
+            allowed_share=1.0,
+        ),
+        "effects",
+        mounts=["registry"],
+    )
 
 
 @pipeline(version="1.0.0")
