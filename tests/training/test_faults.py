@@ -45,7 +45,7 @@ def kill_and_resume(tmp_path: Path, start: Start, *, kills: int, strategy: str, 
 def test_a_run_that_is_killed_at_any_moment_ends_as_an_undisturbed_one(
     tmp_path: Path, start: Start, strategy: str, seed: int
 ) -> None:
-    kill_and_resume(tmp_path, start, kills=5, strategy=strategy, seed=seed)
+    kill_and_resume(tmp_path, start, kills=3, strategy=strategy, seed=seed)
 
 
 @pytest.mark.long
