@@ -14,7 +14,7 @@ from stepworks.kube.diagnosis.ends import (
     judge_policy,
 )
 from stepworks.kube.diagnosis.facts import Facts
-from stepworks.kube.diagnosis.fallbacks import judge_condition, judge_nothing, judge_running
+from stepworks.kube.diagnosis.fallbacks import judge_condition, judge_nothing, judge_running, judge_unready
 from stepworks.kube.diagnosis.finding import Finding
 from stepworks.kube.diagnosis.obstacles import (
     judge_configuration,
@@ -52,7 +52,7 @@ _FAILED: tuple[Judge, ...] = (
     judge_model,
     judge_condition,
 )
-_NOT_YET: tuple[Judge, ...] = (judge_deletion, *OBSTACLES, judge_end, judge_running)
+_NOT_YET: tuple[Judge, ...] = (judge_deletion, *OBSTACLES, judge_end, judge_unready, judge_running)
 
 
 def judge(facts: Facts) -> Finding:

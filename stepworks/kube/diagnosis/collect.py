@@ -70,9 +70,9 @@ class Collector:
         return replace(facts, events=merge_events(events), unreadable=tuple(dict.fromkeys(self._unreadable)))
 
     def add_log(self, facts: Facts) -> Facts:
-        """Read the last lines of the log of the pod that failed first, or else of the first that runs."""
-        running = (pod for pod in facts.pods if pod.phase == "Running")
-        pod = facts.first_failed or next(running, None)
+        """Read the last lines of the log of the pod that failed first, or else of one that runs and does not serve."""
+        running = sorted((pod for pod in facts.pods if pod.phase == "Running"), key=lambda pod: not pod.unready)
+        pod = facts.first_failed or next(iter(running), None)
         container = _container_with_log(pod) if pod else None
         if pod is None or container is None:
             return facts
@@ -103,9 +103,9 @@ class Collector:
         return [each for each in self._events("reason=Preempted") if each.about.startswith(mine)]
 
     def _worth_events(self, facts: Facts) -> set[str]:
-        """The pods whose events are read: the one that failed first, and some that have not begun."""
+        """The pods whose events are read: the one that failed first, and some that have not begun or do not serve."""
         first = facts.first_failed
-        chosen = [*([first] if first else []), *facts.stuck]
+        chosen = [*([first] if first else []), *facts.stuck, *(pod for pod in facts.pods if pod.unready)]
         return {pod.name for pod in chosen[:_MOST_PODS_WITH_EVENTS]}
 
     def _read(self, what: str, read: Callable[[], T]) -> T | None:

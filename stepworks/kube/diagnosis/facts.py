@@ -56,6 +56,7 @@ class PodFacts:
         phase: Its phase.
         reason: The reason of its phase, `Evicted`.
         message: The message of its phase.
+        unready: Whether it runs and its probes say that it does not serve.
         node: Where it is; empty while the scheduler finds no node.
         rank: Which of its siblings it is, `index 0` or `worker 1`; empty if it is the only one.
         created: When it was made.
@@ -73,6 +74,7 @@ class PodFacts:
     phase: str = ""
     reason: str = ""
     message: str = ""
+    unready: bool = False
     node: str = ""
     rank: str = ""
     created: str = ""

@@ -17,6 +17,21 @@ def judge_condition(facts: Facts) -> Finding | None:
     )
 
 
+def judge_unready(facts: Facts) -> Finding | None:
+    """A pod that runs, and whose probes are not answered as they should be."""
+    for pod in facts.pods:
+        told = [each.message for each in facts.events_with("Unhealthy") if each.about == f"Pod {pod.name}"]
+        if pod.unready and told:
+            return Finding(
+                "not-ready",
+                f"the pod {pod.name} runs and is not ready: {told[-1].strip().rstrip('.')}",
+                "Correct the path or the port of the probe if the server answers at another; allow more time if the "
+                "last lines of its log show that it still loads.",
+                pod=pod,
+            )
+    return None
+
+
 def judge_running(facts: Facts) -> Finding | None:
     """Pods that run, and no more."""
     running = [pod for pod in facts.pods if pod.phase == "Running"]

@@ -24,6 +24,7 @@ Cause = Literal[
     "interrupted",
     "killed",
     "node-lost",
+    "not-ready",
     "out-of-memory",
     "pod-refused",
     "preempted",

@@ -53,6 +53,7 @@ def read_pod(manifest: Manifest) -> PodFacts:
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
+        unready=status.get("phase") == "Running" and conditions.get("Ready", {}).get("status") == "False",
         node=spec.get("nodeName") or "",
         rank=rank_of(manifest),
         created=metadata.get("creationTimestamp") or "",

@@ -102,6 +102,20 @@ def test_no_line_is_wider_than_a_hundred_columns(server: ApiServer, cluster: Clu
     assert max(map(len, str(diagnose(cluster, TRAIN)).splitlines())) <= 100
 
 
+def test_of_two_pods_that_run_the_page_is_about_the_one_that_is_not_ready(server: ApiServer, cluster: Cluster) -> None:
+    put_job(server, failed=False)
+    state = {"containerStatuses": [{"name": "main", "state": {"running": {}}}]}
+    for name, number, ready in (("train-0-x", 0, "True"), ("train-1-x", 1, "False")):
+        put_pod(server, name, number, {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}], **state})
+        pod = {"metadata": {"name": name, "uid": server.objects["pods", name]["metadata"]["uid"]}}
+        put_event(server, pod, "Unhealthy", f"Readiness probe failed: {name} says 503", "10:00:00")
+        server.logs[name, "main"] = f"{name} loads\n"
+    error = diagnose(cluster, TRAIN, WaitTimeoutError("The Job train is not complete")).error()
+    assert error.problem.endswith("the pod train-1-x runs and is not ready: Readiness probe failed: train-1-x says 503")
+    assert (error.cause, error.log_tail) == ("not-ready", "train-1-x loads")
+    assert "train-0-x says" not in str(error), "it has been ready since"
+
+
 def test_a_container_that_started_again_shows_the_log_of_before(server: ApiServer, cluster: Cluster) -> None:
     put_job(server, failed=False)
     before = {"terminated": {"exitCode": 2, "reason": "Error", "finishedAt": "2026-01-01T10:00:00Z"}}

@@ -310,6 +310,7 @@ def with_reasons(*reasons: str) -> tuple[ObjectFacts, ...]:
     return (replace(JOB, reasons=reasons),)
 
 
+UNHEALTHY = EventFacts("Pod train-b", "Unhealthy", "Startup probe failed: statuscode: 404")
 OTHERS = [
     (
         failed(chain=with_reasons("DeadlineExceeded")),
@@ -340,6 +341,11 @@ OTHERS = [
     ),
     (failed(ended="Failed (X): y"), ("unknown", False, "Failed (X): y; none of its pods says why")),
     (stuck(pod(phase="Running")), ("still-running", False, "its pod runs still")),
+    (
+        stuck(pod(phase="Running"), pod(phase="Running", name="train-b", unready=True), events=(UNHEALTHY,)),
+        ("not-ready", False, "the pod train-b runs and is not ready: Startup probe failed: statuscode: 404"),
+    ),
+    (stuck(pod(phase="Running"), events=(UNHEALTHY,)), ("still-running", False, "its pod runs still")),
     (stuck(), ("unknown", False, "there are no pods of it")),
     (
         stuck(pod(ended(1)), pod(phase="Running", name="train-b")),
