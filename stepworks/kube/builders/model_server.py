@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -199,12 +198,9 @@ def _server(spec: ModelServerSpec) -> Manifest:
     return {
         **server,
         "ports": [{"name": "http", "containerPort": spec.port, "protocol": "TCP"}],
-        # While it loads its model a server is not ended, however long it does not answer.
-        "startupProbe": {
-            **ready,
-            "periodSeconds": _PROBE_SECONDS,
-            "failureThreshold": math.ceil(spec.ready_seconds / _PROBE_SECONDS),
-        },
+        # Twice as long as a version may take: who waits for a server that does not come up finds it running, and says
+        # what its probe has met, and not that it was told to end.
+        "startupProbe": {**ready, "periodSeconds": _PROBE_SECONDS, "failureThreshold": spec.ready_seconds},
         "readinessProbe": {**ready, "periodSeconds": _PROBE_SECONDS, "failureThreshold": 3},
         "livenessProbe": {**alive, **_HUNG_PROBES},
         "lifecycle": {"preStop": {"sleep": {"seconds": spec.drain_seconds}}},

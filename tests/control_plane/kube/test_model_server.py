@@ -118,7 +118,7 @@ def test_a_version_that_does_not_start_takes_no_pod_of_the_one_before(cluster: C
     deploy(cluster, spec(1))
     first = holding(cluster)
     with pytest.raises(WorkloadFailedError) as caught:
-        deploy(cluster, spec(2, "image-missing", ready_seconds=4), run="run-2")
+        deploy(cluster, spec(2, "image-missing", ready_seconds=3), run="run-2")
     assert str(caught.value).endswith("Version 1 serves as before.")
     assert "ImagePullBackOff" in str(caught.value)
     assert all(name not in str(caught.value) for name in first), "the page is about the new pods"
@@ -145,7 +145,7 @@ def test_what_would_fail_again_is_not_tried_again_by_the_same_run(cluster: Clust
 def test_a_first_version_that_cannot_serve_is_deleted(cluster: Cluster) -> None:
     mount = {"claim": "none-such", "mount_path": "/mnt/models", "access_mode": "ReadWriteMany", "read_only": True}
     with pytest.raises(WorkloadFailedError) as caught:
-        deploy(cluster, spec(1, model=mount, ready_seconds=4))
+        deploy(cluster, spec(1, model=mount, ready_seconds=3))
     assert "none-such" in str(caught.value)
     assert "What to do:" in str(caught.value)
     wait_for("nothing is held", lambda: not holding(cluster))

@@ -15,17 +15,19 @@ import yaml
 from kfp import dsl
 
 from stepworks.components.serving.deploy_model_server.component import deploy_model_server
-from stepworks.errors import ObjectFailedError
+from stepworks.errors import ObjectFailedError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import get
 from stepworks.kube.api.references import Reference
+from stepworks.kube.builders.model_server import model_server_spec
+from stepworks.kube.model_server import deploy_model_server as deploy
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.manifest import Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
-from tests.control_plane.jobs import ROOT
+from tests.control_plane.jobs import ROOT, TARGET
 from tests.control_plane.kube.workloads import allow
 from tests.control_plane.serving.team import MODEL, Team, register
 from tests.waiting import wait_for
@@ -173,3 +175,33 @@ def test_versions_replace_each_other_and_a_bad_one_is_never_asked(
     assert clients.failures == []
     assert clients.answers["1"] == before, "the first one has ended"
     assert set(clients.answers) - {"1 or 2"} == {"1", "2"}
+
+
+def test_another_server_with_a_path_that_is_wrong_says_so_and_the_one_before_goes_on(process_cluster: Cluster) -> None:
+    cluster = process_cluster
+    placement = {**TARGET.placement("small").model_dump(exclude_unset=True), "workload": "inference"}
+    given = {"image": TARGET.image("cpu"), "command": ["python3", "-m", "http.server", "9000"], "port": 9000}
+
+    def verify(_address: str, _version: str) -> None:
+        service = get(cluster, Reference("v1", "Service", "files"))
+        answer = httpx.get(f"http://{service['spec']['clusterIP']}:8000/", timeout=10, trust_env=False)
+        assert answer.status_code == httpx.codes.OK
+
+    def serve(version: str, path: str, ready_seconds: int) -> None:
+        spec = model_server_spec(
+            **given,
+            version=version,
+            placement=placement,
+            service_port=8000,
+            readiness_path=path,
+            ready_seconds=ready_seconds,
+            drain_seconds=1,
+        )
+        deploy(cluster, spec, name="files", run=f"run-{version}", verify=verify)
+
+    serve("1", "/", 60)
+    with pytest.raises(WorkloadFailedError) as caught:
+        serve("2", "/none-such", 6)
+    assert caught.value.cause == "not-ready"
+    assert "404" in caught.value.problem
+    assert str(caught.value).endswith("Version 1 serves as before.")
