@@ -124,15 +124,20 @@ def test_a_server_of_another_package_is_replaced(supervisor: Supervisor, tmp_pat
 
 
 def test_a_server_that_answers_otherwise_than_recorded_serves_nobody(
-    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    served: list[str] = []
+    monkeypatch.setattr(server, "_serve", lambda name, *_: served.append(name))  # it would go on until a signal
     changed = shutil.copytree(package, tmp_path / "package")
     samples, manifest = Samples.read(changed), read_package(changed)
     answers = [samples.answers[0] + 1e-3, *samples.answers[1:]]
     (changed / "samples.json").write_text(samples.model_copy(update={"answers": answers}).model_dump_json())
     write_manifest(changed, manifest.inputs)
-    arguments = [f"--model-directory={changed}", "--model-name=flights", "--port=0", "--check-answers"]
-    assert server.main(arguments) == 1
+    options = ["--model-name=flights", "--port=0", "--check-answers", "--model-directory"]
+    assert server.main([*options, str(package)]) == 0
+    assert served == ["flights"]
+    assert server.main([*options, str(changed)]) == 1
+    assert served == ["flights"]
     error = capsys.readouterr().err
     assert "does not answer as the trained model does" in error
     assert f"1 of {len(answers)} rows differ more" in error
