@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stepworks.errors import ConflictError, ObjectFailedError, WaitTimeoutError
+from stepworks.errors import AlreadyExistsError, ConflictError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, delete, find, list_objects
 from stepworks.kube.api.references import Reference, Selection, located, reference_to
@@ -17,9 +17,10 @@ from stepworks.kube.builders.inference_graph import (
     read_routes,
 )
 from stepworks.kube.builders.inference_service import Mode
+from stepworks.kube.builders.model_server import SERVER_LABEL
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
-from stepworks.kube.kinds.manifests import annotations_of
+from stepworks.kube.kinds.manifests import annotations_of, labels_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.waiting.wait import wait, wait_all
@@ -62,6 +63,8 @@ class ModelTraffic:
         self._timeout = timeout
         self._say = say
         self._reference = located(cluster, Reference(API_VERSION, KIND, model))
+        self._router = Reference("apps/v1", "Deployment", model, self._reference.namespace)
+        self._service = Reference("v1", "Service", model, self._reference.namespace)
         self._sent: Routes | None = None
 
     @property
@@ -100,6 +103,7 @@ class ModelTraffic:
             routes: Where it goes from now on.
 
         Raises:
+            AlreadyExistsError: The model is served without KServe, by a Deployment that has the router's name.
             ConflictError: Somebody else has sent it elsewhere since the last time; nothing was changed.
             ConfigurationError: It cannot be split like this, or something else has made a graph of the model's name.
             AdmissionError: The cluster does not take the graph.
@@ -107,13 +111,13 @@ class ModelTraffic:
             ClusterError: The API server refuses, fails or does not answer.
         """
         self._refuse_another_hand()
+        self._refuse_model_server()
         graph = build_inference_graph(routes, name=self._reference.name, mode=self._mode, replicas=self._replicas)
         apply(self._cluster, graph)
         self._sent = read_routes(graph)
         self._say("; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + ".")
         told = {ROUTES_ANNOTATION: annotations_of(graph)[ROUTES_ANNOTATION]}
-        deployment = Reference("apps/v1", "Deployment", self._reference.name, self._reference.namespace)
-        for reference, rule in ((self._reference, INFERENCE_GRAPH_READY), (deployment, RolledOut(told))):
+        for reference, rule in ((self._reference, INFERENCE_GRAPH_READY), (self._router, RolledOut(told))):
             check = ObstacleCheck(self._cluster, reference, self._timeout, self._say)
             try:
                 wait(self._cluster, reference, until=rule, timeout=self._timeout, while_waiting=check)
@@ -142,6 +146,18 @@ class ModelTraffic:
             received=f"traffic that goes {told}",
             expected=", ".join(f"{share} % to {each.name}" for each, share in self._sent.asked),
             what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
+        )
+
+    def _refuse_model_server(self) -> None:
+        present = None if self._sent else find(self._cluster, self._router)
+        if present is None or SERVER_LABEL not in labels_of(present):
+            return
+        raise AlreadyExistsError(
+            f"The model {self._router.name} is served without KServe already",
+            received=f"a {self._router}, which deploy_model_server made",
+            expected="none of that name: KServe gives it to the router of the model",
+            what_to_do="Go on with deploy_model_server; or, to change to KServe, delete what it made: "
+            f"{self._router.kubectl('delete')} && {self._service.kubectl('delete')}",
         )
 
     def end(self) -> None:

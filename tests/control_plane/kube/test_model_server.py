@@ -12,9 +12,11 @@ from stepworks.errors import AlreadyExistsError, ServingError, StepworksError, W
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, find, get, list_objects
 from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.builders.inference_graph import Route, Routes
 from stepworks.kube.builders.model_server import VERSION_LABEL, ModelServerSpec, build_model_server, model_server_spec
 from stepworks.kube.kinds.manifests import Manifest, labels_of, status_of
 from stepworks.kube.model_server import Verify, deploy_model_server
+from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.belonging import belonging_to
 from tests.control_plane.jobs import TARGET
 from tests.control_plane.kube.workloads import deployment
@@ -202,3 +204,15 @@ def test_what_no_step_has_made_is_refused(cluster: Cluster, kind: str) -> None:
         present["metadata"]["generation" if kind == "Deployment" else "resourceVersion"]
         == (made["metadata"]["generation" if kind == "Deployment" else "resourceVersion"])
     )
+
+
+def test_kserve_takes_no_name_from_a_model_server(kubeflow_cluster: Cluster) -> None:
+    cluster = kubeflow_cluster
+    deploy(cluster, spec(1))
+    serving = holding(cluster)
+    traffic = ModelTraffic(cluster, "flights", mode="Standard")
+    with pytest.raises(AlreadyExistsError, match="flights is served without KServe already") as caught:
+        traffic.send(Routes(Route("flights-v2", "http://flights-v2")))
+    assert f"kubectl -n {cluster.namespace} delete service flights" in caught.value.what_to_do
+    assert traffic.routes() is None
+    assert holding(cluster) == serving
