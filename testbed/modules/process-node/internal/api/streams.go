@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -55,6 +57,9 @@ func (t target) PortForward(ctx context.Context, pod, _ string, port int32, stre
 		_, _ = io.Copy(connection, stream) // either end may hang up at any time
 	}()
 	_, err = io.Copy(stream, connection)
+	if errors.Is(err, net.ErrClosed) {
+		return nil // the client hung up; kubectl would forward no further connection after an error
+	}
 	return err
 }
 
