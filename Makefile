@@ -103,8 +103,8 @@ run-cluster: cluster-up ## Run the flagship there as pods, to a model that KServ
 	@$(BED)/kubectl apply -k cluster/team >/dev/null
 	@KUBECONFIG=$(BED)/kubeconfig $(BIN)/stepworks run tabular_train_and_deploy --cluster --target a100 --namespace team \
 		-p roll-out-canary.policy="$$(cat testbed/roll-out.json)"
-	@echo "Look around:  $(BED)/kubectl -n team get inferenceservices,pods"
-	@echo "Stop it all:  make cluster-down $(if $(NAME),NAME=$(NAME))"
+	@echo "kubectl is $(BED)/kubectl here. Look around: $(BED)/kubectl -n team get inferenceservices,pods"
+	@echo "Stop it all:  make cluster-down$(if $(NAME), NAME=$(NAME))"
 
 .PHONY: cluster-down
 cluster-down: $(VENV)/.run ## Stop it and delete all that it held: make cluster-down [NAME=]

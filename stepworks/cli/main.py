@@ -22,10 +22,10 @@ from stepworks.cli.options import (
     CompiledOption,
     ExperimentOption,
     KeepServingOption,
-    ParametersOption,
     RehearseOption,
     RunHostOption,
     RunNamespaceOption,
+    RunParametersOption,
     RunTargetOption,
     RunVersionOption,
     ServiceAccountOption,
@@ -92,7 +92,7 @@ def run(
     pipeline: Annotated[
         str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of the .py file that holds it.")
     ],
-    parameter: ParametersOption = None,
+    parameter: RunParametersOption = None,
     home: HomeOption = Path(".stepworks"),
     keep_serving: KeepServingOption = False,
     rehearse_roll_back: RehearseOption = False,

@@ -10,6 +10,15 @@ import typer
 ParametersOption = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the pipeline.")
 ]
+RunParametersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter of the pipeline; without --host also STEP.INPUT=VALUE, an input of one step.",
+    ),
+]
 TargetsOption = Annotated[Path, typer.Option("--targets", help="The folder of target files.")]
 CompiledOption = Annotated[Path, typer.Option("--compiled", help="The folder of compiled files.")]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="The target that this Kubeflow is.")]

@@ -202,6 +202,7 @@ def execute(run: Run, stream: TextIO) -> None:
 
     Raises:
         StepFailedError: A step failed; the message is the page that says what, why and what to do.
+        StepworksError: Something of a step may be left.
     """
     progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, stream)
 
@@ -232,6 +233,8 @@ def execute(run: Run, stream: TextIO) -> None:
         run.seconds = monotonic() - began
     if trouble or run.failed_step:  # kfp itself goes on where an upstream failure is to be ignored
         run.state = "failed"
+        if isinstance(trouble, StepworksError) and run.failed_step is None:
+            raise trouble
         raise _explain(run, trouble) from trouble
     run.state = "succeeded"
 
@@ -257,9 +260,11 @@ def _all_ended(steps: list[Step], launcher: Launcher) -> Iterator[None]:
     try:
         yield
     finally:
-        launcher.stop()
-        for step in steps:
-            step.close()
+        try:
+            launcher.stop()
+        finally:
+            for step in steps:
+                step.close()
 
 
 @contextmanager
