@@ -22,12 +22,15 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.commands import kubectl
 from stepworks.kube.api.discovery import is_served, served_versions
 from stepworks.kube.api.objects import apply, list_objects
-from stepworks.kube.api.references import Reference, Selection, reference_to
+from stepworks.kube.api.references import Reference, Selection, located, reference_to
 from stepworks.kube.builders.autoscaling import ByPrometheus, CustomMetricScaling
 from stepworks.kube.builders.inference_service import InferenceServiceSpec
 from stepworks.kube.builders.scalers import HPA, SCALED_OBJECT, build_scaler, deployment_of, queries
+from stepworks.kube.diagnosis.diagnose import diagnose
+from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Succeeded
 from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
 from stepworks.kube.waiting.wait import wait
 from stepworks.prometheus import instant_vector
 
@@ -126,6 +129,7 @@ def scale(
     spec: InferenceServiceSpec,
     *,
     timeout: float,
+    scheduling_timeout: float = SCHEDULING_SECONDS,
     say: Callable[[str], None] = print,
 ) -> None:
     """Have a version scaled, and wait until it has its least number of pods; without autoscaling do nothing.
@@ -135,12 +139,12 @@ def scale(
         service: The InferenceService, which is ready.
         spec: What it was made from.
         timeout: How long the pods may take, in seconds.
+        scheduling_timeout: How long they may wait for room in the cluster, in seconds.
         say: Is told each line of progress.
 
     Raises:
         ConflictError: Somebody else has changed the scaler.
-        WorkloadFailedError: KEDA refuses the scaler, or does not see it.
-        WaitTimeoutError: The pods do not come.
+        WorkloadFailedError: KEDA refuses the scaler, or does not see it; or the pods do not come, and it says why.
         AccessDeniedError: A permission is missing.
         ClusterError: The API server fails or does not answer.
     """
@@ -155,8 +159,12 @@ def scale(
         if reference.kind == SCALED_OBJECT[1]:
             _require_accepted(cluster, reference)
     if spec.min_replicas > 1:
-        deployment = Reference("apps/v1", "Deployment", deployment_of(name))
-        wait(cluster, deployment, until=AvailablePods(spec.min_replicas), timeout=timeout)
+        deployment = located(cluster, Reference("apps/v1", "Deployment", deployment_of(name)))
+        check = ObstacleCheck(cluster, deployment, scheduling_timeout, say)
+        try:
+            wait(cluster, deployment, until=AvailablePods(spec.min_replicas), timeout=timeout, while_waiting=check)
+        except (ObjectFailedError, WaitTimeoutError) as error:
+            raise diagnose(cluster, deployment, error).error() from error
     if scaler and isinstance(scaling, ByPrometheus) and _may_ask(scaling):
         _tell_of_what_is_not_scraped(cluster, scaling, queries(scaler)[scaling.kind], name, say)
 

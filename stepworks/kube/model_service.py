@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
@@ -70,8 +71,9 @@ def deploy_inference_service(
     """
     manifest = build_inference_service(spec, name=name)
     reference = located(cluster, reference_to(manifest))
-    present = _serving(cluster, reference, run, say)
+    scaled = partial(scale, cluster, spec=spec, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
     check_scaling(cluster, spec, name)
+    present = _serving(cluster, reference, run, say)
     if present is None or is_of_run(present, run):
         made = run_to_end(
             cluster,
@@ -83,26 +85,24 @@ def deploy_inference_service(
             scheduling_timeout=scheduling_timeout,
             say=say,
         )
-        _scale_or_delete(cluster, made, spec, timeout, say)
+        _do_or_delete(cluster, made, scaled)
         return made
     _refuse_another(reference, present, manifest)
     say(f"The {reference} was deployed by an earlier run from the same specification.")
     served = wait_until_serving(cluster, reference, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
-    scale(cluster, served, spec, timeout=timeout, say=say)
+    scaled(served)
     return served
 
 
-def _scale_or_delete(
-    cluster: Cluster, made: Manifest, spec: InferenceServiceSpec, timeout: float, say: Callable[[str], None]
-) -> None:
-    """Have what this run made scaled; where that fails it holds nothing."""
+def _do_or_delete(cluster: Cluster, made: Manifest, do: Callable[[Manifest], None]) -> None:
+    """Do what is still to be done with what this run made; where that fails it holds nothing."""
 
     def take_away() -> None:
         delete(cluster, located(cluster, reference_to(made)), uid=str(made["metadata"]["uid"]))
 
     with cleaning_up_at_signals(take_away) as interruption:
         try:
-            scale(cluster, made, spec, timeout=timeout, say=say)
+            do(made)
         except BaseException:
             if not interruption.came:
                 take_away()
