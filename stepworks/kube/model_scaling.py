@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stepworks.errors import (
+    AccessDeniedError,
     ConflictError,
     NotFoundError,
     ObjectFailedError,
@@ -21,15 +22,16 @@ from stepworks.errors import (
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.commands import kubectl
 from stepworks.kube.api.discovery import is_served, served_versions
-from stepworks.kube.api.objects import apply, list_objects
+from stepworks.kube.api.objects import apply, find, list_objects
 from stepworks.kube.api.references import Reference, Selection, located, reference_to
 from stepworks.kube.builders.autoscaling import ByPrometheus, CustomMetricScaling
 from stepworks.kube.builders.inference_service import InferenceServiceSpec
-from stepworks.kube.builders.scalers import HPA, SCALED_OBJECT, build_scaler, deployment_of, queries
+from stepworks.kube.builders.scalers import HPA, LEAST_ANNOTATION, SCALED_OBJECT, build_scaler, deployment_of, queries
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Succeeded
-from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.kinds.manifests import Manifest, annotations_of, condition_line, conditions_of, status_of
+from stepworks.kube.runs.belonging import KEEP_LABEL
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
 from stepworks.kube.waiting.wait import wait
 from stepworks.prometheus import instant_vector
@@ -155,7 +157,8 @@ def scale(
     if scaler := _scaler(cluster, spec, name):
         scaler["metadata"]["ownerReferences"] = [_owner(service)]
         reference = reference_to(apply(cluster, scaler))
-        say(f"The {reference} keeps {spec.min_replicas} to {spec.max_replicas} pods, by {scaling.kind}.")
+        least = max(spec.min_replicas, 1)
+        say(f"The {reference} keeps {least} to {spec.max_replicas} pods, by {scaling.kind}.")
         if reference.kind == SCALED_OBJECT[1]:
             _require_accepted(cluster, reference)
     if spec.min_replicas > 1:
@@ -167,6 +170,38 @@ def scale(
             raise diagnose(cluster, deployment, error).error() from error
     if scaler and isinstance(scaling, ByPrometheus) and _may_ask(scaling):
         _tell_of_what_is_not_scraped(cluster, scaling, queries(scaler)[scaling.kind], name, say)
+
+
+def let_rest(cluster: Cluster, name: str, say: Callable[[str], None] = print) -> None:
+    """Let a version that serves go down to its least number of pods, which for a candidate is one at least.
+
+    Args:
+        cluster: Where.
+        name: The name of the version's InferenceService. One without a ScaledObject of ours is left as it is.
+        say: Is told what changes.
+
+    Raises:
+        ConflictError: Somebody else has changed the ScaledObject.
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    reference = Reference(*SCALED_OBJECT, name)
+    if not is_served(cluster, *SCALED_OBJECT):
+        return
+    try:
+        present = find(cluster, reference)
+    except AccessDeniedError:  # whoever may not read one has not made one
+        return
+    if present is None or LEAST_ANNOTATION not in annotations_of(present):
+        return
+    least = int(annotations_of(present)[LEAST_ANNOTATION])
+    if present["spec"]["minReplicaCount"] == least:
+        return
+    metadata = present["metadata"]
+    ours = {each: metadata[each] for each in ("name", "namespace", "ownerReferences") if each in metadata}
+    ours |= {"labels": {KEEP_LABEL: "true"}, "annotations": {LEAST_ANNOTATION: str(least)}}
+    spec = {**present["spec"], "minReplicaCount": least}
+    apply(cluster, {"apiVersion": SCALED_OBJECT[0], "kind": SCALED_OBJECT[1], "metadata": ours, "spec": spec})
+    say(f"The {reference} keeps {least} to {spec['maxReplicaCount']} pods from now on.")
 
 
 def _scaler(cluster: Cluster, spec: InferenceServiceSpec, name: str) -> Manifest | None:

@@ -144,8 +144,6 @@ class PrometheusScaling(_OwnScaling):
             is KEDA's alone, and is not to where it may not reach the server.
         polling_seconds: How often KEDA asks whether the model is wanted at all.
         cooldown_seconds: How long it must not have been wanted before the last pod goes.
-        first_cooldown_seconds: How long after its deployment the last pod stays in any case: a candidate gets no
-            traffic before its roll-out, which must find it.
         wake: What starts the first pod again; needed with `min_replicas: 0`.
     """
 
@@ -154,7 +152,6 @@ class PrometheusScaling(_OwnScaling):
     check_query: bool = True
     polling_seconds: Seconds = 15
     cooldown_seconds: Seconds = 300
-    first_cooldown_seconds: Seconds = 3600
     wake: Wake | None = None
 
 

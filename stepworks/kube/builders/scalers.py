@@ -20,6 +20,8 @@ from stepworks.kube.runs.belonging import KEEP_LABEL
 
 HPA = ("autoscaling/v2", "HorizontalPodAutoscaler")
 SCALED_OBJECT = ("keda.sh/v1alpha1", "ScaledObject")
+LEAST_ANNOTATION = "stepworks.dev/least-pods"
+"""Holds how many pods there are at least once the version serves, where that is fewer than before."""
 _BEYOND_REACH = "1000000000"
 """The threshold of the query that only wakes: however much it says, it asks for no second pod."""
 
@@ -34,6 +36,8 @@ def build_scaler(
 ) -> Manifest | None:
     """Build what scales a version; None where KServe itself does.
 
+    A candidate has no traffic, and must be there when its roll-out begins: it keeps one pod, whatever the least number.
+
     Args:
         scaling: By what.
         name: The name of the version's InferenceService.
@@ -43,7 +47,7 @@ def build_scaler(
     """
     if isinstance(scaling, UtilizationScaling):
         return None
-    metadata = {"name": name, "namespace": namespace, "labels": {KEEP_LABEL: "true"}}
+    metadata: Manifest = {"name": name, "namespace": namespace, "labels": {KEEP_LABEL: "true"}}
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_of(name)}
     if isinstance(scaling, CustomMetricScaling):
         kind = HPA
@@ -58,7 +62,7 @@ def build_scaler(
         kind = SCALED_OBJECT
         spec = {
             "scaleTargetRef": target,
-            "minReplicaCount": min_replicas,
+            "minReplicaCount": max(min_replicas, 1),
             "maxReplicaCount": max_replicas,
             "pollingInterval": scaling.polling_seconds,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
@@ -66,7 +70,7 @@ def build_scaler(
         }
         if not min_replicas:
             spec["cooldownPeriod"] = scaling.cooldown_seconds
-            spec["initialCooldownPeriod"] = scaling.first_cooldown_seconds
+            metadata["annotations"] = {LEAST_ANNOTATION: str(min_replicas)}
     return {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, "spec": spec}
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.model_scaling import let_rest
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version, present_version
-from stepworks.serving.kserve.versions import end_version, served_version, versions_beside
+from stepworks.serving.kserve.versions import end_version, served_version, version_name, versions_beside
 
 
 def serve_version_on_kserve(
@@ -69,6 +70,7 @@ def make_champion_alone(
         ClusterError: The API server refuses, fails or does not answer.
     """
     registry.make_champion(model, version)
+    let_rest(cluster, version_name(model, version), say)
     traffic.drain()
     for other in versions_beside(cluster, model, version):
         if end_version(cluster, model, other):

@@ -149,12 +149,10 @@ def test_requests_are_counted_for_each_pod() -> None:
 
 
 def test_to_zero_and_back() -> None:
-    made = scaler(
-        {**LATENCY_SCALING, "wake": {**WAKE, "above": 0.1}, "cooldown_seconds": 60, "first_cooldown_seconds": 600},
-        min_replicas=0,
-    )
+    made = scaler({**LATENCY_SCALING, "wake": {**WAKE, "above": 0.1}, "cooldown_seconds": 60}, min_replicas=0)
     spec = made["spec"]
-    assert (spec["minReplicaCount"], spec["cooldownPeriod"], spec["initialCooldownPeriod"]) == (0, 60, 600)
+    assert (spec["minReplicaCount"], spec["cooldownPeriod"]) == (1, 60)  # a candidate has one
+    assert made["metadata"]["annotations"] == {"stepworks.dev/least-pods": "0"}
     by_name = {each["name"]: each["metadata"] for each in spec["triggers"]}
     assert by_name["wake"]["query"] == WAKE["query"]
     assert by_name["wake"]["activationThreshold"] == "0.1"

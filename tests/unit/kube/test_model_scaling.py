@@ -18,13 +18,13 @@ from stepworks.errors import (
     WorkloadFailedError,
 )
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.model_scaling import check_scaling, scale
+from stepworks.kube.model_scaling import check_scaling, let_rest, scale
 from stepworks.kube.model_service import deploy_inference_service
 from tests.prometheus_server import MISSING, WHY_MISSING, running_prometheus
 from tests.unit.kube import api_handler
 from tests.unit.kube.api_handler import Manifest
 from tests.unit.kube.api_server import ApiServer
-from tests.unit.kube.test_autoscaling import LATENCY_SCALING, METADATA, TARGET, spec
+from tests.unit.kube.test_autoscaling import LATENCY_SCALING, METADATA, TARGET, WAKE, spec
 
 NAME = "flights-v1"
 UNCHECKED = {**LATENCY_SCALING, "check_query": False}
@@ -234,6 +234,34 @@ def test_the_least_number_of_pods_is_waited_for(server: ApiServer, cluster: Clus
     scale(cluster, SERVICE, spec(CUSTOM, min_replicas=2), timeout=30)
     controller.join()
     assert server.objects["deployments", TARGET["name"]]["status"]["availableReplicas"] == 2
+
+
+def test_a_version_that_serves_may_go_to_zero(server: ApiServer, cluster: Cluster) -> None:
+    asleep = spec({**UNCHECKED, "wake": WAKE}, min_replicas=0)
+    keda = when(server, "scaledobjects", {"status": {"hpaName": "keda-hpa-flights-v1"}})
+    scale(cluster, SERVICE, asleep, timeout=1)
+    keda.join()
+    before = server.objects["scaledobjects", NAME]
+    said: list[str] = []
+    for _ in range(2):  # a killed step does it again
+        let_rest(cluster, NAME, said.append)
+    after = server.objects["scaledobjects", NAME]
+    assert after["spec"] == {**before["spec"], "minReplicaCount": 0}
+    assert after["metadata"]["ownerReferences"] == before["metadata"]["ownerReferences"]
+    assert said == ["The ScaledObject flights-v1 keeps 0 to 4 pods from now on."]
+
+
+def test_a_version_that_is_not_to_rest_is_left_as_it_is(
+    server: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_rest(cluster, NAME)  # there is no scaler
+    server.put(another("ScaledObject", NAME), "scaledobjects")
+    let_rest(cluster, NAME)  # it has always had its least number
+    server.denied.add(("get", "scaledobjects"))
+    let_rest(cluster, NAME)
+    assert not written(server)
+    monkeypatch.delitem(api_handler.KINDS, "keda.sh/v1alpha1")
+    let_rest(cluster, NAME)
 
 
 @pytest.mark.skipif(MISSING, reason=WHY_MISSING)
