@@ -1,51 +1,42 @@
-"""Scaling a version of a model: what can be known is checked before anything is made, and the scaler is made after it.
+"""Scaling a version of a model, once it is ready.
 
 The scaler is owned by the InferenceService, so that it ends with it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from stepworks.errors import (
     AccessDeniedError,
-    ConflictError,
-    NotFoundError,
     ObjectFailedError,
-    QueryError,
+    ServingError,
     WaitTimeoutError,
     WorkloadFailedError,
 )
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.commands import kubectl
-from stepworks.kube.api.discovery import is_served, served_versions
-from stepworks.kube.api.objects import apply, find, list_objects
-from stepworks.kube.api.references import Reference, Selection, located, reference_to
-from stepworks.kube.builders.autoscaling import ByPrometheus, CustomMetricScaling
+from stepworks.kube.api.discovery import is_served
+from stepworks.kube.api.objects import apply, find
+from stepworks.kube.api.references import Reference, located, reference_to
+from stepworks.kube.builders.autoscaling import ByPrometheus
 from stepworks.kube.builders.inference_service import InferenceServiceSpec
-from stepworks.kube.builders.scalers import HPA, LEAST_ANNOTATION, SCALED_OBJECT, build_scaler, deployment_of, queries
+from stepworks.kube.builders.scalers import LEAST_ANNOTATION, SCALED_OBJECT, deployment_of, queries
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Succeeded
 from stepworks.kube.kinds.manifests import Manifest, annotations_of, condition_line, conditions_of, status_of
 from stepworks.kube.runs.belonging import KEEP_LABEL
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS
+from stepworks.kube.scaling_checks import may_ask, scaler_of, value_of
 from stepworks.kube.waiting.wait import wait
-from stepworks.prometheus import instant_vector
 
 ACCEPTED_SECONDS = 60.0
 """How long KEDA may take to see a ScaledObject."""
 SCRAPED_SECONDS = 60.0
 """How long Prometheus may take to know a version's pods, before the step says that it does not."""
 _ASKED_EACH_SECONDS = 5.0
-_METRICS_APIS = {
-    "pods": "custom.metrics.k8s.io",
-    "object": "custom.metrics.k8s.io",
-    "external": "external.metrics.k8s.io",
-}
 
 
 @dataclass(frozen=True)
@@ -91,40 +82,6 @@ class ScaledObjectAccepted:
         return Pending("KEDA has not seen it yet: look whether its operator runs")
 
 
-def check_scaling(cluster: Cluster, spec: InferenceServiceSpec, name: str) -> None:
-    """Check what can be known of the scaling of a version before it is made; without autoscaling that is nothing.
-
-    Args:
-        cluster: Where.
-        spec: The service.
-        name: The name of the version's InferenceService.
-
-    Raises:
-        ConflictError: Something else scales its Deployment.
-        NotFoundError: KEDA is not installed, or there is no API for the metric.
-        AccessDeniedError: A permission is missing.
-        AdmissionError: The cluster does not take the scaler.
-        QueryError: A query is wrong, or says nothing that can be scaled by.
-        ServingError: Prometheus does not answer.
-        ClusterError: The API server fails or does not answer.
-    """
-    scaling = spec.autoscaling
-    if scaling is None:
-        return
-    _refuse_another_scaler(cluster, name)
-    if isinstance(scaling, CustomMetricScaling):
-        _require_metrics_api(cluster, scaling)
-    scaler = _scaler(cluster, spec, name)
-    if scaler is None:
-        return
-    apply(cluster, scaler, dry_run=True)
-    if isinstance(scaling, ByPrometheus) and _may_ask(scaling):
-        for trigger, query in queries(scaler).items():
-            # What its own pods count is not there before they are; but whether it can be asked for is known.
-            must_answer = name not in query
-            _value(scaling.prometheus, trigger, query, must_answer=must_answer)
-
-
 def scale(
     cluster: Cluster,
     service: Manifest,
@@ -154,7 +111,7 @@ def scale(
     if scaling is None:
         return
     name = str(service["metadata"]["name"])
-    if scaler := _scaler(cluster, spec, name):
+    if scaler := scaler_of(cluster, spec, name):
         scaler["metadata"]["ownerReferences"] = [_owner(service)]
         reference = reference_to(apply(cluster, scaler))
         least = max(spec.min_replicas, 1)
@@ -168,7 +125,7 @@ def scale(
             wait(cluster, deployment, until=AvailablePods(spec.min_replicas), timeout=timeout, while_waiting=check)
         except (ObjectFailedError, WaitTimeoutError) as error:
             raise diagnose(cluster, deployment, error).error() from error
-    if scaler and isinstance(scaling, ByPrometheus) and _may_ask(scaling):
+    if scaler and isinstance(scaling, ByPrometheus) and may_ask(scaling):
         _tell_of_what_is_not_scraped(cluster, scaling, queries(scaler)[scaling.kind], name, say)
 
 
@@ -204,17 +161,6 @@ def let_rest(cluster: Cluster, name: str, say: Callable[[str], None] = print) ->
     say(f"The {reference} keeps {least} to {spec['maxReplicaCount']} pods from now on.")
 
 
-def _scaler(cluster: Cluster, spec: InferenceServiceSpec, name: str) -> Manifest | None:
-    assert spec.autoscaling is not None
-    return build_scaler(
-        spec.autoscaling,
-        name=name,
-        namespace=cluster.namespace,
-        min_replicas=spec.min_replicas,
-        max_replicas=spec.max_replicas,
-    )
-
-
 def _owner(service: Manifest) -> Manifest:
     metadata = service["metadata"]
     return {
@@ -223,75 +169,6 @@ def _owner(service: Manifest) -> Manifest:
         "name": metadata["name"],
         "uid": metadata["uid"],
     }
-
-
-def _refuse_another_scaler(cluster: Cluster, name: str) -> None:
-    """Refuse a Deployment that something else scales: two would undo each other's work.
-
-    Raises:
-        ConflictError: There is one.
-    """
-    for other in _scalers_of(cluster, deployment_of(name)):
-        owners = {(each["kind"], each["name"]) for each in other["metadata"].get("ownerReferences") or ()}
-        ours = (other["kind"], other["metadata"]["name"]) == (SCALED_OBJECT[1], name)
-        if ours or owners & {("InferenceService", name), (SCALED_OBJECT[1], name)}:
-            continue
-        reference = reference_to(other)
-        raise ConflictError(
-            f"The Deployment {deployment_of(name)} is scaled already",
-            received=f"{reference}, which is not of this version's service",
-            expected="one scaler of a Deployment: two would undo each other's work",
-            what_to_do=f"Delete it, or leave autoscaling out: {reference.kubectl('delete')}",
-        )
-
-
-def _scalers_of(cluster: Cluster, deployment: str) -> Iterator[Manifest]:
-    for api_version, kind in (HPA, SCALED_OBJECT):
-        if not is_served(cluster, api_version, kind):
-            continue
-        for each in list_objects(cluster, Selection(api_version, kind)):
-            target: dict[str, Any] = each["spec"].get("scaleTargetRef") or {}
-            if target.get("name") == deployment and target.get("kind", "Deployment") == "Deployment":
-                yield each
-
-
-def _require_metrics_api(cluster: Cluster, scaling: CustomMetricScaling) -> None:
-    group = _METRICS_APIS[scaling.metric_of]
-    if any(version.startswith(f"{group}/") for version in served_versions(cluster)):
-        return
-    raise NotFoundError(
-        f"The cluster has no API for the metric {scaling.metric}",
-        received=f"no {group} among its API groups",
-        expected=f"{group}, as Prometheus Adapter serves it",
-        what_to_do="Have Prometheus Adapter installed, with rules for the metric: see cluster/autoscaling. "
-        + kubectl("get", "apiservices"),
-    )
-
-
-def _may_ask(scaling: ByPrometheus) -> bool:
-    return scaling.check_query and scaling.authentication is None
-
-
-def _value(url: str, trigger: str, query: str, *, must_answer: bool = True) -> float | None:
-    """What a query says, as KEDA would take it; None where it has no result.
-
-    Raises:
-        QueryError: It has several results, none although it must have one, or one that is no number.
-        ServingError: Prometheus does not answer.
-    """
-    found = instant_vector(url, query)
-    if not found and not must_answer:
-        return None
-    number = float(found[0]["value"][1]) if len(found) == 1 else math.nan
-    if math.isfinite(number):
-        return number
-    raise QueryError(
-        f"The query {trigger} of the autoscaling says nothing to scale by",
-        received=f"{f'{len(found)} series' if len(found) != 1 else number}, for {query}",
-        expected="one number",
-        what_to_do=f"Try the query at {url}. Sum over the series; write `(…) or vector(0)` where none is as good as 0. "
-        "What cannot be asked from here is not tried with check_query: false.",
-    )
 
 
 def _require_accepted(cluster: Cluster, reference: Reference) -> None:
@@ -314,11 +191,14 @@ def _tell_of_what_is_not_scraped(
 ) -> None:
     """Say that Prometheus knows nothing of the version's pods, which changes by itself when it is only slow."""
     deadline = cluster.clock.now() + SCRAPED_SECONDS
-    while _value(scaling.prometheus, scaling.kind, query, must_answer=False) is None:
-        if cluster.clock.now() >= deadline:
-            say(
-                f"Prometheus knows nothing of {name} after {SCRAPED_SECONDS:g} seconds, and until it does KEDA leaves "
-                f"the number of its pods as it is. See that it scrapes them: {query}"
-            )
-            return
-        cluster.clock.sleep(_ASKED_EACH_SECONDS)
+    try:
+        while value_of(scaling.prometheus, scaling.kind, query, must_answer=False) is None:
+            if cluster.clock.now() >= deadline:
+                say(
+                    f"Prometheus knows nothing of {name} after {SCRAPED_SECONDS:g} seconds, and until it does KEDA "
+                    f"leaves the number of its pods as it is. See that it scrapes them: {query}"
+                )
+                return
+            cluster.clock.sleep(_ASKED_EACH_SECONDS)
+    except ServingError as trouble:  # what serves is not to end for it
+        say(str(trouble))

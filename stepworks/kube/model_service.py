@@ -14,12 +14,13 @@ from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.manifests import Manifest, annotations_of, status_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_SERVICE_READY
-from stepworks.kube.model_scaling import check_scaling, scale
+from stepworks.kube.model_scaling import scale
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.runs.belonging import SPEC_ANNOTATION, is_of_run, spec_hash
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
 from stepworks.kube.runs.retry_marker import is_marked
+from stepworks.kube.scaling_checks import check_scaling
 from stepworks.kube.waiting.wait import wait
 
 READY_SECONDS = 1800.0

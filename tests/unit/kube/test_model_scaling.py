@@ -18,8 +18,9 @@ from stepworks.errors import (
     WorkloadFailedError,
 )
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.model_scaling import check_scaling, let_rest, scale
+from stepworks.kube.model_scaling import let_rest, scale
 from stepworks.kube.model_service import deploy_inference_service
+from stepworks.kube.scaling_checks import check_scaling
 from tests.prometheus_server import MISSING, WHY_MISSING, running_prometheus
 from tests.unit.kube import api_handler
 from tests.unit.kube.api_handler import Manifest
@@ -271,3 +272,12 @@ def test_a_version_that_is_not_scraped_is_told(server: ApiServer, cluster: Clust
     scale(cluster, SERVICE, spec({**LATENCY_SCALING, "prometheus": prometheus}), timeout=1, say=said.append)
     keda.join()
     assert said[-1].startswith("Prometheus knows nothing of flights-v1 after 60 seconds")
+
+
+def test_a_prometheus_that_falls_silent_ends_no_version(server: ApiServer, cluster: Cluster) -> None:
+    keda = when(server, "scaledobjects", {"status": {"hpaName": "keda-hpa-flights-v1"}})
+    said: list[str] = []
+    silent = spec({**LATENCY_SCALING, "prometheus": "http://127.0.0.1:9"})
+    scale(cluster, SERVICE, silent, timeout=1, say=said.append)
+    keda.join()
+    assert said[-1].startswith("Prometheus does not answer")
