@@ -114,6 +114,10 @@ cluster-down: $(VENV)/.run ## Stop it and delete all that it held: make cluster-
 cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time takes about 17 minutes
 	@$(BIN)/python -m testbed build
 
+.PHONY: cluster-build-autoscaling
+cluster-build-autoscaling: cluster-build ## Build KEDA and Prometheus Adapter, too, which takes about 25 minutes more
+	@$(BIN)/python -m testbed build keda prometheus-adapter
+
 # ------------------------------------------------------------------------------------------------- check
 
 # Two at a time; the tests of a file run one after the other. (Two test beds at once leave each other too little.)
@@ -122,6 +126,7 @@ WORKERS ?= 2
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --ignore tests/model_servers \
+		--ignore tests/autoscaling \
 		--cov --cov-report=term:skip-covered
 
 .PHONY: test-long
@@ -142,6 +147,10 @@ $(VENV)/.model-servers: requirements/model-servers.txt $(VENV)/.dev
 .PHONY: test-model-servers
 test-model-servers: $(VENV)/.model-servers ## Serve packages on Triton, TorchServe (needs Java), MLServer and KServe's servers (need Go)
 	@$(BIN)/python -m pytest tests/model_servers
+
+.PHONY: test-autoscaling
+test-autoscaling: $(VENV)/.dev cluster-build-autoscaling ## Scale what is served by the real KEDA and Prometheus Adapter (needs Go, root, Prometheus)
+	@$(BIN)/python -m pytest tests/autoscaling
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages

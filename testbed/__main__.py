@@ -99,10 +99,21 @@ def status() -> None:
 
 
 @app.command()
-def build() -> None:
+def build(
+    modules: Annotated[
+        list[str] | None, typer.Argument(help="Folders of testbed/modules; all but those on demand if not given.")
+    ] = None,
+) -> None:
     """Build the programs of every generation into the cache."""
-    for module in MODULES:
-        built(module, _say_build)
+    if unknown := sorted(set(modules or ()) - set(MODULES)):
+        raise ConfigurationError(
+            "There is no such module of the test bed",
+            received=", ".join(unknown),
+            expected=f"some of {', '.join(MODULES)}",
+            what_to_do="Correct the name.",
+        )
+    for name in modules or [name for name, module in MODULES.items() if not module.on_demand]:
+        built(name, _say_build)
 
 
 @app.command(hidden=True)

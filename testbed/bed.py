@@ -16,7 +16,7 @@ import yaml
 
 from stepworks.errors import RunError
 from testbed.certificates import Authority, Pair
-from testbed.controllers import Recipe, Recipes
+from testbed.controllers import PROMETHEUS_PORT, Recipe, Recipes
 from testbed.daemon import Daemon
 from testbed.modules import built, program
 from testbed.ports import choose_addresses
@@ -73,6 +73,11 @@ class Bed:
         """The API server's address."""
         return f"https://127.0.0.1:{self._addresses.api_port}"
 
+    @property
+    def prometheus(self) -> str:
+        """The address at which Prometheus Adapter looks for Prometheus; see its recipe."""
+        return f"http://{self._addresses.prometheus_service_address}:{PROMETHEUS_PORT}"
+
     def start(self) -> None:
         """Build what is not built yet, start everything and wait until it answers.
 
@@ -100,7 +105,7 @@ class Bed:
         self._add(programs.api_server()).wait_ready()
         self._add(programs.controller_manager())
         self._add(programs.scheduler())
-        recipes = Recipes(self.settings, self.folder, self.kubeconfig, authority)
+        recipes = Recipes(self.settings, self.folder, self.kubeconfig, authority, self._addresses)
         prepared = [recipes.write(controller) for controller in self.settings.controllers]
         self._install(prepared)
         for recipe in prepared:

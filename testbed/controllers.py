@@ -19,9 +19,16 @@ import yaml
 from testbed.certificates import Authority
 from testbed.daemon import Daemon
 from testbed.modules import built
-from testbed.ports import choose_ports
-from testbed.probes import Probe, answers
+from testbed.ports import Addresses, choose_ports
+from testbed.probes import Probe, answers, answers_securely
 from testbed.settings import GENERATIONS, Controller, Settings
+
+_KEDA = "keda"
+"""The namespace of KEDA."""
+_KEDA_METRICS = "keda-metrics-apiserver"
+_OF_KEDA = {"POD_NAMESPACE": _KEDA, "WATCH_NAMESPACE": ""}  # an empty one: all of them
+PROMETHEUS_PORT = 9090
+_ADAPTER_RULES = Path(__file__).parents[1] / "cluster" / "autoscaling" / "prometheus-adapter.yaml"
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,15 @@ class Recipes:
         folder: The bed's folder.
         kubeconfig: How they reach the API server.
         authority: Signs the certificates of their webhooks.
+        addresses: Where Services are.
     """
 
-    def __init__(self, settings: Settings, folder: Path, kubeconfig: Path, authority: Authority) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, kubeconfig: Path, authority: Authority, addresses: Addresses
+    ) -> None:
+        self._addresses = addresses
         self._versions = GENERATIONS[settings.generation]
+        self._keda_port = 0
         self._folder = folder
         self._kubeconfig = kubeconfig
         self._authority = authority
@@ -65,6 +77,9 @@ class Recipes:
             "training-operator": self._training_operator,
             "kserve": self._kserve,
             "argo": self._argo,
+            "keda": self._keda,
+            "keda-metrics": self._keda_metrics,
+            "prometheus-adapter": self._prometheus_adapter,
         }
         return makers[controller]()
 
@@ -170,6 +185,110 @@ class Recipes:
         variables = {"LEADER_ELECTION_DISABLE": "true"}
         daemon = self._daemon("argo", module / "bin" / "workflow-controller", arguments, _runs, variables)
         return Recipe(daemon, files=(manifests,), objects=(_namespace("argo"), configuration))
+
+    def _keda(self) -> Recipe:
+        module = built("keda")
+        health, self._keda_port = choose_ports(2)
+        arguments = [
+            "--metrics-bind-address=0",
+            f"--health-probe-bind-address=127.0.0.1:{health}",
+            f"--metrics-service-bind-address=127.0.0.1:{self._keda_port}",
+            f"--cert-dir={self._keda_certificate()}",
+        ]
+        variables = {**_OF_KEDA, "KEDA_CLUSTER_OBJECT_NAMESPACE": _KEDA}
+        return Recipe(
+            self._daemon("keda", module / "bin" / "keda-operator", arguments, answers(health), variables),
+            files=(module / "manifests" / "v2" / "config" / "crd" / "bases",),
+            objects=(_namespace(_KEDA),),
+        )
+
+    def _keda_metrics(self) -> Recipe:
+        """What answers the HorizontalPodAutoscalers that KEDA makes; it asks the operator, which starts first."""
+        port, own = choose_ports(2)
+        certificates = self._keda_certificate()
+        arguments = [
+            *self._aggregated(port, certificates),
+            f"--metrics-service-address=127.0.0.1:{self._keda_port}",
+            f"--port={own}",
+        ]
+        daemon = self._daemon(
+            "keda-metrics", built("keda") / "bin" / "keda-adapter", arguments, answers_securely(port),
+            _OF_KEDA,
+        )  # fmt: skip
+        return Recipe(daemon, objects=self._api_service("external.metrics.k8s.io", _KEDA, _KEDA_METRICS, port))
+
+    def _prometheus_adapter(self) -> Recipe:
+        """With the rules that the repository ships. Its Prometheus is whatever pod has the label of the Service."""
+        (port,) = choose_ports(1)
+        name, namespace = "prometheus-adapter", "monitoring"
+        (rules,) = yaml.safe_load(_ADAPTER_RULES.read_text())["data"].values()
+        configuration = self._write("prometheus-adapter.yaml", yaml.safe_load(rules))
+        arguments = [
+            *self._aggregated(port, self._certificate(name, namespace, self._scratch(name))),
+            f"--config={configuration}",
+            f"--prometheus-url=http://{self._addresses.prometheus_service_address}:{PROMETHEUS_PORT}",
+            "--metrics-relist-interval=5s",
+            "--metrics-max-age=1m",
+        ]
+        log = self._folder / "logs" / f"{name}.log"
+        program = built("prometheus-adapter") / "bin" / name
+        daemon = Daemon(name, [program, *arguments], log, answers_securely(port))
+        services = self._api_service("custom.metrics.k8s.io", namespace, name, port)
+        spec = {
+            "selector": {"app": "prometheus"},
+            "clusterIP": self._addresses.prometheus_service_address,
+            "ports": [{"port": PROMETHEUS_PORT}],
+        }
+        prometheus = {"metadata": {"name": "prometheus", "namespace": namespace}, "spec": spec}
+        services += ({"apiVersion": "v1", "kind": "Service", **prometheus},)
+        return Recipe(daemon, objects=(_namespace(namespace), *services))
+
+    def _aggregated(self, port: int, certificates: Path) -> list[str]:
+        """How an API server is started that answers behind the bed's own."""
+        access = [f"--{use}-kubeconfig={self._kubeconfig}" for use in ("lister", "authentication", "authorization")]
+        pair = [f"--tls-cert-file={certificates / 'tls.crt'}", f"--tls-private-key-file={certificates / 'tls.key'}"]
+        return [*access, *pair, f"--cert-dir={certificates}", "--bind-address=127.0.0.1", f"--secure-port={port}"]
+
+    def _api_service(self, group: str, namespace: str, service: str, port: int) -> tuple[dict[str, Any], ...]:
+        """Have a group of the API answered by a program on loopback, by way of a Service that is a name outside."""
+        bundle = base64.b64encode(self._authority.certificate.read_bytes()).decode()
+        return (
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": service, "namespace": namespace},
+                "spec": {"type": "ExternalName", "externalName": "localhost"},
+            },
+            {
+                "apiVersion": "apiregistration.k8s.io/v1",
+                "kind": "APIService",
+                "metadata": {"name": f"v1beta1.{group}"},
+                "spec": {
+                    "group": group,
+                    "version": "v1beta1",
+                    "groupPriorityMinimum": 100,
+                    "versionPriority": 100,
+                    "service": {"name": service, "namespace": namespace, "port": port},
+                    "caBundle": bundle,
+                },
+            },
+        )
+
+    def _keda_certificate(self) -> Path:
+        """The certificate by which both of KEDA's programs know each other, and the API server knows one of them."""
+        return self._certificate(_KEDA_METRICS, _KEDA, self._scratch("keda") / "certificates")
+
+    def _certificate(self, service: str, namespace: str, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        addresses = ["127.0.0.1", "localhost", f"{service}.{namespace}.svc"]
+        pair = self._authority.issue(f"{service}-{namespace}", addresses=addresses)
+        for origin, name in (
+            (pair.certificate, "tls.crt"),
+            (pair.key, "tls.key"),
+            (self._authority.certificate, "ca.crt"),
+        ):
+            shutil.copyfile(origin, folder / name)
+        return folder
 
     def _daemon(
         self,

@@ -33,12 +33,14 @@ class Module:
         programs: What is built: the program's name and its package.
         manifests: Files that a start needs, from modules of the build: a module's path to globs within it.
         variables: What the linker sets: a variable's full name to its value.
+        on_demand: Whether it is built only where it is asked for, since few tests want it.
     """
 
     name: str
     programs: Mapping[str, str]
     manifests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    on_demand: bool = False
 
 
 _COMPONENT_VERSION = "k8s.io/component-base/version."
@@ -47,6 +49,7 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _OPERATOR = "github.com/kubeflow/training-operator"
 _JOBSET = "sigs.k8s.io/jobset"
 _ARGO = "github.com/argoproj/argo-workflows/v3"
+_KEDA = "github.com/kedacore/keda/v2"
 _KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager", "router": f"{_KSERVE}/cmd/router"}
 _KSERVE_MANIFESTS = {
     _KSERVE: (
@@ -99,6 +102,17 @@ MODULES = {
             "argo",
             {"workflow-controller": f"{_ARGO}/cmd/workflow-controller"},
             {_ARGO: ("manifests/base/crds/full/argoproj.io_*.yaml",)},
+        ),
+        Module(
+            "keda",
+            {"keda-operator": f"{_KEDA}/cmd/operator", "keda-adapter": f"{_KEDA}/cmd/adapter"},
+            {_KEDA: ("config/crd/bases/*.yaml",)},
+            on_demand=True,
+        ),
+        Module(
+            "prometheus-adapter",
+            {"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
+            on_demand=True,
         ),
     )
 }

@@ -32,7 +32,15 @@ class Addresses:
     @property
     def api_service_address(self) -> str:
         """The cluster IP of the Service `kubernetes`: the first of its range."""
-        return self.service_cidr.partition("/")[0].removesuffix(".0") + ".1"
+        return self._service_address(1)
+
+    @property
+    def prometheus_service_address(self) -> str:
+        """The cluster IP of the Service of Prometheus: one that Kubernetes gives to no other by itself."""
+        return self._service_address(10)
+
+    def _service_address(self, number: int) -> str:
+        return f"{self.service_cidr.partition('/')[0].removesuffix('.0')}.{number}"
 
 
 def choose_addresses() -> Addresses:

@@ -61,6 +61,7 @@ class Programs:
             ],
         )  # fmt: skip
         kubelet_client = authority.issue("kubelet-client", organization="system:masters")
+        proxy = authority.issue("front-proxy")  # it makes the caller known to the API servers behind this one
         command: list[str | Path] = [
             program("kubernetes"), "kube-apiserver",
             f"--etcd-servers={self._etcd}",
@@ -71,6 +72,10 @@ class Programs:
             f"--kubelet-client-certificate={kubelet_client.certificate}", f"--kubelet-client-key={kubelet_client.key}",
             f"--kubelet-certificate-authority={authority.certificate}",
             "--kubelet-preferred-address-types=InternalIP",
+            f"--proxy-client-cert-file={proxy.certificate}", f"--proxy-client-key-file={proxy.key}",
+            f"--requestheader-client-ca-file={authority.certificate}", "--requestheader-allowed-names=front-proxy",
+            "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--service-account-key-file={self._account_key}",
             f"--service-account-signing-key-file={self._account_key}",
             "--service-account-issuer=https://kubernetes.default.svc",

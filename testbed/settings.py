@@ -15,7 +15,9 @@ GENERATIONS: Mapping[Generation, Mapping[str, str]] = {
 }
 """The modules of each generation: KServe 0.17, Trainer 2.1, JobSet 0.10; and KServe 0.20, Trainer 2.3, JobSet 0.12."""
 
-Controller = Literal["jobset", "trainer", "training-operator", "kserve", "argo"]
+Controller = Literal[
+    "jobset", "trainer", "training-operator", "kserve", "argo", "keda", "keda-metrics", "prometheus-adapter"
+]
 ALL_CONTROLLERS: tuple[Controller, ...] = ("jobset", "trainer", "training-operator", "kserve")
 
 
@@ -128,4 +130,6 @@ class Settings:
         modules += ["trainer-2.3"] if "training-operator" in self.controllers else []
         modules += [versions["kserve"]] if "kserve" in self.controllers else []
         modules += ["argo"] if "argo" in self.controllers else []
+        modules += ["keda"] if {"keda", "keda-metrics"} & set(self.controllers) else []
+        modules += ["prometheus-adapter"] if "prometheus-adapter" in self.controllers else []
         return list(dict.fromkeys(modules))
