@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx
@@ -19,9 +19,10 @@ from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import stable_beside
 from stepworks.serving.check import require_recorded_answers
-from stepworks.serving.client import V2Client
+from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.deploy import ServiceRequest
-from stepworks.serving.manifest import Samples
+from stepworks.serving.manifest import ONNXRUNTIME, Row, Samples, read_package, require_format
+from stepworks.serving.package_client import PackageClient
 from stepworks.settings_file import whole_numbers
 
 ROUTED_SECONDS = 30.0
@@ -89,14 +90,15 @@ def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelS
             expected="other fields of ModelServerSpec: replicas, service_type, port, environment, …",
             what_to_do="Leave them out; the model is that of the registry, and image and placement are parameters.",
         )
-    given = {"port": _PORT, **whole_numbers(request.service)}
+    given, manifest = {"port": _PORT, **whole_numbers(request.service)}, read_package(model.directory)
     if not {"command", "arguments"} & set(given):
+        require_format(model.directory, manifest, ONNXRUNTIME, "serve by our own server, which no command replaces")
         given = {**_our_server(model.name, given["port"]), **given}
     return model_server_spec(
         **given,
         image=image,
         version=str(model.version),
-        model=_mount(model, request.mounts),
+        model=_mount(model.directory / served(manifest.format).folder, request.mounts),
         placement=request.placement,
     )
 
@@ -113,9 +115,9 @@ def _our_server(name: str, port: Any) -> dict[str, Any]:
     }
 
 
-def _mount(model: RegisteredModel, mounts: tuple[Mount, ...]) -> Mount:
-    """The version's folder of the registry's claim, which is all that the server sees of it."""
-    folder = PurePosixPath(model.directory)
+def _mount(directory: Path, mounts: tuple[Mount, ...]) -> Mount:
+    """A folder of the registry's claim, which is all that the server sees of it."""
+    folder = PurePosixPath(directory)
     claim = mount_of(folder, mounts)
     if claim is None:
         raise ConfigurationError(
@@ -142,18 +144,20 @@ def _verify(registry: Registry, name: str, clock: Clock, url: str, version: str)
             expected="the number of a version",
             what_to_do="Ask it yourself whether it answers rightly.",
         )
-    samples = Samples.read(registry.get(name, int(version)).directory)
-    with V2Client(url, name) as client:
-        _wait_until_reached(client, clock)
-        require_recorded_answers(client, samples)
+    package = registry.get(name, int(version)).directory
+    manifest, samples = read_package(package), Samples.read(package)
+    way = served(manifest.format)
+    with PackageClient(url, name, name, way, manifest, samples) as client:
+        _wait_until_reached(client, samples.rows[:1], clock)
+        require_recorded_answers(client, samples, way.tolerance, way.excused)
 
 
-def _wait_until_reached(client: V2Client, clock: Clock) -> None:
+def _wait_until_reached(client: PackageClient, rows: list[Row], clock: Clock) -> None:
     """Return when the model's address leads to a server; nodes hear of a new Service or pod a moment later."""
     deadline = clock.now() + ROUTED_SECONDS
     while True:
         try:
-            client.signature()
+            client.send(rows)
         except ServingError as error:
             if not isinstance(error.__cause__, httpx.TransportError) or clock.now() >= deadline:
                 raise

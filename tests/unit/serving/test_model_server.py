@@ -15,7 +15,8 @@ from stepworks.registry.registry import Metadata, RegisteredModel, Registry
 from stepworks.report.documents import VerdictDocument
 from stepworks.serving.kserve.deploy import ServiceRequest
 from stepworks.serving.manifest import read_package
-from stepworks.serving.model_server import deploy_as_model_server
+from stepworks.serving.model_server import _spec, deploy_as_model_server
+from stepworks.serving.package import build_package
 from tests.unit.kube.test_inference_service import SERVER
 
 PASS = VerdictDocument(verdict="pass", reason="It is better.", rules=[])
@@ -32,6 +33,13 @@ def registry(tmp_path: Path) -> Registry:
 @pytest.fixture
 def model(registry: Registry, package: Path) -> RegisteredModel:
     return registry.register("flights", package, read_package(package).digest, Metadata(run="r", created_by="test"))
+
+
+@pytest.fixture
+def for_triton(registry: Registry, model_directory: Path, raw_table: Path, tmp_path: Path) -> RegisteredModel:
+    package = tmp_path / "triton"
+    digest = build_package(model_directory, raw_table, package, format="triton").digest
+    return registry.register("flights", package, digest, Metadata(run="r", created_by="test"))
 
 
 def request(folder: Path, **service: Any) -> ServiceRequest:
@@ -63,3 +71,14 @@ def test_what_cannot_work_is_refused_before_the_cluster_is_asked(
         deploy_as_model_server(NO_CLUSTER, model, verdict, registry, image, request(tmp_path / folder, **service))
     assert told in str(caught.value)
     assert registry.champion("flights") is None
+
+
+def test_a_package_for_another_server_needs_that_server(
+    registry: Registry, for_triton: RegisteredModel, tmp_path: Path
+) -> None:
+    with pytest.raises(ServingError, match=r"(?s)not one to serve by our own server.*triton.*onnxruntime"):
+        deploy_as_model_server(NO_CLUSTER, for_triton, PASS, registry, "a/b:1", request(tmp_path / "registry"))
+    spec = _spec(for_triton, "a/b:1", request(tmp_path / "registry", command=["tritonserver"]))
+    assert spec.model
+    assert (spec.model.mount_path, spec.model.sub_path) == ("/mnt/models", "flights/1/package/model")
+    assert spec.command == ("tritonserver",)
