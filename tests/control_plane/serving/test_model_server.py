@@ -170,7 +170,7 @@ def test_versions_replace_each_other_and_a_bad_one_is_never_asked(
         (log,) = caught.value.__notes__
         assert "The server does not answer as the trained model does" in log
         assert "Version 2 serves as before." in log
-        assert "each of the 4 times that it was started" in log
+        assert re.search(r"each of the \d+ times that it was started", log)
         assert team.champion() == 2
     assert clients.failures == []
     assert clients.answers["1"] == before, "the first one has ended"
