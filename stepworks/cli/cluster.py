@@ -88,11 +88,14 @@ def _required(place: Place) -> str:
 def _ask_once(run: Run, cluster: Cluster, deployment: DeploymentDocument, stream: TextIO) -> None:
     """Ask the served model for one recorded row through its router, and say how to do so, and how to end it."""
     from stepworks.serving.client import request_body
-    from stepworks.serving.manifest import OUTPUT, Samples, read_package
+    from stepworks.serving.manifest import ONNXRUNTIME, OUTPUT, Samples, read_package
 
     package = _package_of(run, deployment)
-    samples = Samples.read(package)
-    signature = {each.name: each.datatype for each in read_package(package).inputs}
+    samples, manifest = Samples.read(package), read_package(package)
+    if manifest.format != ONNXRUNTIME:
+        stream.write(f"{deployment.service} is at {deployment.url} in the cluster, asked as {manifest.format} is.\n")
+        return
+    signature = {each.name: each.datatype for each in manifest.inputs}
     body = request_body(signature, samples.rows[:1])
     answer = post_to_service(cluster, deployment.service, body)
     (value,) = next(each for each in answer["outputs"] if each["name"] == OUTPUT)["data"]
