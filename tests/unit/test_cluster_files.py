@@ -20,10 +20,29 @@ def objects(kind: str) -> dict[str, Any]:
     return {each["metadata"]["name"]: each for each in read if each["kind"] == kind}
 
 
-@pytest.mark.parametrize(("role", "page"), [("stepworks-serving", "deploying.md"), ("stepworks-jobs", "jobs.md")])
-def test_the_permissions_are_those_of_the_page(role: str, page: str) -> None:
-    (told,) = re.findall(r"```yaml\n( *rules:.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert objects("Role")[role]["rules"] == yaml.safe_load(told)["rules"]
+def told(page: str) -> list[Any]:
+    """The permissions that a page tells of."""
+    found = re.findall(r"```yaml\n( *rules:.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    return [yaml.safe_load(each)["rules"] for each in found]
+
+
+PERMISSIONS = {
+    "stepworks-serving": told("deploying.md")[0],
+    "stepworks-model-server": told("deploying.md")[1],
+    "stepworks-jobs": told("jobs.md")[0],
+    "stepworks-training": told("training.md")[0],
+    "stepworks-tuning": told("tuning.md")[0],
+}
+
+
+def test_there_is_a_role_for_every_permission_that_a_page_tells_of() -> None:
+    assert set(objects("Role")) == set(objects("RoleBinding")) == set(PERMISSIONS)
+    assert sum(len(told(page.name)) for page in (ROOT / "docs").glob("*.md")) == len(PERMISSIONS)
+
+
+@pytest.mark.parametrize("role", PERMISSIONS)
+def test_the_permissions_are_those_of_the_page(role: str) -> None:
+    assert objects("Role")[role]["rules"] == PERMISSIONS[role]
     binding = objects("RoleBinding")[role]
     assert binding["roleRef"]["name"] == role
     assert [subject["name"] for subject in binding["subjects"]] == list(objects("ServiceAccount"))
