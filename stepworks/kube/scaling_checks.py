@@ -91,7 +91,7 @@ def value_of(url: str, trigger: str, query: str, *, must_answer: bool = True) ->
     if math.isfinite(number):
         return number
     raise QueryError(
-        f"The query {trigger} of the autoscaling says nothing to scale by",
+        f"The autoscaling by {trigger} asks Prometheus a query that says nothing to scale by",
         received=f"{f'{len(found)} series' if len(found) != 1 else number}, for {query}",
         expected="one number",
         what_to_do=f"Try the query at {url}. Sum over the series; write `(…) or vector(0)` where none is as good as 0. "

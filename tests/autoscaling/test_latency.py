@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import numpy as np
 import onnx
 import pytest
@@ -19,11 +18,12 @@ from stepworks.kube.api.references import Reference
 from stepworks.kubeflow.pipeline import Pipeline, claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import placement_of
+from stepworks.serving.client import V2Client
 from stepworks.serving.manifest import MODEL_FILE, OUTPUT, Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
 from tests.autoscaling.services import names, scalers, wait_for_pods
 from tests.control_plane.jobs import ROOT
-from tests.control_plane.serving.team import MODEL, Team, _body, register
+from tests.control_plane.serving.team import MODEL, Team, register
 
 TARGET_SECONDS = 0.01
 SIZE = 1200
@@ -93,8 +93,8 @@ class Load:
 
     def __init__(self, cluster: Cluster, row: Row) -> None:
         service = get(cluster, Reference("v1", "Service", f"{MODEL}-v1-predictor"))
-        self._url = f"http://{service['spec']['clusterIP']}/v2/models/{MODEL}-v1/infer"
-        self._body = _body(row)
+        self._client = V2Client(f"http://{service['spec']['clusterIP']}", f"{MODEL}-v1")
+        self._row = row
         self._ended = threading.Event()
         self.answered = 0
         self._thread = threading.Thread(target=self._ask, daemon=True)
@@ -108,12 +108,9 @@ class Load:
         self._thread.join()
 
     def _ask(self) -> None:
-        while not self._ended.wait(0.2):
-            try:
-                answer = httpx.post(self._url, json=self._body, timeout=30, trust_env=False)
-            except httpx.HTTPError:
-                continue
-            self.answered += answer.status_code == httpx.codes.OK
+        with self._client as client:
+            while not self._ended.wait(0.2):
+                self.answered += len(client.ask([self._row]))
 
 
 @pytest.mark.usefixtures("runtime")
