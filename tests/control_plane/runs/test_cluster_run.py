@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -157,16 +159,50 @@ def test_an_interrupted_run_tells_its_step_and_leaves_no_pod(notes: Path, proces
     assert record().state == "cancelled"
 
 
+def attempt(
+    cluster: Cluster, folder: Path, *command: str, resources: dict[str, str] | None = None, **settings: Any
+) -> PodAttempt:
+    """An attempt of a step that is a command."""
+    container = {
+        "image": "registry.example.com/stepworks/cpu:0.1.0",
+        "command": command,
+        "resources": resources or {},
+    }
+    executor = {"container": container}
+    pod = task_pod("lonely", executor, settings, "{}", service_account="default", folder=folder)
+    return PodAttempt(cluster, pod, folder / "log", scheduling_seconds=0.0)
+
+
 def test_a_pod_without_a_node_is_explained_in_the_log(process_cluster: Cluster, tmp_path: Path) -> None:
-    executor = {"container": {"image": "registry.example.com/stepworks/cpu:0.1.0", "command": ["true"]}}
-    settings = {"nodeSelector": {"labels": {"gpu-type": "b200"}}}
-    pod = task_pod("lonely", executor, settings, "{}", service_account="default", folder=tmp_path)
-    attempt = PodAttempt(process_cluster, pod, tmp_path / "log", scheduling_seconds=0.0)
-    with pytest.raises(WorkloadFailedError, match="there is no node for the pod lonely"):
-        attempt.wait()
-    assert "gpu-type" in (tmp_path / "log").read_text()
-    attempt.end(0.0)
+    stuck = attempt(process_cluster, tmp_path, "true", nodeSelector={"labels": {"gpu-type": "b200"}})
+    with pytest.raises(WorkloadFailedError, match="there is no node for the pod lonely") as caught:
+        stuck.wait()
+    assert str(caught.value) in (tmp_path / "log").read_text()
+    stuck.end(0.0)
     assert pods(process_cluster) == []
+
+
+def test_of_an_attempt_that_was_ended_nothing_is_left(process_cluster: Cluster, tmp_path: Path) -> None:
+    sleeping = attempt(process_cluster, tmp_path, "sh", "-c", "echo asleep; sleep 600")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(sleeping.wait)
+        wait_for("it sleeps", lambda: pods(process_cluster, "Running"))
+        sleeping.signal(signal.SIGTERM)
+        sleeping.end(0.0)
+        assert pods(process_cluster) == []
+        assert waiting.result(timeout=30).exit_code < 0
+    assert (tmp_path / "log").read_text().endswith("asleep\n")
+
+
+@in_namespaces
+def test_a_memory_limit_that_was_passed_is_told_by_a_page(process_cluster: Cluster, tmp_path: Path) -> None:
+    resources = {"resourceMemoryLimit": "64Mi"}
+    greedy = attempt(process_cluster, tmp_path, "python", "-c", "x = bytearray(1 << 30)", resources=resources)
+    ended = greedy.wait()
+    assert ended.exit_code == -signal.SIGKILL
+    assert "used more memory than its limit" in ended.page
+    assert ended.page in (tmp_path / "log").read_text()
+    greedy.end(0.0)
 
 
 def test_a_cluster_that_does_not_see_our_folders_is_refused(cluster: Cluster) -> None:
