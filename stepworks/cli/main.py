@@ -141,7 +141,7 @@ def run(
                 pipeline, parameter or [], home, keep_serving=keep_serving, rehearse_roll_back=rehearse_roll_back
             )
     except (KeyboardInterrupt, SystemExit) as error:
-        ended = "the pods of the run were deleted" if cluster else "everything that this command started was ended"
+        ended = "the pods of the run were deleted" if cluster else "the processes of the run were ended"
         told = "\n".join([f"Interrupted: {ended}.", *_notes_of(error)])
         sys.stderr.write(f"\n{told}\n")
         code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
