@@ -18,7 +18,8 @@ from stepworks.errors import (
     WorkloadFailedError,
 )
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.model_scaling import let_rest, scale
+from stepworks.kube.kinds.judgement import Pending, Succeeded
+from stepworks.kube.model_scaling import AvailablePods, let_rest, scale
 from stepworks.kube.model_service import deploy_inference_service
 from stepworks.kube.scaling_checks import check_scaling
 from tests.prometheus_server import MISSING, WHY_MISSING, running_prometheus
@@ -215,6 +216,14 @@ def test_a_version_that_cannot_be_scaled_holds_nothing(server: ApiServer, cluste
     assert ("inferenceservices", NAME) not in server.objects
 
 
+@pytest.mark.parametrize(
+    ("replicas", "available", "expected"), [(1, 1, Pending), (2, 1, Pending), (2, 2, Succeeded), (3, 2, Succeeded)]
+)
+def test_the_least_number_of_pods_has_to_serve(replicas: int, available: int, expected: type) -> None:
+    deployment: Manifest = {"spec": {"replicas": replicas}, "status": {"availableReplicas": available}}
+    assert isinstance(AvailablePods(2).judge(deployment), expected)
+
+
 def test_the_least_number_of_pods_is_waited_for(server: ApiServer, cluster: Cluster) -> None:
     deployment: Manifest = {
         "apiVersion": "apps/v1",
@@ -224,17 +233,18 @@ def test_the_least_number_of_pods_is_waited_for(server: ApiServer, cluster: Clus
         "status": {"availableReplicas": 1},
     }
     server.put(deployment, "deployments")
+    came = threading.Event()
 
     def act() -> None:
         server.wait_for_watches(1)
-        for status in ({"availableReplicas": 1}, {"availableReplicas": 2}):
-            server.put({**deployment, "spec": {"replicas": 2}, "status": status}, "deployments")
+        came.set()
+        server.put({**deployment, "spec": {"replicas": 2}, "status": {"availableReplicas": 2}}, "deployments")
 
     controller = threading.Thread(target=act, daemon=True)
     controller.start()
     scale(cluster, SERVICE, spec(CUSTOM, min_replicas=2), timeout=30)
+    assert came.is_set()  # not before
     controller.join()
-    assert server.objects["deployments", TARGET["name"]]["status"]["availableReplicas"] == 2
 
 
 def test_a_version_that_serves_may_go_to_zero(server: ApiServer, cluster: Cluster) -> None:
