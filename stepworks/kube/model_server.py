@@ -75,8 +75,7 @@ def deploy_model_server(
     Raises:
         ConfigurationError: Something cannot work, and nothing was made: a name, the placement.
         AlreadyExistsError: There is a Deployment or a Service of that name that no step made; nothing was changed.
-        AdmissionError: The cluster does not take the Deployment or the Service.
-        AccessDeniedError: A permission is missing.
+        AdmissionError, AccessDeniedError: The cluster does not take them, or a permission is missing.
         ConflictError: Somebody else has deployed another version meanwhile; what they made is left as it is.
         WorkloadFailedError: It cannot become ready, or did not in time; it says why, and what serves now.
         ObjectDeletedError: Somebody deleted it.
@@ -86,11 +85,7 @@ def deploy_model_server(
     """
     deployment, service = (belonging_to(cluster, each, run) for each in build_model_server(spec, name=name))
     server = Server(deployment=deployment, service=service)
-    for each in (deployment, service):
-        check_may_let_go(cluster, each, how="delete")
-        if present := _present(cluster, each, say):
-            Server.last_served(present)  # refuses what could not be gone back to, before anything is changed
-            Refusal.repeat(present, server)
+    _check_present(cluster, server, say)
     update = _Update(cluster, server, say)
     with cleaning_up_at_signals(update.undo) as interruption:
         serves = partial(_require_serving, cluster, verify, scheduling_timeout, interruption, say)
@@ -99,11 +94,7 @@ def deploy_model_server(
             serves(update.server)
             update.keep()
         except BaseException as error:
-            explained = error
-            try:
-                explained = _explained(cluster, update.reference, error)  # first: the pods are gone once it is undone
-            finally:
-                update.undo(explained)
+            explained = _undone(cluster, update, error)
             if update.restored is not None and not interruption.came:
                 _add(explained, _outcome(serves, update.restored))
             if explained is error:
@@ -189,6 +180,15 @@ def _apply(cluster: Cluster, server: Server) -> None:
     apply(cluster, server.service)
 
 
+def _check_present(cluster: Cluster, server: Server, say: Callable[[str], None]) -> None:
+    """Refuse, before anything is changed, what could not be let go of, replaced, or gone back to."""
+    for each in (server.deployment, server.service):
+        check_may_let_go(cluster, each, how="delete")
+        if present := _present(cluster, each, say):
+            Server.last_served(present)
+            Refusal.repeat(present, server)
+
+
 def _present(cluster: Cluster, manifest: Manifest, say: Callable[[str], None]) -> Manifest | None:
     """What steps have made of that name; what is being deleted is waited for, and what others have made is refused."""
     reference = reference_to(manifest)
@@ -256,6 +256,16 @@ def _refuse_another(server: Server, present: Manifest | None) -> None:
         expected=f"that of version {server.version}, which the run {run_of(server.deployment)} made",
         what_to_do="Let one update of a model end before the next begins. This one leaves the Deployment as it is.",
     )
+
+
+def _undone(cluster: Cluster, update: _Update, error: BaseException) -> BaseException:
+    """Undo an update that failed; the error that says why."""
+    explained = error
+    try:
+        explained = _explained(cluster, update.reference, error)  # first: the pods are gone once it is undone
+    finally:
+        update.undo(explained)
+    return explained
 
 
 def _explained(cluster: Cluster, reference: Reference, error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from stepworks.errors import AlreadyExistsError, ConfigurationError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
@@ -61,8 +61,7 @@ def deploy_inference_service(
         ConfigurationError: Something cannot work, and nothing was made: a name, the place of the model, the placement.
         NotFoundError: KServe is not installed; or what is to scale it, and nothing was made.
         ConflictError: Something else scales it.
-        QueryError: A query of its scaling is wrong, and nothing was made.
-        ServingError: Prometheus does not answer, and nothing was made.
+        QueryError, ServingError: A query of its scaling is wrong, or Prometheus is silent; nothing was made.
         AlreadyExistsError: There is one of that name which was made from something else.
         AdmissionError: The cluster does not take it.
         AccessDeniedError: A permission is missing.
@@ -72,25 +71,20 @@ def deploy_inference_service(
     """
     manifest = build_inference_service(spec, name=name)
     reference = located(cluster, reference_to(manifest))
-    scaled = partial(scale, cluster, spec=spec, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
+    waits: dict[str, Any] = {"timeout": timeout, "scheduling_timeout": scheduling_timeout, "say": say}
+
+    def scaled(service: Manifest) -> None:
+        scale(cluster, service, spec, **waits)
+
     check_scaling(cluster, spec, name)
     present = _serving(cluster, reference, run, say)
     if present is None or is_of_run(present, run):
-        made = run_to_end(
-            cluster,
-            manifest,
-            run=run,
-            until=INFERENCE_SERVICE_READY,
-            timeout=timeout,
-            on_failure="delete",
-            scheduling_timeout=scheduling_timeout,
-            say=say,
-        )
+        made = run_to_end(cluster, manifest, run=run, until=INFERENCE_SERVICE_READY, on_failure="delete", **waits)
         _do_or_delete(cluster, made, scaled)
         return made
     _refuse_another(reference, present, manifest)
     say(f"The {reference} was deployed by an earlier run from the same specification.")
-    served = wait_until_serving(cluster, reference, timeout=timeout, scheduling_timeout=scheduling_timeout, say=say)
+    served = wait_until_serving(cluster, reference, **waits)
     scaled(served)
     return served
 

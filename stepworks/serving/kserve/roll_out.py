@@ -78,17 +78,8 @@ def roll_out_on_kserve(
     """
     require_candidate(registration, deployment)
     model, models = deployment.service, Registry(registry)
-    candidate = find_version(cluster, model, deployment.candidate_version)
-    if candidate is None:
-        raise ServingError(
-            f"The model {model} has no candidate to roll out",
-            received=f"no InferenceService of version {deployment.candidate_version}: it was rolled back before, or "
-            "somebody deleted it",
-            expected="the version that deploy has deployed",
-            what_to_do="Deploy the version again.",
-        )
+    arm = _candidate(cluster, deployment, package)
     traffic = ModelTraffic(cluster, model, mode=MODE, say=say)
-    arm = served_version(deployment.candidate_version, candidate, package)
     if traffic.routes() == Routes(arm.route):  # and not on trial
         document = promoted_before(deployment)
     else:
@@ -198,6 +189,19 @@ def _clients(versions: Mapping[ArmName, ServedVersion]) -> dict[ArmName, Package
 def _recorded(package: Path) -> list[Recorded]:
     samples = Samples.read(package)
     return [Recorded(*each) for each in zip(samples.rows, expected_answers(samples), strict=True)]
+
+
+def _candidate(cluster: Cluster, deployment: DeploymentDocument, package: Path) -> ServedVersion:
+    service = find_version(cluster, deployment.service, deployment.candidate_version)
+    if service is None:
+        raise ServingError(
+            f"The model {deployment.service} has no candidate to roll out",
+            received=f"no InferenceService of version {deployment.candidate_version}: it was rolled back before, or "
+            "somebody deleted it",
+            expected="the version that deploy has deployed",
+            what_to_do="Deploy the version again.",
+        )
+    return served_version(deployment.candidate_version, service, package)
 
 
 def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) -> ServedVersion | None:

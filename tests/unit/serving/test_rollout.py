@@ -3,156 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from stepworks.errors import ServingError
-from stepworks.report.canary_document import CanaryDocument, CanaryStage, LatencyHistogram
+from stepworks.report.canary_document import CanaryDocument, CanaryStage
 from stepworks.serving.judging.counts import arm
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.rollout.deployment import require_promotion
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
-from stepworks.serving.rollout.probes import ProbeResult
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split import takes_candidate
-from stepworks.serving.split_admin import LATENCY_BOUNDS_MS, latency_bucket, no_latencies
-
-SECONDS = 0.005
-"""How long an answer takes here."""
-
-
-class Service:
-    """Two arms in memory, as a backend, as its prober and as the clock: each probe takes its time.
-
-    `wrong` and `error` name the arm that misbehaves, `every` how often; `slow` takes so many milliseconds.
-    """
-
-    service = "flights"
-    candidate_version = "2"
-
-    def __init__(
-        self,
-        *,
-        stable: bool = True,
-        wrong: str = "",
-        error: str = "",
-        slow: dict[str, float] | None = None,
-        every: int = 1,
-        breaks_at: int | None = None,
-    ) -> None:
-        self.stable_version = "1" if stable else None
-        self.wrong, self.error, self.slow, self.every, self.breaks_at = wrong, error, slow or {}, every, breaks_at
-        self.log: list[str] = []
-        self.time = 0.0
-        self.probes = 0
-        self.traffic: Callable[[Traffic], Traffic] = lambda traffic: traffic
-        self.set_percent(0)
-        self.log.clear()
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
-        self.time += seconds
-
-    def set_percent(self, percent: int) -> None:
-        self.log.append(f"{percent} %")
-        self.percent = percent
-        self.counts = {name: {"requests": 0, "errors": 0} for name in ("stable", "candidate")}
-        self.latencies = {name: no_latencies() for name in self.counts}
-        self.sent = 0
-
-    def send(self) -> ProbeResult:
-        if self.percent == self.breaks_at:
-            raise ServingError("The split is gone")
-        name = "candidate" if takes_candidate(self.sent, self.percent / 100) else "stable"
-        self.sent += 1
-        self.probes += 1
-        counts = self.counts[name]
-        counts["requests"] += 1
-        is_bad = counts["requests"] % self.every == 0
-        failed = name == self.error and is_bad
-        counts["errors"] += failed
-        milliseconds = self.slow.get(name, SECONDS * 1000)
-        self.latencies[name][latency_bucket(milliseconds)] += 1
-        self.time += milliseconds / 1000
-        return ProbeResult(name, name == self.wrong and is_bad, failed, milliseconds)
-
-    def observe(self) -> Traffic:
-        arms = {
-            name: arm(**counts, latency=LatencyHistogram(bounds_ms=LATENCY_BOUNDS_MS, counts=self.latencies[name]))
-            for name, counts in self.counts.items()
-        }
-        return self.traffic(Traffic(arms["stable"] if self.stable_version else None, arms["candidate"]))
-
-    def promote(self) -> None:
-        self.log.append("promote")
-
-    def roll_back(self) -> None:
-        self.log.append("roll back")
-
-
-def run(service: Service, **policy: object) -> CanaryDocument:
-    return roll_out(service, LAPTOP.model_copy(update=policy), service, clock=service)
-
-
-class Person:
-    """Says yes when asked for the third time, or never."""
-
-    def __init__(self, says_yes: bool = True, then: Callable[[], None] = lambda: None) -> None:
-        self.says_yes, self.then = says_yes, then
-        self.asked: list[int] = []
-
-    def request(self, percent: int) -> str:
-        return f"Say yes to {percent}."
-
-    def given(self, percent: int) -> bool:
-        self.asked.append(percent)
-        if len(self.asked) == 2:
-            self.then()
-        return self.says_yes and len(self.asked) > 2
-
-
-def run_asking(service: Service, person: Person, said: list[str], **policy: object) -> CanaryDocument:
-    chosen = LAPTOP.model_copy(update={"approvals": (50,), **policy})
-    return roll_out(service, chosen, service, approval=person, clock=service, tell=said.append)
-
-
-def test_a_share_that_a_person_has_to_approve_waits_for_the_yes() -> None:
-    service, person, said = Service(), Person(), list[str]()
-    document = run_asking(service, person, said)
-    assert document.outcome == "promoted"
-    assert person.asked == [50, 50, 50]
-    assert [line for line in said if "yes" in line] == ["Waiting for a yes to 50 % of the traffic. Say yes to 50."]
-    at_once = run(Service()).stages[0]
-    assert len(document.stages[0].windows) == len(at_once.windows) + 2  # it was looked at all the time
-
-
-def test_a_candidate_that_goes_bad_while_a_person_is_waited_for_goes_back() -> None:
-    service = Service()
-
-    def break_it() -> None:
-        service.error = "candidate"
-
-    document = run_asking(service, Person(says_yes=False, then=break_it), [])
-    assert (document.outcome, len(document.stages)) == ("rolled_back", 1)
-
-
-def test_without_a_yes_in_time_the_candidate_is_held() -> None:
-    service, person = Service(), Person(says_yes=False)
-    document = run_asking(service, person, [], approval_seconds=1.0)
-    assert (document.outcome, document.stages[-1].decision) == ("held", "not_approved")
-    assert "Nobody has said yes to 50 % of the traffic for 1 s." in document.reason
-    assert service.log == ["10 %", "0 %"]
-
-
-def test_only_a_later_stage_can_be_approved() -> None:
-    with pytest.raises(ValidationError, match=r"(?s)approvals must be stages after the first.*received \[5, 30\]"):
-        RolloutPolicy(approvals=(5, 30, 50))
-    assert run(Service(), approvals=(50,)).outcome == "promoted"  # there is nobody to ask
+from tests.unit.serving.two_arms import SECONDS, Service, run
 
 
 def test_a_good_candidate_passes_every_stage_and_is_promoted() -> None:
