@@ -57,7 +57,8 @@ def pod_placement(
             "Pods need a Kubernetes cluster",
             received=f"the target {target.name}, with the backend vertex",
             expected="a target with the backend kubeflow",
-            what_to_do="Name another target; in a pipeline, leave the step out there: `if not on_vertex():`",
+            what_to_do="Compile for targets that have pods: --target a100, or @pipeline(targets=[…]) in the file. In a "
+            "pipeline for both, leave the step out there: `if not on_vertex():`",
         )
     names = tuple(claims)
     existing, made = [], []

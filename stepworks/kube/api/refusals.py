@@ -21,6 +21,7 @@ from stepworks.kube.api.commands import kubectl
 
 _CANNOT = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) (?P<what>resource|path) "(?P<resource>[^"]*)"')
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
+_NO_SERVICE_ACCOUNT = re.compile(r"error looking up service account (?P<namespace>[^/]+)/(?P<name>[^:]+): ")
 _LONGEST_MESSAGE = 300
 
 Answer = dict[str, Any]
@@ -167,6 +168,15 @@ def _not_known(told: str, _answer: Answer, operation: Operation) -> ClusterError
 
 def _forbidden(told: str, answer: Answer, operation: Operation) -> ClusterError:
     denied = _CANNOT.search(told)
+    if missing := _NO_SERVICE_ACCOUNT.search(told):
+        namespace, name = missing["namespace"], missing["name"]
+        return AdmissionError(
+            f"Kubernetes refused to {operation}: there is no ServiceAccount {name} in the namespace {namespace}",
+            received=told,
+            expected="a ServiceAccount that is there, with the rights of what runs under it",
+            what_to_do="Name another one. Or make it, and give it the Roles that it needs, as "
+            f"cluster/team/service-account.yaml does: kubectl -n {namespace} create serviceaccount {name}",
+        )
     if denied is None:
         return AdmissionError(
             f"Kubernetes refused to {operation}: a rule of the cluster forbids it",

@@ -44,6 +44,10 @@ INVALID = Fault(
     more={"details": {"causes": [{"field": "spec.template", "message": "x" * 500 + ": field is immutable"}]}},
 )
 QUOTA = Fault(403, message='pods "a" is forbidden: exceeded quota: team, requested: pods=1, used: pods=1')
+NO_ACCOUNT = Fault(
+    403,
+    message='pods "a" is forbidden: error looking up service account team/runner: serviceaccount "runner" not found',
+)
 UNTYPED = Fault(500, message="failed to create typed patch object (/a): .spec.oops: field not declared in schema")
 NOTHING_NEAR = "a kind that the cluster serves"
 NO_NAMESPACE = Fault(404, message='namespaces "team" not found', more={"details": {"kind": "namespaces"}})
@@ -175,6 +179,7 @@ def test_a_deletion_whose_answer_was_lost_is_a_deletion(server: ApiServer, clust
         (INVALID, AdmissionError, "… xxx"),
         (INVALID, AdmissionError, "another name, or delete the present one"),
         (QUOTA, AdmissionError, "have the quota raised"),
+        (NO_ACCOUNT, AdmissionError, "kubectl -n team create serviceaccount runner"),
         (UNTYPED, AdmissionError, ".spec.oops: field not declared"),
         (NO_NAMESPACE, NotFoundError, "kubectl create namespace team"),
         (Fault(400, message="admission webhook says no"), AdmissionError, "admission webhook says no"),
