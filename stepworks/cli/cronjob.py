@@ -86,6 +86,7 @@ def pipeline(
 ) -> None:
     """A CronJob whose Jobs start a run of a compiled pipeline, follow it, and fail when it fails."""
     from stepworks.cli.deliver import refuse_stale
+    from stepworks.kube.kinds.names import check_name
     from stepworks.kubeflow.delivery.login import login_of
     from stepworks.kubeflow.delivery.pipeline_job import compiled_config_map, pipeline_job
     from stepworks.kubeflow.delivery.version_file import find_version_file
@@ -93,7 +94,7 @@ def pipeline(
 
     file = find_version_file(compiled, pipeline, version=version, target=target)
     refuse_stale(file, targets)
-    cron_job = name or pipeline.replace("_", "-")
+    cron_job = check_name("CronJob", name or pipeline.replace("_", "-"))
     config_map = f"{cron_job}-compiled"
     job = pipeline_job(
         file,

@@ -128,6 +128,7 @@ def test_the_same_bytes_each_time_in_a_file_or_in_the_terminal(tmp_path: Path) -
         ([*JOB, "-e", "A-B=1"], ["environment.A-B"]),
         ([*JOB, "--namespace", "Team"], ["'Team' cannot be the name of a Namespace"]),
         ([*JOB, "--service-account", "A_b"], ["'A_b' cannot be the name of a ServiceAccount"]),
+        ([*RUN, "--name", "Tabular"], ["'Tabular' cannot be the name of a CronJob"]),
         (["cronjob", "job", "n" * 53, *JOB[3:]], ["53 characters", "up to 52"]),
         (["cronjob", "job", "nightly", "--image", "Tools", *JOB[5:]], ["'Tools' is no reference of an image"]),
         (["cronjob", "job", "nightly", "--image", "cpu", "-t", "h100", *JOB[7:]], ["no target h100", "a100"]),
