@@ -10,7 +10,7 @@ import pytest
 
 from stepworks.errors import ObjectFailedError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.serving.manifest import Row, Samples
+from stepworks.serving.manifest import Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
 from tests.control_plane.serving.team import MODEL, Clients, Team
 
@@ -77,9 +77,10 @@ def test_versions_replace_each_other_under_traffic_and_a_bad_one_goes_back(team:
 
         run = team.register(4)
         team.deploy(4)
-        samples = Samples.read(run / "package")
+        samples, inputs = Samples.read(run / "package"), read_package(run / "package").inputs
         wrong = [1 - probability for probability in samples.probabilities]
         (run / "package" / "samples.json").write_text(samples.model_copy(update={"answers": wrong}).model_dump_json())
+        write_manifest(run / "package", inputs)
         with pytest.raises(ObjectFailedError) as caught:
             team.roll_out(4)
         assert "Version 4 of flights was not promoted" in str(caught.value.__notes__)
