@@ -144,7 +144,7 @@ class InferenceServiceReady:
         transition = model.get("transitionStatus")
         if transition in ("BlockedByFailedLoad", "InvalidSpec") and not (stale and model == self._model_before()):
             failure = model.get("lastFailureInfo") or {}
-            told = [transition, failure.get("reason"), failure.get("message")]
+            told = [transition, failure.get("reason"), failure.get("message"), _asked_for(manifest)]
             return Failed(": ".join(str(each) for each in told if each))
         created, ready = _revision(manifest, "latestCreatedRevision"), _revision(manifest, "latestReadyRevision")
         if stale and created and created == _revision(self.before or {}, "latestCreatedRevision"):
@@ -165,6 +165,13 @@ class InferenceServiceReady:
 
     def _model_before(self) -> dict[str, Any]:
         return status_of(self.before or {}).get("modelStatus") or {}
+
+
+def _asked_for(service: Manifest) -> str:
+    """The runtime and the format of a model, which KServe's message may leave out; empty where none is named."""
+    model = (service.get("spec", {}).get("predictor") or {}).get("model") or {}
+    asked = {"runtime": model.get("runtime"), "format": (model.get("modelFormat") or {}).get("name")}
+    return " and ".join(f"the {what} {name}" for what, name in asked.items() if name)
 
 
 @dataclass(frozen=True)
