@@ -10,7 +10,7 @@ from typing import Any
 from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import connect
 from stepworks.placement.pod_placement import PodPlacement
-from stepworks.registry.registry import Registry
+from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument, VerdictDocument
 from stepworks.report.page import write_page
@@ -57,11 +57,9 @@ def deploy_version(
     Raises:
         StepworksError: As of `deploy` and `deploy_on_kserve`.
     """
-    registered = RegistrationDocument.read(registration)
     models = Registry(registry)
-    candidate = models.get(registered.name, registered.version)
-    require_same_package(Path(package), candidate)
-    judged, champion = VerdictDocument.read(verdict), models.champion(registered.name)
+    candidate = _registered(package, registration, models)
+    judged, champion = VerdictDocument.read(verdict), models.champion(candidate.name)
     if manager := SupervisorClient.from_environment():
         return deploy(candidate, judged, champion, manager)
     request = _request(run, placement, service)
@@ -125,15 +123,21 @@ def deploy_server(
     Raises:
         StepworksError: As of `serve_version` and `deploy_as_model_server`.
     """
-    registered = RegistrationDocument.read(registration)
     models = Registry(registry)
-    model = models.get(registered.name, registered.version)
-    require_same_package(Path(package), model)
+    model = _registered(package, registration, models)
     judged = VerdictDocument.read(verdict)
     if manager := SupervisorClient.from_environment():
         stable_beside(model, judged, models.champion(model.name))
         return serve_version(model, models, manager)
     return deploy_as_model_server(connect(), model, judged, models, image, _request(run, placement, service))
+
+
+def _registered(package: str, registration: str, models: Registry) -> RegisteredModel:
+    """The version of this run, which is the package that it was registered from."""
+    registered = RegistrationDocument.read(registration)
+    model = models.get(registered.name, registered.version)
+    require_same_package(Path(package), model)
+    return model
 
 
 def _request(run: str, placement: Mapping[str, Any], service: Mapping[str, Any]) -> ServiceRequest:
