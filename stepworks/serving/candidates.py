@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from stepworks.errors import ServingError
+from stepworks.errors import ConfigurationError, ServingError
+from stepworks.placement.storage import Mount
 from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import VerdictDocument
@@ -29,6 +31,21 @@ def stable_beside(
     stable = champion if champion is not None and champion.version != candidate.version else None
     _require_same_signature(candidate, stable)
     return stable
+
+
+def not_on_a_claim(folder: str, mounts: Iterable[Mount]) -> ConfigurationError:
+    """The error of a registered version that no model server could mount.
+
+    Args:
+        folder: Where it is.
+        mounts: The claims that could be mounted.
+    """
+    return ConfigurationError(
+        "The registry is on no claim that the model server could mount",
+        received=folder,
+        expected="a folder below " + (" or ".join(each.mount_path for each in mounts) or "a mounted claim"),
+        what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
+    )
 
 
 def require_same_package(package: Path, registered: RegisteredModel) -> None:

@@ -17,7 +17,7 @@ from stepworks.kube.model_server import deploy_model_server
 from stepworks.placement.storage import Mount, mount_of
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import stable_beside
+from stepworks.serving.candidates import not_on_a_claim, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.deploy import ServiceRequest
@@ -120,12 +120,7 @@ def _mount(directory: Path, mounts: tuple[Mount, ...]) -> Mount:
     folder = PurePosixPath(directory)
     claim = mount_of(folder, mounts)
     if claim is None:
-        raise ConfigurationError(
-            "The registry is on no claim that the model server could mount",
-            received=str(folder),
-            expected="a folder below " + (" or ".join(each.mount_path for each in mounts) or "a mounted claim"),
-            what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
-        )
+        raise not_on_a_claim(str(folder), mounts)
     inside = str(PurePosixPath(claim.sub_path) / folder.relative_to(claim.mount_path))
     return claim.model_copy(update={"mount_path": MODEL_PATH, "sub_path": inside, "read_only": True})
 

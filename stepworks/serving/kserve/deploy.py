@@ -20,7 +20,7 @@ from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import stable_beside
+from stepworks.serving.candidates import not_on_a_claim, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
 from stepworks.serving.kserve.versions import (
@@ -208,12 +208,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
     version_name(model.name, model.version)
     uri = in_claim(model.directory, request.mounts)
     if not uri:
-        raise ConfigurationError(
-            "The registry is on no claim that the model server could mount",
-            received=str(model.directory),
-            expected="a folder below " + (" or ".join(each.mount_path for each in request.mounts) or "a mounted claim"),
-            what_to_do="Name the claim of the registry in the placement: placement_of('serving', mounts=['registry']).",
-        )
+        raise not_on_a_claim(str(model.directory), request.mounts)
     way = _way(model, request)
     given = whole_numbers(request.service)
     return inference_service_spec(
