@@ -31,7 +31,7 @@ from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.serve import make_champion_alone
 from stepworks.serving.kserve.versions import ServedVersion, find_version, served_version
-from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package
+from stepworks.serving.manifest import ONNXRUNTIME, Samples
 from stepworks.serving.package_client import PackageClient
 from stepworks.serving.rollout.backend import Approval
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
@@ -141,7 +141,7 @@ def _judged(
 
 def _is_ours(version: ServedVersion) -> bool:
     """Whether our own server runs it: its answers name the version, and its package can be asked offline."""
-    return read_package(version.package).format == ONNXRUNTIME
+    return version.manifest.format == ONNXRUNTIME
 
 
 def _roll_out(

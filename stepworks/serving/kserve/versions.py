@@ -16,6 +16,7 @@ from stepworks.kube.model_service import address_of
 from stepworks.kube.runs.belonging import KEEP_LABEL, SPEC_ANNOTATION
 from stepworks.kube.runs.retry_marker import is_marked
 from stepworks.serving.formats.kserve import Served, served
+from stepworks.serving.manifest import Manifest as PackageManifest
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.serving.package_client import PackageClient
 
@@ -32,13 +33,23 @@ class ServedVersion:
         version: Its number.
         service: Its InferenceService.
         package: The package that it serves.
-        way: How it serves it.
+        manifest: The package's manifest.
     """
 
     version: str
     service: Manifest
     package: Path
-    way: Served
+    manifest: PackageManifest
+
+    @property
+    def way(self) -> Served:
+        """How it serves the package.
+
+        Raises:
+            ConfigurationError: The format is not one that KServe serves by that runtime.
+        """
+        runtime = str(self.service["spec"]["predictor"]["model"].get("runtime", ""))
+        return served(self.manifest.format, runtime)
 
     @property
     def name(self) -> str:
@@ -58,11 +69,11 @@ class ServedVersion:
         """A connection to it, past the router.
 
         Raises:
-            ServingError: Its package has no usable manifest or samples.
+            ServingError: Its package has no usable samples.
         """
-        manifest, samples = read_package(self.package), Samples.read(self.package)
         model = self.name.removesuffix(f"-v{self.version}")
-        return PackageClient(address_of(self.service), self.name, model, self.way, manifest, samples)
+        samples = Samples.read(self.package)
+        return PackageClient(address_of(self.service), self.name, model, self.way, self.manifest, samples)
 
 
 def served_version(version: int | str, service: Manifest, package: Path) -> ServedVersion:
@@ -71,10 +82,8 @@ def served_version(version: int | str, service: Manifest, package: Path) -> Serv
     Raises:
         NotFoundError: There is no package.
         ServingError: The package was changed.
-        ConfigurationError: Its format is not one that KServe serves by that runtime.
     """
-    runtime = str(service["spec"]["predictor"]["model"].get("runtime", ""))
-    return ServedVersion(str(version), service, package, served(read_package(package).format, runtime))
+    return ServedVersion(str(version), service, package, read_package(package))
 
 
 def version_name(model: str, version: int | str) -> str:

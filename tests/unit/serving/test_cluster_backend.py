@@ -13,10 +13,9 @@ import pytest
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.model_traffic import ModelTraffic
-from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.backend import ClusterBackend
 from stepworks.serving.kserve.versions import ServedVersion
-from stepworks.serving.manifest import ONNXRUNTIME
+from stepworks.serving.manifest import Manifest
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from tests.http_server import serving
 
@@ -39,7 +38,7 @@ class Counts(BaseHTTPRequestHandler):
 
 def arm_of(version: int) -> ServedVersion:
     service: dict[str, Any] = {"metadata": {"name": f"flights-v{version}"}}
-    return ServedVersion(str(version), service, Path(), served(ONNXRUNTIME))
+    return ServedVersion(str(version), service, Path(), Manifest(inputs=(), files={}, digest=""))
 
 
 @pytest.fixture
