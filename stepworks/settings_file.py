@@ -120,7 +120,9 @@ def _read_text(path: Path, kind: str) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise NotFoundError(f"There is no {kind} {path}", what_to_do="Correct the path.") from error
+        raise NotFoundError(
+            f"There is no {kind} {path}", expected="the path of a YAML file", what_to_do="Correct the path."
+        ) from error
     except OSError as error:
         raise ConfigurationError(
             f"The {kind} {path} cannot be read", received=f"{type(error).__name__}: {error.strerror}"

@@ -22,19 +22,21 @@ from stepworks.errors import ConfigurationError, ResourceError, StepworksError, 
 from stepworks.placement.names import DNS_LABEL
 from testbed.bed import Bed
 from testbed.modules import MODULES, built
-from testbed.settings import Generation, Settings, gpu_node
+from testbed.settings import GENERATIONS, Generation, Settings, gpu_node
 from testbed.sweep import clear
 
 FOLDER = Path(".stepworks") / "clusters"
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Option(help="Which test bed; several run side by side.")]
 Versions = Annotated[
-    Generation | None, typer.Option(help="Which versions of KServe, Trainer and JobSet; newer if not given.")
+    str | None,
+    typer.Option(metavar="older|newer", help="Which versions of KServe, Trainer and JobSet; newer if not given."),
 ]
 Simulated = Annotated[
-    int | None, typer.Option(min=0, help="How many nodes with 8 simulated GPUs to add; none if not given.")
+    str | None,
+    typer.Option(metavar="NUMBER", help="How many nodes with 8 simulated GPUs to add; none if not given."),
 ]
 
 
@@ -42,9 +44,13 @@ Simulated = Annotated[
 def up(name: Name = "default", generation: Versions = None, simulated: Simulated = None) -> None:
     """Start a Kubernetes control plane on this machine, and leave it running."""
     folder = _folder(name)
-    asked = {key: value for key, value in (("generation", generation), ("simulated", simulated)) if value is not None}
+    asked: dict[str, Any] = {}
+    if generation is not None:
+        asked["generation"] = _generation(generation)
+    if simulated is not None:
+        asked["simulated"] = _number(simulated)
     if not _supervisor(folder):
-        for module in Settings(generation=generation or "newer").modules():
+        for module in Settings(generation=asked.get("generation", "newer")).modules():
             built(module, _say_build)
     for number in _ENDING:
         signal.signal(number, _exit)
@@ -53,6 +59,7 @@ def up(name: Name = "default", generation: Versions = None, simulated: Simulated
     if process:
         with _stopping_if_interrupted(name, folder, process):
             _wait_until_ready(name, folder, process)
+        print(f"The test bed {name} runs.")
     else:
         _refuse_other_settings(name, folder, asked)
         if _is_ready(folder):
@@ -60,7 +67,8 @@ def up(name: Name = "default", generation: Versions = None, simulated: Simulated
         else:
             print(f"The test bed {name} is being started already; waiting for it …", flush=True)
             _wait_until_ready(name, folder)
-    _print_usage(folder)
+            print(f"The test bed {name} runs.")
+    _print_usage(name, folder)
 
 
 @app.command()
@@ -142,6 +150,39 @@ def supervise(name: Name = "default", generation: Generation = "newer", simulate
             signal.pause()
     finally:
         bed.stop()
+
+
+def _generation(given: str) -> Generation:
+    """The generation that was asked for; make has no types of its own.
+
+    Raises:
+        ConfigurationError: There is no such generation.
+    """
+    for known in GENERATIONS:
+        if given == known:
+            return known
+    raise ConfigurationError(
+        "There is no such generation of the test bed",
+        received=f"GENERATION={given}",
+        expected=" or ".join(f"GENERATION={known}" for known in GENERATIONS),
+        what_to_do="Correct it, or leave it out for the newer one.",
+    )
+
+
+def _number(given: str) -> int:
+    """How many simulated nodes were asked for.
+
+    Raises:
+        ConfigurationError: It is no number.
+    """
+    if given.isascii() and given.isdecimal():
+        return int(given)
+    raise ConfigurationError(
+        "The number of simulated nodes is none",
+        received=f"SIMULATED={given}",
+        expected="a whole number from 0 up, such as SIMULATED=8",
+        what_to_do="Correct it, or leave it out for no such nodes.",
+    )
 
 
 def _folder(name: str) -> Path:
@@ -268,9 +309,10 @@ def _supervisor(folder: Path) -> int | None:
     return pid if "testbed supervise" in shown.stdout else None
 
 
-def _print_usage(folder: Path) -> None:
-    print(f"  export KUBECONFIG=$PWD/{folder}/kubeconfig")
-    print(f"  {folder}/kubectl get nodes")
+def _print_usage(name: str, folder: Path) -> None:
+    print(f"Use it:   export KUBECONFIG=$PWD/{folder}/kubeconfig")
+    print(f"Look:     {folder}/kubectl get nodes")
+    print(f"Stop it:  make cluster-down{'' if name == 'default' else f' NAME={name}'}")
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ TargetOption = Annotated[str, typer.Option("--target", "-t", help="The target: i
 AccountOption = Annotated[str | None, typer.Option("--service-account", help="The ServiceAccount of its pods.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="The namespace of the CronJob.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The file to write; the terminal when not given.")
+    Path | None,
+    typer.Option("--output", "-o", dir_okay=False, help="The file to write; the terminal when not given."),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="The CronJob's name; the pipeline's when not given.")]
 PodHostOption = Annotated[str, typer.Option("--host", help="The address of Kubeflow Pipelines, as a pod finds it.")]
@@ -160,7 +161,7 @@ def job(
     described: Target = read_targets(targets, [target])[target]
     placed = pod_placement(described, role, mount or [])
     made = job_spec(
-        image=described.images.get(image, image),
+        image=_image(described, image),
         command=command or [],
         environment=_variables(environment or []),
         placement=placed.placement,
@@ -195,6 +196,23 @@ def _with_account(made: JobSpec, service_account: str | None) -> JobSpec:
 
     account = check_name("ServiceAccount", service_account)
     return made.model_copy(update={"placement": made.placement.model_copy(update={"service_account": account})})
+
+
+def _image(target: Target, given: str) -> str:
+    """The reference that an option means.
+
+    Raises:
+        ParameterError: It is none of the target's names, and nobody could say which version it would pull.
+    """
+    reference = target.images.get(given, given)
+    if reference == given and not {":", "/", "@"} & set(given):
+        raise ParameterError(
+            f"The target {target.name} has no image {given}",
+            received=f"--image {given}",
+            expected=f"one of {', '.join(target.images)}, or a reference with its tag, such as {given}:1.0",
+            what_to_do=f"Correct it, or add it below images: in the file of the target {target.name}.",
+        )
+    return reference
 
 
 def _variables(assignments: list[str]) -> dict[str, str]:

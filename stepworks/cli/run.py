@@ -11,6 +11,7 @@ from stepworks.cli.summary import command_name, quoted, show_summary
 from stepworks.errors import StepworksError, UserError
 from stepworks.kubeflow.arguments import declared_by, parse_arguments
 from stepworks.kubeflow.local.run import LocalRun, Run, execute, local_run
+from stepworks.kubeflow.local.step_log import last_said
 from stepworks.kubeflow.pipeline import load_pipeline
 from stepworks.kubeflow.step_inputs import of_steps
 from stepworks.report.documents import DeploymentDocument
@@ -49,11 +50,18 @@ def run_locally(
 
 
 def told_report(run: Run) -> str:
-    """Write the report of a run that ended badly, and say where it is; what ended the run is not to be covered."""
+    """Write the report of a run that ended badly, and say where it is; what ended the run is not to be covered.
+
+    Of the steps that were interrupted it says what they said last: how they let go of what they held.
+    """
+    interrupted = [step for step in run.steps if step.state == "cancelled" and step.log]
+    told = [(step.name, last_said(run.folder / "logs" / str(step.log))) for step in interrupted]
+    lines = [f"The last words of {name}: {words}" for name, words in told if words]
     try:
-        return f"The report of the run: {run.write_report().as_uri()}"
+        lines.append(f"The report of the run: {run.write_report().as_uri()}")
     except StepworksError as error:
-        return f"The run has no report. {error}"
+        lines.append(f"The run has no report. {error}")
+    return "\n".join(lines)
 
 
 def _require_deployment(run: LocalRun, option: str) -> None:

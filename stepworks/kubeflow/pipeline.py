@@ -138,7 +138,8 @@ class Pipeline:
             raise ConfigurationError(
                 f"The pipeline {self.name} cannot be built",
                 received=f"{type(error).__name__}: {error}",
-                expected="a function that kfp can trace: annotated parameters, steps called with named arguments",
+                expected="a function that kfp can trace: annotated parameters, steps called with named arguments that "
+                "they have (components/README.md lists those of the library's own)",
                 what_to_do="Correct the pipeline function.",
             ) from error
         finally:

@@ -59,8 +59,8 @@ def resolve_placement(given: PodPlacement) -> Placement:
     It is that of the target which was compiled for, or, in a local run, of the one that the environment names.
 
     Raises:
-        ConfigurationError: None was compiled for, and the environment names none; or it lacks the role, or mounts
-            claims, which a local run cannot do.
+        ConfigurationError: None was compiled for, and the environment names no file of one; or it lacks the role, or
+            mounts claims, which a local run cannot do.
         NotFoundError: There is no such target file.
     """
     if given.placement:
@@ -79,5 +79,12 @@ def resolve_placement(given: PodPlacement) -> Placement:
             received=f"pods that mount {', '.join(given.claims)}",
             expected="pods without claims, or a run in Kubeflow",
             what_to_do="Run the pipeline in Kubeflow: stepworks run PIPELINE --host ADDRESS",
+        )
+    if not target.endswith((".yaml", ".yml")):
+        raise ConfigurationError(
+            f"{TARGET_VARIABLE} names no target file",
+            received=target,
+            expected="the path of a file, such as targets/a100.yaml",
+            what_to_do=f"Name it: {TARGET_VARIABLE}=targets/{Path(target).name}.yaml",
         )
     return Target.read(Path(target)).placement(given.role)

@@ -5,9 +5,10 @@ from typing import Any
 from kfp.dsl import Artifact, Output
 
 from stepworks.kubeflow.component import component
+from stepworks.operations.check_job import check_job
 
 
-@component("cpu")
+@component("cpu", check=check_job)
 def run_job(
     name: str,
     run: str,

@@ -125,9 +125,10 @@ def _unusable(files: str, context: str | None, *, in_pod: bool, error: Exception
             expected="one of those that `kubectl config get-contexts` lists",
             what_to_do="Correct the context's name, or name the kubeconfig that has it.",
         )
+    is_told = type(error).__module__.startswith("kubernetes.")  # others say only where reading it stumbled
     return ConfigurationError(
         f"The kubeconfig {files} cannot be used",
-        received=told,
+        received=told if is_told else f"what cannot be read as a kubeconfig ({told})",
         expected="a file that kubectl can use too",
         what_to_do="See what `KUBECONFIG=FILE kubectl config view` says of it, and mend or replace the file.",
     )

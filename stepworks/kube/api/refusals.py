@@ -198,13 +198,15 @@ def _forbidden(told: str, answer: Answer, operation: Operation) -> ClusterError:
         scope, rule = "ClusterRole", f'- nonResourceURLs: ["{denied["resource"]}"]\n  verbs: ["get"]'
     else:
         rule = _rule(operation, denied["verb"])
+    # One refusal names one rule, and a step needs several.
+    elsewhere = "; cluster/team/service-account.yaml has all that each step needs" if scope == "Role" else ""
     # The rule stands at the margin of its own block, to be copied as it is.
     indented = "\n".join(f"    {line}" for line in rule.splitlines())
     return AccessDeniedError(
         f"Kubernetes refused to {operation}: the permission is missing",
         received=told,
         expected=f"{who} may {', '.join(operation.rights) or denied['verb']} {operation.resource}",
-        what_to_do=f"Add this rule to a {scope} that is bound to {who}:\n{indented}",
+        what_to_do=f"Add this rule to a {scope} that is bound to {who}{elsewhere}:\n{indented}",
     )
 
 

@@ -179,7 +179,7 @@ def _judge_container(pod: PodFacts, container: ContainerFacts) -> Finding:
         return Finding(
             "command-missing",
             f"the command of {what} could not be started (exit code {code}){told}",
-            "Correct the command, or use an image that has it: 127 means not found, 126 not executable.",
+            "Correct the command, or use an image that has it: 127 and 128 mean not found, 126 not executable.",
             permanent=True,
         )
     if code == _TRY_AGAIN_EXIT_CODE:

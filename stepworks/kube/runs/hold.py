@@ -92,7 +92,8 @@ class Hold:
                 self._say(f"The {self._reference} could not be let go of, and may still hold nodes.\n{trouble}")
                 return
             if done:
-                self._say(f"The {self._reference} was {done}, so that it holds nothing.")
+                kept = f" To delete it: {self._reference.kubectl('delete')}" if done == "suspended" else ""
+                self._say(f"The {self._reference} was {done}, so that it holds nothing.{kept}")
                 self._done = True
 
     def _let_go(self, error: BaseException | None) -> str:

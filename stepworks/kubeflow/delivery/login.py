@@ -98,6 +98,13 @@ class Login(Setting):
             )
 
 
+_FORMS = {
+    "host": "a host that is no address of the form https://kubeflow.example.com",
+    "token_from": "a token_from that names no such place",
+}
+"""What is wrong with a value that is not to be shown."""
+
+
 def _is_token(text: str) -> bool:
     return bool(text) and text.isprintable() and len(text.split()) == 1
 
@@ -112,7 +119,7 @@ def login_of(**given: str | Path | None) -> Login:
         return Login.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         # The values are left out: a token may stand in the wrong place.
-        told = [f"a wrong {'.'.join(map(str, field))}" if field else message for field, message in faults(error)]
+        told = [_FORMS.get(".".join(map(str, field)), message) for field, message in faults(error)]
         raise ConfigurationError(
             "The way to Kubeflow is wrong",
             received="; ".join(told),

@@ -7,17 +7,13 @@ import signal
 from pathlib import Path
 
 from stepworks.files import read_tail
+from stepworks.kubeflow.local.step_log import ATTEMPT_MARK, clipped, printable
 from stepworks.supervisor.processes import log_tail
-
-ATTEMPT_MARK = "\n--- attempt "
-"""Stands in a log between the attempts of a step."""
 
 _TAIL_BYTES = 256 * 1024
 _SHOWN_LINES = 60
-_SHOWN_CHARACTERS = 300
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f]")
 _UNCAUGHT = 1
 """The exit code of Python for an exception that nobody caught."""
 
@@ -31,7 +27,7 @@ def explain_failure(exit_code: int | None, log: Path) -> str:
     """
     _, _, last_attempt = read_tail(log, _TAIL_BYTES).rpartition(ATTEMPT_MARK)
     exception = last_exception(last_attempt) if exit_code == _UNCAUGHT else None
-    return _printable(exception or f"{_describe_exit(exit_code)}\n  Last lines of the log:\n{log_tail(log)}")
+    return _shown(exception or f"{_describe_exit(exit_code)}\n  Last lines of the log:\n{log_tail(log)}")
 
 
 def last_exception(text: str) -> str | None:
@@ -69,12 +65,8 @@ def _describe_exit(exit_code: int | None) -> str:
     return f"The step's process was ended by {name}"
 
 
-def _printable(text: str) -> str:
-    """A text that cannot flood or steer a terminal."""
-    lines = _UNPRINTABLE.sub("", text).splitlines()
+def _shown(text: str) -> str:
+    """A text that can neither flood nor steer a terminal."""
+    lines = printable(text).splitlines()
     more = [f"… and {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
-    return "\n".join([*(_clipped(line) for line in lines[:_SHOWN_LINES]), *more])
-
-
-def _clipped(line: str) -> str:
-    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]} …"
+    return "\n".join([*(clipped(line) for line in lines[:_SHOWN_LINES]), *more])

@@ -16,8 +16,9 @@ from typing import Any
 from kfp import dsl
 
 from stepworks.errors import StepworksError
-from stepworks.kubeflow.local.failure import ATTEMPT_MARK, explain_failure
+from stepworks.kubeflow.local.failure import explain_failure
 from stepworks.kubeflow.local.runner import Attempt, Runner
+from stepworks.kubeflow.local.step_log import ATTEMPT_MARK
 from stepworks.kubeflow.local.steps import Step
 
 GRACE_SECONDS = 3.0

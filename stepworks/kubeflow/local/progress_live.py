@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from stepworks.kubeflow.local.step_log import last_said
 from stepworks.kubeflow.local.steps import MARKS, Step
 from stepworks.report.wording import duration
 
@@ -21,9 +23,10 @@ _STYLES = {"pending": "dim", "succeeded": "green", "failed": "bold red", "skippe
 class LiveProgress:
     """Draws the steps while the run goes; what is printed meanwhile scrolls by above them."""
 
-    def __init__(self, title: str, steps: list[Step], stream: TextIO) -> None:
+    def __init__(self, title: str, steps: list[Step], logs: Path, stream: TextIO) -> None:
         self.title = title
         self.steps = steps
+        self.logs = logs
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(self, console=Console(file=stream), refresh_per_second=8)
 
@@ -50,8 +53,17 @@ class LiveProgress:
         yield tree
 
     def _running(self, step: Step) -> Table:
+        said = last_said(self.logs / step.log) if step.log else ""
         line = Table.grid(padding=(0, 1))
-        line.add_row(self._spinner, Text(f"{step.name:<24}", style="cyan"), Text(_time(step), style="cyan"))
+        for _ in range(3):
+            line.add_column(no_wrap=True)
+        line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        line.add_row(
+            self._spinner,
+            Text(f"{step.name:<24}", style="cyan"),
+            Text(_time(step), style="cyan"),
+            Text(said, style="dim"),
+        )
         return line
 
 

@@ -204,13 +204,13 @@ def execute(run: Run, stream: TextIO) -> None:
         StepFailedError: A step failed; the message is the page that says what, why and what to do.
         StepworksError: Something of a step may be left.
     """
-    progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, stream)
+    logs = run.folder / "logs"
+    progress = open_progress(f"{run.pipeline.name} {run.pipeline.version}  ({run.run_id})", run.steps, logs, stream)
 
     def step_ended(step: Step, outputs: Mapping[str, str]) -> None:
         _collect(run, step, outputs)
         progress.step_ended(step)
 
-    logs = run.folder / "logs"
     launcher = Launcher(run.steps, logs, run.runner, on_begin=progress.step_began, on_end=step_ended)
     began = monotonic()
     trouble = None

@@ -39,6 +39,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_up_status_and_down(folder: Path) -> None:
     started = testbed(folder, "up", "--simulated", "2")
     assert started.returncode == 0, started.stdout + started.stderr
+    assert "The test bed default runs.\n" in started.stdout
     assert "export KUBECONFIG=$PWD/.stepworks/clusters/default/kubeconfig" in started.stdout
     kubectl = folder / ".stepworks/clusters/default/kubectl"
     listed = subprocess.run([kubectl, "get", "nodes", "-o", "name"], capture_output=True, text=True, check=True).stdout
@@ -54,6 +55,23 @@ def test_up_status_and_down(folder: Path) -> None:
     assert not processes_of(folder)
     assert not list((folder / ".stepworks/clusters").iterdir())
     assert testbed(folder, "down").stdout == "No test bed default runs.\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--generation", "oldest", "Received: GENERATION=oldest\n  Expected: GENERATION=older or GENERATION=newer"),
+        ("--simulated", "many", "Received: SIMULATED=many"),
+        ("--simulated", "-1", "Received: SIMULATED=-1"),
+        ("--name", "Second", "'Second' cannot be the name of a test bed"),
+    ],
+)
+def test_what_make_was_given_wrongly_is_told_in_the_words_of_make(
+    folder: Path, option: str, value: str, told: str
+) -> None:
+    refused = testbed(folder, "up", f"{option}={value}")
+    assert refused.returncode == 2
+    assert told in refused.stderr
 
 
 def test_two_starts_of_one_name_at_once_start_one_bed(folder: Path) -> None:

@@ -63,13 +63,21 @@ def test_without_a_cluster_it_is_told_what_to_name(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "a: [", "[]", "apiVersion: v1", "current-context: a\ncontexts: []\nclusters: []"],
+    ("content", "told"),
+    [
+        ("", "file is empty"),
+        ("a: [", "cannot be read as a kubeconfig"),
+        ("garbage", "cannot be read as a kubeconfig"),
+        ("[]", "cannot be read as a kubeconfig"),
+        ("apiVersion: v1", "Expected key current-context"),
+        ("current-context: a\ncontexts: []\nclusters: []", "Expected object with name a"),
+    ],
 )
-def test_a_kubeconfig_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+def test_a_kubeconfig_that_is_none_is_told(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "kubeconfig").write_text(content)
-    with pytest.raises(ConfigurationError, match="cannot be used"):
+    with pytest.raises(ConfigurationError, match="cannot be used") as raised:
         connect(kubeconfig=tmp_path / "kubeconfig")
+    assert told in raised.value.received
 
 
 def test_a_context_that_is_not_there_is_told(server: ApiServer) -> None:

@@ -88,7 +88,9 @@ def test_what_others_change_at_the_same_moment_is_suspended_all_the_same(server:
     with attempt.running(server, timeout=0.5):
         attempt._cluster.clock.sleep(1)
     assert present(server)["spec"]["suspend"]
-    assert attempt.said[-1] == "The Job train was suspended, so that it holds nothing."
+    assert attempt.said[-1] == (
+        "The Job train was suspended, so that it holds nothing. To delete it: kubectl -n team delete job train"
+    )
 
 
 def test_what_may_not_be_suspended_is_deleted(server: ApiServer, attempt: Attempt) -> None:

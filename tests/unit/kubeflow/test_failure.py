@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from stepworks.kubeflow.local.failure import ATTEMPT_MARK, explain_failure, last_exception
+from stepworks.kubeflow.local.failure import explain_failure, last_exception
+from stepworks.kubeflow.local.step_log import ATTEMPT_MARK
 
 OURS = """
 starting
