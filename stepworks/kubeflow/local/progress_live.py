@@ -57,12 +57,12 @@ class LiveProgress:
         line = Table.grid(padding=(0, 1))
         for _ in range(3):
             line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        line.add_column()  # where the terminal is too narrow, this one alone gives way
         line.add_row(
             self._spinner,
             Text(f"{step.name:<24}", style="cyan"),
             Text(_time(step), style="cyan"),
-            Text(said, style="dim"),
+            Text(said, style="dim", no_wrap=True, overflow="ellipsis"),
         )
         return line
 

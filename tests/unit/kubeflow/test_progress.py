@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from stepworks.kubeflow.local.progress import PlainProgress, open_progress
 from stepworks.kubeflow.local.progress_live import LiveProgress
@@ -85,6 +86,18 @@ def test_a_terminal_shows_what_a_running_step_says(tmp_path: Path) -> None:
     with open_progress("a run", [running_step(tmp_path)], tmp_path, terminal):
         pass
     assert "its pod is pending" in terminal.getvalue()
+
+
+def test_on_a_narrow_terminal_what_is_said_gives_way(tmp_path: Path) -> None:
+    step = running_step(tmp_path)
+    (tmp_path / "train.log").write_text(f"The Job {'train' * 40} is pending.\n")
+    narrow = Console(file=io.StringIO(), width=60)
+    with narrow.capture() as shown:
+        narrow.print(LiveProgress("a run", [step], tmp_path, io.StringIO()))
+    (line,) = [line for line in shown.get().splitlines() if "train" in line]
+    assert f"{step.name:<24} " in line
+    assert line.endswith("…")
+    assert " s " in line
 
 
 def test_elsewhere_a_line_tells_of_each_begin_and_end(tmp_path: Path) -> None:
