@@ -29,6 +29,7 @@ def tabular_train_and_deploy(
     learning_rate: float = 2e-3,
     champion_margin: float = 0.005,
     model_name: str = "late-flights",
+    override: str = "",
 ) -> None:
     """Train a model on a table, judge it, and roll it out behind a gate.
 
@@ -78,6 +79,7 @@ def tabular_train_and_deploy(
             evaluation=evaluated.outputs["evaluation"],
             comparison=compared.outputs["comparison"],
             champion_margin=champion_margin,
+            override=override,
         ),
         "small",
     )

@@ -24,7 +24,9 @@ def show_summary(run: Run, report: Path, stream: TextIO, *, keep_serving: bool) 
     lines = []
     for evaluation in run.documents_of(EvaluationDocument):
         lines += ["", *_metric_lines(evaluation, run.documents_of(ComparisonDocument)), ""]
-    lines += [f"Gate: {verdict.verdict}. {verdict.reason}" for verdict in run.documents_of(VerdictDocument)]
+    for verdict in run.documents_of(VerdictDocument):
+        overridden = f" Overridden: {verdict.override}" if verdict.override else ""
+        lines.append(f"Gate: {verdict.verdict}. {verdict.reason}{overridden}")
     for canary in run.documents_of(CanaryDocument):
         title = "Rehearsed roll-back" if canary.rehearsal else "Roll-out"
         lines.append(f"{title}: {canary.outcome.replace('_', ' ')}. {canary.reason}")

@@ -52,12 +52,14 @@ class Metadata(BaseModel):
     Attributes:
         run: The id of the run that made it.
         created_by: What registered it, for example a pipeline's name.
+        override: Why it was registered although the gate did not let it pass; empty where it did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     created_by: str
+    override: str = ""
 
 
 class _Record(BaseModel):

@@ -274,12 +274,13 @@ class Rule(Fragment):
 
 
 class VerdictDocument(StoredDocument):
-    """What the gate said (`evaluation/gate`)."""
+    """What the gate said (`evaluation/gate`), and why a model that did not pass goes on, if somebody says so."""
 
     kind: Literal["verdict"] = "verdict"
     verdict: Literal["pass", "fail", "insufficient_data"]
     reason: str
     rules: list[Rule]
+    override: str = ""
 
 
 class ServingCheckDocument(StoredDocument):

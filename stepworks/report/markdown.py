@@ -39,6 +39,8 @@ def verdict_markdown(verdict: VerdictDocument) -> str:
         f"| {_escape(rule.name)} | {OUTCOME_WORDS[rule.outcome]} | {_escape(rule.statement)} |"
         for rule in verdict.rules
     ]
+    if verdict.override:
+        lines += ["", f"Overridden: {_escape(verdict.override)}"]
     return "\n".join(lines) + "\n"
 
 

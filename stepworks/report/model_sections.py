@@ -190,4 +190,6 @@ def verdict_section(verdict: VerdictDocument) -> Section:
         return [word, rule.name, rule.statement]
 
     said = element("p", OUTCOME_WORDS[verdict.verdict].capitalize(), class_=f"verdict {OUTCOME_TONES[verdict.verdict]}")
-    return Section("Verdict", join(said, table(["", "Rule", "What was found"], map(row, verdict.rules), label="Rules")))
+    overridden = element("p", f"Overridden: {verdict.override}") if verdict.override else ""
+    rules = table(["", "Rule", "What was found"], map(row, verdict.rules), label="Rules")
+    return Section("Verdict", join(said, overridden, rules))

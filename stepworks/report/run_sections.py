@@ -70,7 +70,8 @@ def _headline(documents: Sequence[Document]) -> list[tuple[str, Child, str]]:
             passed = sum(rule.outcome == "pass" for rule in document.rules)
             word = element("span", OUTCOME_WORDS[document.verdict].capitalize(), class_=OUTCOME_TONES[document.verdict])
             applied = [rule for rule in document.rules if rule.outcome != "not_applicable"]
-            found.append(("Verdict", word, f"{passed} of {plural(len(applied), 'rule')} passed"))
+            overridden = ", and overridden" if document.override else ""
+            found.append(("Verdict", word, f"{passed} of {plural(len(applied), 'rule')} passed{overridden}"))
         elif isinstance(document, CanaryDocument) and not document.rehearsal:
             stages = f"after {plural(len(document.stages), 'stage')}" if document.stages else "by an earlier attempt"
             about = f"version {document.candidate_version}, {stages}"

@@ -12,6 +12,9 @@ from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import VerdictDocument
 from stepworks.serving.manifest import read_package
 
+OVERRIDE_ANNOTATION = "stepworks.dev/verdict-override"
+"""Of what serves a version: why it does although the gate did not let it pass, and who says so."""
+
 
 def stable_beside(
     candidate: RegisteredModel, verdict: VerdictDocument, champion: RegisteredModel | None
@@ -24,13 +27,18 @@ def stable_beside(
         champion: The version that serves; missing when there is none.
 
     Raises:
-        ServingError: The verdict is not a pass, or the version that serves takes other features.
+        ServingError: The verdict is neither a pass nor overridden, or the version that serves takes other features.
         NotFoundError: There is no package.
     """
     require_pass(verdict, "deploy the model", ServingError)
     stable = champion if champion is not None and champion.version != candidate.version else None
     _require_same_signature(candidate, stable)
     return stable
+
+
+def override_annotations(model: RegisteredModel) -> dict[str, str]:
+    """What a served version says of a verdict that was overridden; nothing where the gate let it pass."""
+    return {OVERRIDE_ANNOTATION: model.metadata.override} if model.metadata.override else {}
 
 
 def not_on_a_claim(folder: str, mounts: Iterable[Mount]) -> ConfigurationError:

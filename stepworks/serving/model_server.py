@@ -17,7 +17,7 @@ from stepworks.kube.model_server import deploy_model_server
 from stepworks.placement.storage import Mount, mount_of
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import not_on_a_claim, stable_beside
+from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.deploy import ServiceRequest
@@ -95,7 +95,7 @@ def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelS
         require_format(model.directory, manifest, ONNXRUNTIME, "serve by our own server, which no command replaces")
         given = {**_our_server(model.name, given["port"]), **given}
     return model_server_spec(
-        **given,
+        **{**given, "annotations": {**given.get("annotations", {}), **override_annotations(model)}},
         image=image,
         version=str(model.version),
         model=_mount(model.directory / served(manifest.format).folder, request.mounts),

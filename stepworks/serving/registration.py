@@ -29,7 +29,7 @@ def register_package(
         created_by: What registers it.
 
     Raises:
-        RegistryError: The verdict is not a pass, or a file of the registry cannot be read.
+        RegistryError: The verdict is not a pass and not overridden, or a file of the registry cannot be read.
         ParameterError: The name is not allowed.
         NotFoundError: There is no package.
         ServingError: The package was changed since it was made.
@@ -38,7 +38,8 @@ def register_package(
     require_pass(verdict, "register the model")
     folder = Path(package)
     digest = read_package(folder).digest
-    model = Registry(registry).register(name, folder, digest, Metadata(run=run, created_by=created_by))
+    metadata = Metadata(run=run, created_by=created_by, override=verdict.override)
+    model = Registry(registry).register(name, folder, digest, metadata)
     return RegistrationDocument(
         name=model.name,
         version=model.version,

@@ -15,6 +15,7 @@ def gate(
     baseline_margin: float = 0.0,
     smallest_rows: int = 1000,
     smallest_class: int = 100,
+    override: str = "",
 ) -> None:
     """Judge a model by its intervals; the step fails when the model may not be shipped.
 
@@ -27,18 +28,10 @@ def gate(
         baseline_margin: How far the AUC must be above the baseline's, the whole interval counted.
         smallest_rows: The fewest test rows that a verdict is given on.
         smallest_class: The fewest test rows of the rarer class that a verdict is given on.
+        override: Why a model that fails is shipped all the same, and who says so; it is kept with the version.
     """
-    from stepworks.errors import EvaluationError
-    from stepworks.evaluation.gate import GateSettings, gate
-    from stepworks.registry.admission import require_pass
-    from stepworks.report.documents import ComparisonDocument, EvaluationDocument
-    from stepworks.report.markdown import write_verdict
+    from stepworks.evaluation.gate import GateSettings
+    from stepworks.evaluation.step import judge_model
 
-    judged = gate(
-        EvaluationDocument.read(evaluation.path),
-        ComparisonDocument.read(comparison.path),
-        GateSettings(baseline_margin, champion_margin, smallest_rows, smallest_class),
-    )
-    judged.write(verdict.path)
-    write_verdict(page.path, judged)
-    require_pass(judged, "ship the model", EvaluationError)
+    settings = GateSettings(baseline_margin, champion_margin, smallest_rows, smallest_class)
+    judge_model(evaluation.path, comparison.path, verdict.path, page.path, settings, override)

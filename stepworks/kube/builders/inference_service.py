@@ -14,7 +14,7 @@ from stepworks.kube.builders.workload import VariableName, with_sources
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.runs.belonging import KEEP_LABEL
-from stepworks.placement.names import ObjectName
+from stepworks.placement.names import LabelKey, ObjectName
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import ConfigMapSource, SecretSource
 from stepworks.settings_file import Setting, validated
@@ -46,6 +46,7 @@ class InferenceServiceSpec(Setting):
         concurrency: How many requests a pod has at once at most; 0 for no limit. In Knative mode only.
         timeout_seconds: How long a request may take.
         mode: How KServe deploys it; None for the cluster's default.
+        annotations: Annotations of the InferenceService, beside those by which KServe is told the above.
     """
 
     storage_uri: str
@@ -64,6 +65,7 @@ class InferenceServiceSpec(Setting):
     concurrency: int = Field(default=0, ge=0, strict=True)
     timeout_seconds: int | None = Field(default=None, ge=1, strict=True)
     mode: Mode | None = None
+    annotations: dict[LabelKey, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -152,7 +154,7 @@ def _annotations(spec: InferenceServiceSpec) -> dict[str, str]:
         # annotations say where Prometheus is to look.
         "enable-prometheus-scraping": "false" if spec.mode == "Standard" else "true",
     }
-    return {f"serving.kserve.io/{key}": value for key, value in told.items() if value}
+    return {**spec.annotations, **{f"serving.kserve.io/{key}": value for key, value in told.items() if value}}
 
 
 def _autoscaler_class(spec: InferenceServiceSpec) -> str | None:

@@ -11,7 +11,7 @@ from stepworks.kube.builders.workload import VariableName, with_sources
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.runs.belonging import KEEP_LABEL
-from stepworks.placement.names import Image, LabelValue
+from stepworks.placement.names import Image, LabelKey, LabelValue
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import ConfigMapSource, Mount, SecretSource
 from stepworks.settings_file import Setting, validated
@@ -62,6 +62,7 @@ class ModelServerSpec(Setting):
         service_type: How it is reached: in the cluster only, at a port of every node besides, or at a load balancer.
         service_port: The port of the Service.
         service_annotations: Annotations of the Service, with which clouds choose a kind of load balancer.
+        annotations: Annotations of the Deployment.
         ready_seconds: How long a version may take until all its pods are ready, the wait for nodes, images and the
             loading of the model included.
         drain_seconds: How long a pod goes on serving after it was told to end: so long nodes and load balancers may
@@ -88,6 +89,7 @@ class ModelServerSpec(Setting):
     service_type: ServiceType = "ClusterIP"
     service_port: Port = HTTP_PORT
     service_annotations: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[LabelKey, str] = Field(default_factory=dict)
     ready_seconds: int = Field(default=1800, ge=1, strict=True)
     drain_seconds: int = Field(default=10, ge=1, strict=True)
     termination_grace_period_seconds: int = Field(default=60, ge=1, strict=True)
@@ -140,7 +142,7 @@ def build_model_server(spec: ModelServerSpec, *, name: str) -> tuple[Manifest, M
     """
     check_name("Service", name)
     labels = {KEEP_LABEL: "true", SERVER_LABEL: name}
-    deployment = {
+    deployment: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "labels": {**labels, **owner_settings(spec.placement).labels}},
@@ -163,6 +165,8 @@ def build_model_server(spec: ModelServerSpec, *, name: str) -> tuple[Manifest, M
             "ports": [{"name": "http", "port": spec.service_port, "targetPort": "http", "protocol": "TCP"}],
         },
     }
+    if spec.annotations:
+        deployment["metadata"]["annotations"] = dict(spec.annotations)
     if spec.service_annotations:
         service["metadata"]["annotations"] = dict(spec.service_annotations)
     return deployment, service

@@ -20,7 +20,7 @@ from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import not_on_a_claim, stable_beside
+from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
 from stepworks.serving.kserve.versions import (
@@ -217,6 +217,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
             "runtime": way.runtime,
             "arguments": [*way.arguments_for(model.name), *given.get("arguments", ())],
             "environment": {**way.environment, **given.get("environment", {})},
+            "annotations": {**given.get("annotations", {}), **override_annotations(model)},
         },
         storage_uri=way.storage_uri(uri),
         model_format=way.model_format,

@@ -1,6 +1,7 @@
 """The steps evaluate, compare and gate, one after another, with a trained model and a registry."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -101,7 +102,7 @@ def run_compare(folder: Path, registry: Path) -> ComparisonDocument:
     return ComparisonDocument.read(folder / "comparison.json")
 
 
-def run_gate(folder: Path, *, champion_margin: float = 0.005, **settings: float) -> None:
+def run_gate(folder: Path, *, champion_margin: float = 0.005, **settings: Any) -> None:
     gate.python_func(
         evaluation=at(dsl.Artifact, folder / "evaluation.json"),
         comparison=at(dsl.Artifact, folder / "comparison.json"),
@@ -207,3 +208,17 @@ def test_a_gate_that_does_not_pass_leaves_its_verdict_and_fails(evaluated, tmp_p
     assert VerdictDocument.read(folder / "verdict.json").verdict == "fail"
     assert "0.0100" in caught.value.received
     assert (folder / "page.md").read_text(encoding="utf-8").startswith("# Verdict: fail")
+
+
+def test_a_verdict_that_somebody_overrides_says_why_and_lets_the_model_go_on(evaluated, tmp_path: Path) -> None:
+    folder, *_ = evaluated
+    run_compare(folder, tmp_path / "registry")
+    run_gate(folder, override="not needed")
+    assert VerdictDocument.read(folder / "verdict.json").override == ""
+
+    run_gate(folder, baseline_margin=0.9, override=" The old one is withdrawn; said by A. Person. ")
+    judged = VerdictDocument.read(folder / "verdict.json")
+    assert (judged.verdict, judged.override) == ("fail", "The old one is withdrawn; said by A. Person.")
+    assert (folder / "page.md").read_text().endswith("\nOverridden: The old one is withdrawn; said by A. Person.\n")
+    with pytest.raises(EvaluationError, match="the parameter override"):
+        run_gate(folder, baseline_margin=0.9, override="  ")

@@ -43,6 +43,11 @@ def test_the_smallest_one() -> None:
     }
 
 
+def test_annotations_of_ones_own_do_not_hide_those_that_kserve_reads() -> None:
+    given = {"team/why": "because", "serving.kserve.io/enable-prometheus-scraping": "false"}
+    assert build(annotations=given)["metadata"]["annotations"] == {"team/why": "because", **SCRAPED}
+
+
 def test_one_with_everything() -> None:
     placement = {
         **SERVER,

@@ -265,4 +265,8 @@ def test_a_verdict_as_markdown(documents: dict) -> None:
     written = verdict_markdown(hostile)
     assert written.startswith("# Verdict: insufficient data\n")
     assert r"a\|b \<c\> \*d\* e" in written
+    assert "Overridden" not in written
+    overridden = verdict.model_copy(update={"verdict": "fail", "override": "no *other* will do"})
+    assert verdict_markdown(overridden).endswith("\nOverridden: no \\*other\\* will do\n")
+    assert "Overridden: no *other* will do" in Page(document_page([overridden], "Verdict")).text
     assert "| ahead of the baseline | pass | +0.084 (+0.079 to +0.089) |" in written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.registry.registry import Metadata, RegisteredModel, Registry
 from stepworks.report.documents import VerdictDocument
+from stepworks.serving.kserve import deploy
 from stepworks.serving.kserve.deploy import ServiceRequest
 from stepworks.serving.manifest import read_package
 from stepworks.serving.model_server import _spec, deploy_as_model_server
@@ -82,3 +84,15 @@ def test_a_package_for_another_server_needs_that_server(
     assert spec.model
     assert (spec.model.mount_path, spec.model.sub_path) == ("/mnt/models", "flights/1/package/model")
     assert spec.command == ("tritonserver",)
+
+
+def test_a_verdict_that_was_overridden_is_told_by_what_serves(model: RegisteredModel, tmp_path: Path) -> None:
+    asked = request(tmp_path / "registry", annotations={"team/why": "because"})
+    spec = _spec(model, "a/b:1", asked)
+    assert spec.annotations == {"team/why": "because"}
+    overridden = replace(model, metadata=model.metadata.model_copy(update={"override": "no other will do"}))
+    told = {"team/why": "because", "stepworks.dev/verdict-override": "no other will do"}
+    assert _spec(overridden, "a/b:1", asked).annotations == told
+    assert deploy._spec(overridden, replace(asked, service={})).annotations == {
+        "stepworks.dev/verdict-override": "no other will do"
+    }

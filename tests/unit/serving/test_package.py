@@ -155,6 +155,10 @@ def test_a_package_enters_the_registry_by_the_gate_and_under_its_own_digest(pack
     failed = VerdictDocument(verdict="insufficient_data", reason="too few rows", rules=[])
     with pytest.raises(RegistryError, match=r"(?s)does not let this run register the model.*too few rows"):
         register_package(tmp_path / "registry", "flights", copy, failed, "run-2")
+    assert Registry(tmp_path / "registry").get("flights", 1).metadata.override == ""
+    overridden = failed.model_copy(update={"override": "no other will do"})
+    version = register_package(tmp_path / "overridden", "flights", copy, overridden, "run-2").version
+    assert Registry(tmp_path / "overridden").get("flights", version).metadata.override == "no other will do"
     (copy / "model.onnx").write_bytes(b"another")
     with pytest.raises(ServingError, match=r"missing or changed: model\.onnx"):
         register_package(tmp_path / "registry", "flights", copy, passed, "run-3")
