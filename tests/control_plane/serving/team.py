@@ -128,14 +128,22 @@ def going_back() -> None:
 
 
 class Team:
-    """A namespace with a registry on a claim, and its steps."""
+    """A namespace with a registry on a claim, and its steps.
+
+    Attributes:
+        cluster: The cluster, with the namespace.
+        claim: The claim's folder on this machine.
+        environment: Variables of the steps' pods.
+        registry: The registry, as this process knows it.
+    """
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path, steps: Pipeline = judged_by_probes) -> None:
         self.cluster = cluster
+        self.environment: dict[str, str] = {}
         self._steps = steps
         self._folder = folder
-        self._claim = claim(bed, cluster, "registry")
-        self.registry = Registry(self._claim)
+        self.claim = claim(bed, cluster, "registry")
+        self.registry = Registry(self.claim)
         self._table = write_raw_table(folder / "test.parquet")
         connect_as(cluster, "runner", folder)
         (rules,) = re.findall(r"```yaml\n( +rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL)
@@ -157,13 +165,13 @@ class Team:
 
     def register_package(self, version: int, build: Callable[[Path], object]) -> Path:
         """Register a version whose package is built by a function."""
-        run = self._claim / f"run-{version}"
+        run = self.claim / f"run-{version}"
         package = run / "package"
         run.mkdir()
         build(package)
         metadata = Metadata(run=f"run-{version}", created_by="test")
         model = self.registry.register(MODEL, package, read_package(package).digest, metadata)
-        inside = Path("/mnt/registry") / model.directory.relative_to(self._claim)
+        inside = Path("/mnt/registry") / model.directory.relative_to(self.claim)
         RegistrationDocument(
             name=MODEL, version=model.version, uri=str(inside), digest=model.digest, already_registered=False
         ).write(run / "registration")
@@ -189,6 +197,8 @@ class Team:
             inputs={name: artifact(name) for name in inputs},
             outputs={name: artifact(name) for name in outputs},
         )
+        variables = [{"name": name, "value": value} for name, value in self.environment.items()]
+        pod["spec"]["containers"][0]["env"] = variables
         created = create(self.cluster, pod)
         try:
             wait(self.cluster, reference_to(created), until=POD_SUCCEEDED, timeout=240)
@@ -203,24 +213,24 @@ class Team:
     def deploy(self, version: int) -> DeploymentDocument:
         """Run the step deploy."""
         self.step("deploy", version, ["package", "verdict", "registration"], ["deployment"])
-        return DeploymentDocument.read(self._claim / f"run-{version}" / "deployment")
+        return DeploymentDocument.read(self.claim / f"run-{version}" / "deployment")
 
     def go_back(self) -> DeploymentDocument:
         """Run the step serve_version for the first version."""
         self.step("serve-version", 1, [], ["deployment"], going_back)
-        return DeploymentDocument.read(self._claim / "run-1" / "deployment")
+        return DeploymentDocument.read(self.claim / "run-1" / "deployment")
 
     def roll_out(self, version: int) -> CanaryDocument:
         """Run the step roll_out_canary."""
         try:
             self.step("roll-out-canary", version, ["deployment", "package", "registration"], ["canary", "page"])
         finally:
-            assert (self._claim / f"run-{version}" / "page").is_file()
+            assert (self.claim / f"run-{version}" / "page").is_file()
         return self.canary(version)
 
     def canary(self, version: int) -> CanaryDocument:
         """What the step roll_out_canary wrote."""
-        return CanaryDocument.read(self._claim / f"run-{version}" / "canary")
+        return CanaryDocument.read(self.claim / f"run-{version}" / "canary")
 
     def versions(self) -> list[str]:
         """The InferenceServices that there are."""
@@ -231,7 +241,7 @@ class Team:
         """Leave what a roll-out has made that was killed when the candidate had all traffic."""
         service = find_version(self.cluster, MODEL, version)
         assert service
-        route = served_version(version, service, self._claim / f"run-{version}" / "package").route
+        route = served_version(version, service, self.claim / f"run-{version}" / "package").route
         ModelTraffic(self.cluster, MODEL, mode="Standard").send(Routes(route, trial=route.name))
 
     def steps_of_the_graph(self) -> list[Manifest]:

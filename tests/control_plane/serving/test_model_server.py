@@ -71,12 +71,7 @@ class ServingTeam(Team):
     def serve(self, version: int) -> DeploymentDocument:
         """Run the step."""
         self.step("deploy-model-server", version, ["package", "verdict", "registration"], ["deployment"])
-        return DeploymentDocument.read(self.registry_folder / f"run-{version}" / "deployment")
-
-    @property
-    def registry_folder(self) -> Path:
-        """The claim on this machine."""
-        return self._claim
+        return DeploymentDocument.read(self.claim / f"run-{version}" / "deployment")
 
     def champion(self) -> int:
         """The registry's champion."""
