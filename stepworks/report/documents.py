@@ -17,6 +17,7 @@ from stepworks.errors import RunError
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.document import Fragment, Interval, StoredDocument, first_fault
 from stepworks.report.shadow_document import ShadowDocument
+from stepworks.report.traffic_splitter import TrafficSplitter
 
 
 class Histogram(Fragment):
@@ -312,7 +313,7 @@ class DeploymentDocument(StoredDocument):
     """A deployed service (`serving/deploy`).
 
     `stable_version` is missing when nothing served before; `candidate_version` waits for its roll-out.
-    `model_directory` is the candidate's package, for asking it again later.
+    `model_directory` is the candidate's package, for asking it again later. `splitter` is for a cluster only.
     """
 
     kind: Literal["deployment"] = "deployment"
@@ -321,6 +322,7 @@ class DeploymentDocument(StoredDocument):
     stable_version: str | None
     candidate_version: str
     model_directory: str
+    splitter: TrafficSplitter = Field(default_factory=TrafficSplitter)
 
 
 Document = Annotated[

@@ -6,7 +6,7 @@ from stepworks.kube.model_traffic import ModelTraffic
 
 
 class TrafficApproval:
-    """Is given by an annotation of the model's InferenceGraph, which names the version: it is none of another one.
+    """Is given by an annotation of what splits the model's traffic, which names the version: it is none of another one.
 
     Args:
         traffic: The model's traffic.

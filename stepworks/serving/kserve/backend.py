@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepworks.errors import ServingError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.report.canary_document import CanaryArm
 from stepworks.serving.judging.counts import NOTHING, since

@@ -9,8 +9,8 @@ from typing import Any
 from stepworks.artifact_uri import in_claim
 from stepworks.errors import ConfigurationError, ServingError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.builders.inference_graph import Routes
-from stepworks.kube.builders.inference_service import InferenceServiceSpec, Mode, inference_service_spec
+from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
+from stepworks.kube.builders.routes import Routes
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.model_service import READY_SECONDS, deploy_inference_service, wait_until_serving
 from stepworks.kube.model_traffic import ModelTraffic
@@ -20,9 +20,11 @@ from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
+from stepworks.report.traffic_splitter import TrafficSplitter
 from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
+from stepworks.serving.kserve.traffic import MODE, model_traffic, splitter_of, without_splitter
 from stepworks.serving.kserve.versions import (
     end_version,
     find_version,
@@ -33,8 +35,6 @@ from stepworks.serving.kserve.versions import (
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.settings_file import whole_numbers
 
-MODE: Mode = "Standard"
-"""How KServe deploys it, whatever the cluster's default is: the router's pods are to be those of a Deployment."""
 _FIXED = {"storage_uri", "model_format", "protocol", "placement", "mode"}
 
 
@@ -47,7 +47,8 @@ class ServiceRequest:
         placement: Where the pods of a version run.
         mounts: The claims of the cluster by the paths that this step knows them by; the registry is on one.
         service: Fields of `InferenceServiceSpec` beside the model and the placement: `max_replicas`; or `runtime`, for
-            another one than the first that serves the package's format.
+            another one than the first that serves the package's format; or those of a
+            `TrafficSplitter`.
         ready_seconds: How long a version may take to be ready.
         scheduling_seconds: How long its pods may wait for room.
     """
@@ -58,6 +59,15 @@ class ServiceRequest:
     service: Mapping[str, Any] = field(default_factory=dict)
     ready_seconds: float = READY_SECONDS
     scheduling_seconds: float = SCHEDULING_SECONDS
+
+    @property
+    def splitter(self) -> TrafficSplitter:
+        """What is to split the traffic of the model.
+
+        Raises:
+            ConfigurationError: The service names it wrongly.
+        """
+        return splitter_of(self.service)
 
 
 def deploy_on_kserve(
@@ -97,7 +107,8 @@ def deploy_on_kserve(
             _spec(model, request)  # refuses what cannot work, before anything is made
     if warning := _way(candidate, request).warning:
         say(warning)
-    traffic = ModelTraffic(cluster, candidate.name, mode=MODE, say=say)
+    traffic = model_traffic(cluster, candidate.name, request.splitter, say=say)
+    traffic.check()
     present = traffic.routes()
     if stable is not None:
         serving = present_version(cluster, stable, say)
@@ -115,6 +126,7 @@ def deploy_on_kserve(
         stable_version=None if stable is None else str(stable.version),
         candidate_version=str(candidate.version),
         model_directory=str(candidate.directory),
+        splitter=request.splitter,
     )
 
 
@@ -210,7 +222,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
     if not uri:
         raise not_on_a_claim(str(model.directory), request.mounts)
     way = _way(model, request)
-    given = whole_numbers(request.service)
+    given = whole_numbers(without_splitter(request.service))
     return inference_service_spec(
         **{
             **given,

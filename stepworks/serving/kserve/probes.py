@@ -11,6 +11,7 @@ from typing import Any, Self
 import httpx
 
 from stepworks.errors import ServingError
+from stepworks.kube.model_traffic import Entrance
 from stepworks.serving.client import TIMEOUT_SECONDS
 from stepworks.serving.package_client import PackageClient
 from stepworks.serving.rollout.probes import Probe, ProbeResult, Recorded
@@ -66,14 +67,15 @@ class TrafficProber:
     does not run any more counts nothing itself.
 
     Args:
-        url: The model's address, where a router splits the traffic.
+        entrance: Where clients ask, where the traffic is split.
         clients: A connection to each version behind it, whose answers have its name as `model_name`; they are closed
             when the block ends.
         probes: What to send.
     """
 
-    def __init__(self, url: str, clients: Mapping[ArmName, PackageClient], probes: Sequence[Probe]) -> None:
-        self._url = url
+    def __init__(self, entrance: Entrance, clients: Mapping[ArmName, PackageClient], probes: Sequence[Probe]) -> None:
+        self._entrance = entrance
+        self._headers = {"Content-Type": "application/json"} | ({"Host": entrance.host} if entrance.host else {})
         self._arms: dict[str, ArmName] = {client.name: arm for arm, client in clients.items()}
         self._clients = clients
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
@@ -101,7 +103,7 @@ class TrafficProber:
             body = self._clients["candidate"].body([probe.row])
             started = time.perf_counter()
             try:
-                response = self._http.post(self._url, content=body, headers={"Content-Type": "application/json"})
+                response = self._http.post(self._entrance.url, content=body, headers=self._headers)
             except httpx.HTTPError as error:
                 received = f"{type(error).__name__}: {error}"
                 continue
@@ -111,7 +113,7 @@ class TrafficProber:
             if silent := self._silent(probe):
                 return ProbeResult(silent, wrong=False, failed=True, milliseconds=_since(started), uncounted=True)
         raise ServingError(
-            f"The model at {self._url} does not answer",
+            f"The model at {self._entrance.url} does not answer",
             received=f"{received}, as the last of {_TRIES} answers",
             expected=f"answers of {' or '.join(self._arms)}, whose model_name says which",
             what_to_do="Look at the pods of the model's router, and at those of its versions.",

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from stepworks.errors import ConfigurationError, ServingError, StepworksError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.builders.inference_graph import Routes
-from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.kube.builders.routes import Routes
+from stepworks.kube.model_traffic import Entrance
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
@@ -27,9 +27,9 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.answers import expected_answers
 from stepworks.serving.kserve.approval import TrafficApproval
 from stepworks.serving.kserve.backend import ClusterBackend
-from stepworks.serving.kserve.deploy import MODE
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.serve import make_champion_alone
+from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import ServedVersion, find_version, served_version
 from stepworks.serving.manifest import ONNXRUNTIME, Samples
 from stepworks.serving.package_client import PackageClient
@@ -79,7 +79,7 @@ def roll_out_on_kserve(
     require_candidate(registration, deployment)
     model, models = deployment.service, Registry(registry)
     arm = _candidate(cluster, deployment, package)
-    traffic = ModelTraffic(cluster, model, mode=MODE, say=say)
+    traffic = model_traffic(cluster, model, deployment.splitter, say=say)
     if traffic.routes() == Routes(arm.route):  # and not on trial
         document = promoted_before(deployment)
     else:
@@ -89,7 +89,7 @@ def roll_out_on_kserve(
             versions["stable"] = stable
         policy = _judged(policy, versions, source, say)
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
-        counted_at = traffic.url if source else ""
+        counted_at = traffic.entrance(arm.path) if source else None
         document = _roll_out(backend, versions, policy, counted_at, TrafficApproval(traffic, arm.name), say=say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
@@ -148,12 +148,12 @@ def _roll_out(
     backend: ClusterBackend,
     versions: Mapping[ArmName, ServedVersion],
     policy: RolloutPolicy,
-    counted_at: str,
+    counted_at: Entrance | None,
     approval: Approval,
     *,
     say: Callable[[str], None],
 ) -> CanaryDocument:
-    """Roll out, and back when told to end; `counted_at` is where requests are counted, empty where none are."""
+    """Roll out, and back when told to end; `counted_at` is where requests are counted, None where none are."""
 
     def give_back() -> None:
         try:
@@ -166,7 +166,7 @@ def _roll_out(
 
 
 def _prober(
-    versions: Mapping[ArmName, ServedVersion], counted_at: str
+    versions: Mapping[ArmName, ServedVersion], counted_at: Entrance | None
 ) -> AbstractContextManager[VersionProber | TrafficProber | None]:
     if not all(_is_ours(each) for each in versions.values()):
         if counted_at:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_scaling import let_rest
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
-from stepworks.serving.kserve.deploy import MODE, ServiceRequest, deployed_version, present_version
+from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version
+from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import end_version, served_version, version_name, versions_beside
 
 
@@ -41,7 +42,8 @@ def serve_version_on_kserve(
         ConfigurationError: Something cannot work, and nothing was made.
         StepworksError: As of `deploy_on_kserve` and `ModelTraffic.send`.
     """
-    traffic = ModelTraffic(cluster, model.name, mode=MODE, say=say)
+    traffic = model_traffic(cluster, model.name, request.splitter, say=say)
+    traffic.check()
     service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
     traffic.send(Routes(served_version(model.version, service, model.directory).route))
     make_champion_alone(cluster, registry, traffic, model.name, model.version, say)
@@ -51,6 +53,7 @@ def serve_version_on_kserve(
         stable_version=None,
         candidate_version=str(model.version),
         model_directory=str(model.directory),
+        splitter=request.splitter,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete, find, list_objects
 from stepworks.kube.api.references import Reference, Selection, located
-from stepworks.kube.builders.inference_graph import Route
+from stepworks.kube.builders.routes import Route
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.model_service import address_of
@@ -57,13 +57,22 @@ class ServedVersion:
         return str(self.service["metadata"]["name"])
 
     @property
+    def path(self) -> str:
+        """Where it takes inference requests.
+
+        Raises:
+            ConfigurationError: As of `way`.
+        """
+        return self.way.path.format(name=self.name)
+
+    @property
     def route(self) -> Route:
         """How the router of the model knows it.
 
         Raises:
             ConfigurationError: It has no address, as before it is ready.
         """
-        return Route(self.name, f"{address_of(self.service).rstrip('/')}{self.way.path.format(name=self.name)}")
+        return Route(self.name, f"{address_of(self.service).rstrip('/')}{self.path}")
 
     def client(self) -> PackageClient:
         """A connection to it, past the router.

@@ -12,11 +12,11 @@ from stepworks.errors import AlreadyExistsError, ServingError, StepworksError, W
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, find, get, list_objects
 from stepworks.kube.api.references import Reference, Selection
-from stepworks.kube.builders.inference_graph import Route, Routes
 from stepworks.kube.builders.model_server import VERSION_LABEL, ModelServerSpec, build_model_server, model_server_spec
+from stepworks.kube.builders.routes import Route, Routes
+from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.kinds.manifests import Manifest, labels_of, status_of
 from stepworks.kube.model_server import Verify, deploy_model_server
-from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.runs.belonging import belonging_to
 from tests.control_plane.jobs import TARGET
 from tests.control_plane.kube.workloads import deployment
@@ -210,7 +210,7 @@ def test_kserve_takes_no_name_from_a_model_server(kubeflow_cluster: Cluster) -> 
     cluster = kubeflow_cluster
     deploy(cluster, spec(1))
     serving = holding(cluster)
-    traffic = ModelTraffic(cluster, "flights", mode="Standard")
+    traffic = GraphTraffic(cluster, "flights", mode="Standard")
     with pytest.raises(AlreadyExistsError, match="flights is served without KServe already") as caught:
         traffic.send(Routes(Route("flights-v2", "http://flights-v2")))
     assert f"kubectl -n {cluster.namespace} delete service flights" in caught.value.what_to_do

@@ -21,10 +21,10 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import create, delete, get, list_objects
 from stepworks.kube.api.pods import read_log
 from stepworks.kube.api.references import Reference, Selection, reference_to
-from stepworks.kube.builders.inference_graph import Routes
+from stepworks.kube.builders.routes import Routes
+from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import GONE, POD_SUCCEEDED
-from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.component import component
 from stepworks.kubeflow.pipeline import Pipeline, claim_path, pipeline
@@ -242,7 +242,7 @@ class Team:
         service = find_version(self.cluster, MODEL, version)
         assert service
         route = served_version(version, service, self.claim / f"run-{version}" / "package").route
-        ModelTraffic(self.cluster, MODEL, mode="Standard").send(Routes(route, trial=route.name))
+        GraphTraffic(self.cluster, MODEL, mode="Standard").send(Routes(route, trial=route.name))
 
     def steps_of_the_graph(self) -> list[Manifest]:
         """Where the router sends requests."""

@@ -11,11 +11,12 @@ from stepworks.errors import AlreadyExistsError, ConfigurationError, WorkloadFai
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, delete, find, list_objects
 from stepworks.kube.api.references import Reference, Selection
-from stepworks.kube.builders.inference_graph import Route, Routes, build_inference_graph
+from stepworks.kube.builders.inference_graph import build_inference_graph
 from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
+from stepworks.kube.builders.routes import Route, Routes
+from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.model_service import address_of, deploy_inference_service
-from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.operations.clean_up import clean_up
 from stepworks.placement.placement import Placement
 from testbed.bed import Bed
@@ -151,7 +152,7 @@ def test_a_store_of_ones_own_without_a_secret_is_refused_before_anything_is_made
 def test_a_person_says_yes_by_the_command_that_is_told(kubeflow_bed: Bed, kubeflow_cluster: Cluster) -> None:
     routes = Routes(Route("flights-v1", "http://one"), Route("flights-v2", "http://two"), 10, "flights-v2")
     graph = build_inference_graph(routes, name="flights", mode="Standard")
-    traffic = ModelTraffic(kubeflow_cluster, "flights", mode="Standard")
+    traffic = GraphTraffic(kubeflow_cluster, "flights", mode="Standard")
     apply(kubeflow_cluster, graph)
     assert not traffic.approved("flights-v2", 50)
     kubeflow_bed.kubectl(*shlex.split(traffic.approval("flights-v2", 50))[1:])

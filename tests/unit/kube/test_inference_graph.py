@@ -3,7 +3,8 @@
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.kube.builders.inference_graph import Route, Routes, build_inference_graph, read_routes
+from stepworks.kube.builders.inference_graph import build_inference_graph, read_routes
+from stepworks.kube.builders.routes import Route, Routes
 from stepworks.kube.kinds.manifests import Manifest
 
 STABLE = Route("flights-v1", "http://flights-v1-predictor.team.svc/v2/models/flights-v1/infer")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from stepworks.errors import ServingError
+from stepworks.kube.model_traffic import Entrance
 from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.launch import ServerPlan, start_servers
@@ -115,7 +116,7 @@ def router(versions: dict[ArmName, Server], course: str) -> type[BaseHTTPRequest
 
 
 def through(port: int, clients: dict[ArmName, PackageClient], probes: list[Probe]) -> TrafficProber:
-    return TrafficProber(f"http://127.0.0.1:{port}", clients, probes)
+    return TrafficProber(Entrance(f"http://127.0.0.1:{port}"), clients, probes)
 
 
 def test_through_the_traffic_an_answer_tells_its_version(
@@ -146,5 +147,8 @@ def test_a_model_that_never_answers_is_told(
     told = pytest.raises(ServingError, match=r"(?s)does not answer.*status 500.*flights-v1 or flights-v2")
     with serving(router(versions, "-")) as port, through(port, connect(versions), probes) as prober, told:
         prober.send()
-    with TrafficProber(NOBODY, connect(versions), probes) as prober, pytest.raises(ServingError, match="ConnectError"):
+    with (
+        TrafficProber(Entrance(NOBODY), connect(versions), probes) as prober,
+        pytest.raises(ServingError, match="ConnectError"),
+    ):
         prober.send()
