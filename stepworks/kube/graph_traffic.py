@@ -20,6 +20,7 @@ from stepworks.kube.builders.model_server import SERVER_LABEL
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
+from stepworks.kube.gateway_checks import refuse_route
 from stepworks.kube.kinds.manifests import annotations_of, labels_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
 from stepworks.kube.model_traffic import APPROVED_ANNOTATION, Entrance
@@ -79,10 +80,12 @@ class GraphTraffic:
         """Refuse what cannot work, before anything is changed.
 
         Raises:
-            AlreadyExistsError: The model is served without KServe, by a Deployment that has the router's name.
+            AlreadyExistsError: The model is served without KServe, by a Deployment that has the router's name; or its
+                clients come by a Gateway.
             ClusterError: The API server refuses, fails or does not answer.
         """
         self._refuse_model_server()
+        refuse_route(self._cluster, self._reference.name)
 
     def routes(self) -> Routes | None:
         """Where the traffic goes; None where it goes nowhere yet.
@@ -123,7 +126,7 @@ class GraphTraffic:
             ClusterError: The API server refuses, fails or does not answer.
         """
         self._refuse_another_hand()
-        self.check()
+        self._refuse_model_server()
         graph = build_inference_graph(routes, name=self._reference.name, mode=self._mode, replicas=self._replicas)
         apply(self._cluster, graph)
         self._sent = read_routes(graph)

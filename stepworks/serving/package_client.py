@@ -112,9 +112,12 @@ class PackageClient:
         way: How the package is served.
         manifest: The package's manifest.
         samples: Its recorded rows.
+        path: Where it takes requests; empty for where it does by the name of its InferenceService.
     """
 
-    def __init__(self, url: str, name: str, model: str, way: Served, manifest: Manifest, samples: Samples) -> None:
+    def __init__(
+        self, url: str, name: str, model: str, way: Served, manifest: Manifest, samples: Samples, *, path: str = ""
+    ) -> None:
         self.name = name
         self._way = way
         self._dialect: _Dialect = (
@@ -122,7 +125,7 @@ class PackageClient:
             if way.dialect == "tensors"
             else Completions(way.model_name.format(model=model), samples)
         )
-        self._path = way.path.format(name=name)
+        self._path = path or way.path.format(name=name)
         # The environment may name a proxy, which is no use for a server on loopback or in the cluster.
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
 

@@ -1,9 +1,13 @@
 """The model server: KServe's own, over a package, as a process.
 
-`python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1] [--check-answers]`
+`python -m stepworks.serving.server --model-directory D --model-name N --port P [--host 127.0.0.1] [--alias A]
+[--check-answers]`
 
 It speaks the Open Inference Protocol V2 by REST. A missing number is `null` in the request's JSON, a missing
 text the empty string. `GET /metrics` tells Prometheus of its requests. It ends with SIGTERM or SIGINT.
+
+With `--alias` it answers by a second name, too: behind one address every version of a model is asked by the model's own
+name. Its answers and its metrics have the first name all the same, by which the versions are told apart.
 
 With `--check-answers` it answers the package's recorded rows before anybody else: where it would answer otherwise than
 the trained model did, it ends and is never ready.
@@ -43,17 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model-name", required=True, help="the model's name in the protocol's paths")
     parser.add_argument("--port", type=int, required=True, help="the TCP port")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--alias", default="", help="a second name in the protocol's paths")
     parser.add_argument("--check-answers", action="store_true", help="first answer the package's recorded rows rightly")
     options = parser.parse_args(arguments)
     try:
-        serve(options.model_directory, options.model_name, options.host, options.port, check=options.check_answers)
+        address = options.host, options.port
+        serve(options.model_directory, options.model_name, *address, alias=options.alias, check=options.check_answers)
     except StepworksError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
 
 
-def serve(package: Path, model_name: str, host: str, port: int, *, check: bool = False) -> None:
+def serve(package: Path, model_name: str, host: str, port: int, *, alias: str = "", check: bool = False) -> None:
     """Serve a package until a signal ends it. What can be refused is refused before KServe's imports.
 
     Args:
@@ -61,6 +67,7 @@ def serve(package: Path, model_name: str, host: str, port: int, *, check: bool =
         model_name: The model's name in the protocol's paths.
         host: The address to listen on.
         port: The TCP port; 0 for a free one.
+        alias: A second name in the protocol's paths; empty for none.
         check: Whether it has to answer the package's recorded rows first as the trained model did.
 
     Raises:
@@ -74,7 +81,7 @@ def serve(package: Path, model_name: str, host: str, port: int, *, check: bool =
         session = load_session(package)
         if check:
             _check(package, manifest, session)
-        _serve(model_name, manifest, session, listener)
+        _serve((model_name, alias), manifest, session, listener)
 
 
 def _check(package: Path, manifest: Manifest, session: Any) -> None:
@@ -109,7 +116,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.socket) -> None:
+def _serve(names: tuple[str, str], manifest: Manifest, session: Any, listener: socket.socket) -> None:
+    model_name, alias = names
     sys.argv = sys.argv[:1]  # KServe reads the command line when it is imported; this one is not for it.
     os.environ.setdefault("KSERVE_LOGLEVEL", "WARNING")
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI.
@@ -125,7 +133,10 @@ def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.s
     )
     for name in ("uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    server.register_model(OnnxModel(model_name, manifest, session))
+    model = OnnxModel(model_name, manifest, session)
+    server.register_model(model)
+    if alias:
+        server.register_model(model, alias)
     app.add_middleware(RequestMetrics, model_name=model_name)
     host, port = listener.getsockname()[:2]
     sys.stdout.write(f"Serving {model_name} at http://{host}:{port} until Ctrl-C (Open Inference Protocol V2, REST)\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stepworks.errors import ConfigurationError
 from stepworks.kube.builders.inference_service import Mode
-from stepworks.kube.builders.routes import Route, Routes
+from stepworks.kube.builders.routes import TRIAL_ANNOTATION, Route, Routes
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.kinds.names import check_name
 from stepworks.kube.runs.belonging import KEEP_LABEL, spec_hash
@@ -16,8 +16,6 @@ API_VERSION = "serving.kserve.io/v1alpha1"
 KIND = "InferenceGraph"
 ROUTES_ANNOTATION = "stepworks.dev/routes"
 """Holds a hash of the routes. KServe gives the graph's annotations to its router's pods, which are told by it."""
-TRIAL_ANNOTATION = "stepworks.dev/trial"
-"""Names the version that a roll-out tries; without it the versions have their traffic for good."""
 _ROOT = "root"
 _NO_REQUEST = "none"
 

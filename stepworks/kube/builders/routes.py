@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from stepworks.errors import ConfigurationError
 
+TRIAL_ANNOTATION = "stepworks.dev/trial"
+"""Names the version that a roll-out tries; without it the versions have their traffic for good."""
+
 
 @dataclass(frozen=True)
 class Route:

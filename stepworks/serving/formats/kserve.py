@@ -28,6 +28,10 @@ class Served:
         arguments: Arguments of the server, on top of the runtime's; `{model}` stands for the model's name.
         environment: Environment variables of the server.
         path: Where it takes requests; `{name}` stands for the InferenceService's name.
+        shared_arguments: Arguments with which every version is asked by the model's own name, as behind a Gateway,
+            which sends a request on at the path at which it came. Of no meaning where `path` has no name.
+        shared_environment: Environment variables to the same end.
+        keeps_own_name: Whether a server that has them is asked by the InferenceService's name, too.
         model_name: By what name a request names the model; it must be the same for each version, since clients ask
             the router. `{model}` stands for the model's name. Of no meaning to tensors, whose `path` names it.
         dialect: What a request is: `tensors` of the Open Inference Protocol, or prompts to be completed, as OpenAI's
@@ -49,6 +53,9 @@ class Served:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     path: str = "/v2/models/{name}/infer"
+    shared_arguments: tuple[str, ...] = ()
+    shared_environment: Mapping[str, str] = field(default_factory=dict)
+    keeps_own_name: bool = False
     model_name: str = "{model}"
     dialect: Literal["tensors", "completions"] = "tensors"
     no_null: bool = False
@@ -61,6 +68,11 @@ class Served:
     def arguments_for(self, model: str) -> tuple[str, ...]:
         """The server's arguments for a model of that name."""
         return tuple(argument.format(model=model) for argument in self.arguments)
+
+    def sharing(self, model: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The arguments and the environment with which every version of a model of that name is asked by it."""
+        arguments = tuple(argument.format(model=model) for argument in self.shared_arguments)
+        return arguments, {name: value.format(model=model) for name, value in self.shared_environment.items()}
 
     def storage_uri(self, package: str) -> str:
         """The `storageUri` of a package that lies at a URI."""
@@ -89,8 +101,21 @@ _triton = functools.partial(
 # A likeliest token is another one where two are nearly as likely, and so is then all that follows.
 _completions = functools.partial(Served, dialect="completions", tolerance=0.5, excused=0.3)
 
+_python = functools.partial(Served, shared_arguments=("--model_name={model}",))
+_mlserver = functools.partial(Served, "kserve-mlserver", shared_environment={"MLSERVER_MODEL_NAME": "{model}"})
+
 SERVED: Mapping[str, tuple[Served, ...]] = {
-    ONNXRUNTIME: (Served("stepworks-onnxruntime", "onnx", folder="", tolerance=SAME_ARITHMETIC, ours=True),),
+    ONNXRUNTIME: (
+        Served(
+            "stepworks-onnxruntime",
+            "onnx",
+            folder="",
+            shared_arguments=("--alias={model}",),
+            keeps_own_name=True,
+            tolerance=SAME_ARITHMETIC,
+            ours=True,
+        ),
+    ),
     "triton": (_triton(warning=_OLD_TRITON),),
     "triton-torchscript": (_triton(warning=_OLD_TRITON),),
     "triton-python": (_triton(warning=f"{_OLD_TRITON} {_NO_PACKAGES}"),),
@@ -119,9 +144,9 @@ SERVED: Mapping[str, tuple[Served, ...]] = {
             warning="It is for small models and little traffic: vLLM answers many requests at once.",
         ),
     ),
-    "sklearn": (Served("kserve-sklearnserver", "sklearn"), Served("kserve-mlserver", "sklearn")),
-    "xgboost": (Served("kserve-xgbserver", "xgboost"), Served("kserve-mlserver", "xgboost")),
-    "lightgbm": (Served("kserve-lgbserver", "lightgbm"), Served("kserve-mlserver", "lightgbm")),
+    "sklearn": (_python("kserve-sklearnserver", "sklearn"), _mlserver(model_format="sklearn")),
+    "xgboost": (_python("kserve-xgbserver", "xgboost"), _mlserver(model_format="xgboost")),
+    "lightgbm": (_python("kserve-lgbserver", "lightgbm"), _mlserver(model_format="lightgbm")),
 }
 """The ways to serve each format, the one to take first."""
 

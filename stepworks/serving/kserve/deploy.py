@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepworks.artifact_uri import in_claim
-from stepworks.errors import ConfigurationError, ServingError
+from stepworks.errors import AlreadyExistsError, ConfigurationError, ServingError
 from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.references import reference_to
 from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.kinds.manifests import Manifest
@@ -26,6 +27,7 @@ from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
 from stepworks.serving.kserve.traffic import MODE, model_traffic, splitter_of, without_splitter
 from stepworks.serving.kserve.versions import (
+    ServedVersion,
     end_version,
     find_version,
     served_version,
@@ -115,8 +117,10 @@ def deploy_on_kserve(
         if serving is None:
             say(f"Version {stable.version} of {stable.name} serves by the registry, and the cluster has it not.")
             serving = _deploy(cluster, stable, request, say)
+        served_stable = served_version(stable.version, serving, stable.directory)
+        require_shared_path(served_stable, request.splitter)
         if present is None:
-            traffic.send(Routes(served_version(stable.version, serving, stable.directory).route))
+            traffic.send(Routes(served_stable.route))
     elif present is not None:
         _require_champion(candidate, present)
     deployed_version(cluster, candidate, request, traffic, say)
@@ -184,6 +188,24 @@ def deployed_version(
     return deployed
 
 
+def require_shared_path(version: ServedVersion, splitter: TrafficSplitter) -> None:
+    """Refuse a version that a Gateway cannot send the requests of clients to: it is asked by its own name only.
+
+    Raises:
+        AlreadyExistsError: It is there, deployed without a Gateway.
+    """
+    if not splitter.gateway or version.is_shared:
+        return
+    reference = reference_to(version.service)
+    raise AlreadyExistsError(
+        f"Behind a Gateway {version.name} would not be found: it was deployed without one",
+        received=f"a server that is asked at {version.path} only",
+        expected=f"one that is asked at {version.shared_path}, as every version of {version.model} is",
+        what_to_do="Deploy without gateway and host; or, once no client asks it any more, delete it, and it is made "
+        f"anew: {reference.kubectl('delete')}",
+    )
+
+
 def _asked(routes: Routes | None) -> set[str]:
     """The names of the versions that get requests."""
     return set() if routes is None else {route.name for route, _ in routes.asked}
@@ -222,13 +244,14 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
     if not uri:
         raise not_on_a_claim(str(model.directory), request.mounts)
     way = _way(model, request)
+    shared = way.sharing(model.name) if request.splitter.gateway else ((), {})
     given = whole_numbers(without_splitter(request.service))
     return inference_service_spec(
         **{
             **given,
             "runtime": way.runtime,
-            "arguments": [*way.arguments_for(model.name), *given.get("arguments", ())],
-            "environment": {**way.environment, **given.get("environment", {})},
+            "arguments": [*way.arguments_for(model.name), *shared[0], *given.get("arguments", ())],
+            "environment": {**way.environment, **shared[1], **given.get("environment", {})},
             "annotations": {**given.get("annotations", {}), **override_annotations(model)},
         },
         storage_uri=way.storage_uri(uri),

@@ -89,7 +89,7 @@ def roll_out_on_kserve(
             versions["stable"] = stable
         policy = _judged(policy, versions, source, say)
         backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
-        counted_at = traffic.entrance(arm.path) if source else None
+        counted_at = traffic.entrance(arm.shared_path) if source else None
         document = _roll_out(backend, versions, policy, counted_at, TrafficApproval(traffic, arm.name), say=say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)

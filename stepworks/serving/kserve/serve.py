@@ -10,7 +10,7 @@ from stepworks.kube.model_scaling import let_rest
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
-from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version
+from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version, require_shared_path
 from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import end_version, served_version, version_name, versions_beside
 
@@ -45,7 +45,9 @@ def serve_version_on_kserve(
     traffic = model_traffic(cluster, model.name, request.splitter, say=say)
     traffic.check()
     service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
-    traffic.send(Routes(served_version(model.version, service, model.directory).route))
+    version = served_version(model.version, service, model.directory)
+    require_shared_path(version, request.splitter)
+    traffic.send(Routes(version.route))
     make_champion_alone(cluster, registry, traffic, model.name, model.version, say)
     return DeploymentDocument(
         service=model.name,

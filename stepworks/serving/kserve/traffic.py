@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.inference_service import Mode
+from stepworks.kube.gateway_traffic import GatewayTraffic
 from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.report.traffic_splitter import TrafficSplitter
@@ -68,10 +68,5 @@ def model_traffic(
         ConfigurationError: A name is not valid.
     """
     if splitter.gateway:
-        raise ConfigurationError(
-            "A Gateway cannot split the traffic yet",
-            received=f"gateway: {splitter.gateway}",
-            expected="no gateway",
-            what_to_do="Leave it out: then an InferenceGraph splits the traffic.",
-        )
+        return GatewayTraffic(cluster, model, gateway=splitter.gateway, host=splitter.host, say=say)
     return GraphTraffic(cluster, model, mode=MODE, say=say)

@@ -57,13 +57,41 @@ class ServedVersion:
         return str(self.service["metadata"]["name"])
 
     @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.name.removesuffix(f"-v{self.version}")
+
+    @property
     def path(self) -> str:
         """Where it takes inference requests.
 
         Raises:
             ConfigurationError: As of `way`.
         """
-        return self.way.path.format(name=self.name)
+        own = self.way.keeps_own_name or not self.is_shared
+        return self.way.path.format(name=self.name if own else self.model)
+
+    @property
+    def shared_path(self) -> str:
+        """Where every version of the model takes inference requests, if this one `is_shared`.
+
+        Raises:
+            ConfigurationError: As of `way`.
+        """
+        return self.way.path.format(name=self.model)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is asked by the model's own name as every version is.
+
+        Raises:
+            ConfigurationError: As of `way`.
+        """
+        arguments, environment = self.way.sharing(self.model)
+        server = self.service["spec"]["predictor"]["model"]
+        given = {each["name"]: each.get("value") for each in server.get("env") or []}
+        told = set(arguments) <= set(server.get("args") or []) and environment.items() <= given.items()
+        return self.shared_path == self.way.path.format(name=self.name) or (bool(arguments or environment) and told)
 
     @property
     def route(self) -> Route:
@@ -80,9 +108,9 @@ class ServedVersion:
         Raises:
             ServingError: Its package has no usable samples.
         """
-        model = self.name.removesuffix(f"-v{self.version}")
         samples = Samples.read(self.package)
-        return PackageClient(address_of(self.service), self.name, model, self.way, self.manifest, samples)
+        address = address_of(self.service)
+        return PackageClient(address, self.name, self.model, self.way, self.manifest, samples, path=self.path)
 
 
 def served_version(version: int | str, service: Manifest, package: Path) -> ServedVersion:
