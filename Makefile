@@ -118,6 +118,10 @@ cluster-build: $(VENV)/.run ## Build its programs into the cache; the first time
 cluster-build-autoscaling: cluster-build ## Build KEDA and Prometheus Adapter, too, which takes about 25 minutes more
 	@$(BIN)/python -m testbed build keda prometheus-adapter
 
+.PHONY: cluster-build-gateway
+cluster-build-gateway: cluster-build ## Build Traefik, too, which takes about 15 minutes more
+	@$(BIN)/python -m testbed build traefik
+
 # ------------------------------------------------------------------------------------------------- check
 
 # Two at a time; the tests of a file run one after the other. (Two test beds at once leave each other too little.)

@@ -74,6 +74,11 @@ class Bed:
         return f"https://127.0.0.1:{self._addresses.api_port}"
 
     @property
+    def gateway(self) -> str:
+        """The address at which Traefik answers, to this machine and to the pods of process nodes; see its recipe."""
+        return f"http://{self._addresses.machine_address}"
+
+    @property
     def prometheus(self) -> str:
         """The address at which Prometheus Adapter looks for Prometheus; see its recipe."""
         return f"http://{self._addresses.prometheus_service_address}:{PROMETHEUS_PORT}"
@@ -109,11 +114,15 @@ class Bed:
         prepared = [recipes.write(controller) for controller in self.settings.controllers]
         self._install(prepared)
         for recipe in prepared:
-            self._add(recipe.daemon)
+            if not recipe.needs_pod_network:
+                self._add(recipe.daemon)
         if self.settings.simulation:
             self._add(programs.kwok())
         if self.settings.process_nodes:
-            self._add(programs.process_node(self.settings, self.claims))
+            self._add(programs.process_node(self.settings, self.claims)).wait_ready()
+        for recipe in prepared:
+            if recipe.needs_pod_network:
+                self._add(recipe.daemon)
         for daemon in self.daemons.values():
             self._before_each_step()
             daemon.wait_ready()

@@ -18,6 +18,7 @@ import yaml
 
 from testbed.certificates import Authority
 from testbed.daemon import Daemon
+from testbed.gateway import TRAEFIK, gateway_objects, traefik_arguments
 from testbed.modules import built
 from testbed.ports import Addresses, choose_ports
 from testbed.probes import Probe, answers, answers_securely
@@ -40,12 +41,14 @@ class Recipe:
         files: Folders and files of manifests that must be applied before.
         objects: Objects that must be applied before.
         defaults: Files and kustomize folders of what a platform has beside it, applied when it runs.
+        needs_pod_network: Whether it listens where pods reach it, and so starts after the process nodes.
     """
 
     daemon: Daemon
     files: tuple[Path, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     defaults: tuple[Path, ...] = ()
+    needs_pod_network: bool = False
 
 
 class Recipes:
@@ -80,6 +83,7 @@ class Recipes:
             "keda": self._keda,
             "keda-metrics": self._keda_metrics,
             "prometheus-adapter": self._prometheus_adapter,
+            "traefik": self._traefik,
         }
         return makers[controller]()
 
@@ -242,6 +246,20 @@ class Recipes:
         prometheus = {"metadata": {"name": "prometheus", "namespace": namespace}, "spec": spec}
         services += ({"apiVersion": "v1", "kind": "Service", **prometheus},)
         return Recipe(daemon, objects=(_namespace(namespace), *services))
+
+    def _traefik(self) -> Recipe:
+        """As the controller of Gateways and as what they stand for, on port 80 of an address that is this bed's own."""
+        module, address = built("traefik"), self._addresses.machine_address
+        (health,) = choose_ports(1)
+        command: list[str | Path] = [module / "bin" / "traefik", *traefik_arguments(address, health)]
+        variables = {"KUBECONFIG": str(self._kubeconfig), "HOME": str(self._scratch("traefik"))}
+        log = self._folder / "logs" / "traefik.log"
+        return Recipe(
+            Daemon("traefik", command, log, answers(health, "/ping"), variables),
+            files=(module / "manifests" / "gateway-api" / "config" / "crd" / "standard",),
+            objects=(_namespace(TRAEFIK), *gateway_objects()),
+            needs_pod_network=True,
+        )
 
     def _aggregated(self, port: int, certificates: Path) -> list[str]:
         """How an API server is started that answers behind the bed's own."""

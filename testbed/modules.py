@@ -114,6 +114,12 @@ MODULES = {
             {"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
             on_demand=True,
         ),
+        Module(
+            "traefik",
+            {"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
+            {"sigs.k8s.io/gateway-api": ("config/crd/standard/gateway.networking.k8s.io_*.yaml",)},
+            on_demand=True,
+        ),
     )
 }
 

@@ -39,6 +39,11 @@ class Addresses:
         """The cluster IP of the Service of Prometheus: one that Kubernetes gives to no other by itself."""
         return self._service_address(10)
 
+    @property
+    def machine_address(self) -> str:
+        """The address of this machine on the network of the pods: the second of their range, after the gateway's."""
+        return f"{self.pod_cidr.partition('/')[0].removesuffix('.0')}.2"
+
     def _service_address(self, number: int) -> str:
         return f"{self.service_cidr.partition('/')[0].removesuffix('.0')}.{number}"
 

@@ -16,7 +16,15 @@ GENERATIONS: Mapping[Generation, Mapping[str, str]] = {
 """The modules of each generation: KServe 0.17, Trainer 2.1, JobSet 0.10; and KServe 0.20, Trainer 2.3, JobSet 0.12."""
 
 Controller = Literal[
-    "jobset", "trainer", "training-operator", "kserve", "argo", "keda", "keda-metrics", "prometheus-adapter"
+    "jobset",
+    "trainer",
+    "training-operator",
+    "kserve",
+    "argo",
+    "keda",
+    "keda-metrics",
+    "prometheus-adapter",
+    "traefik",
 ]
 ALL_CONTROLLERS: tuple[Controller, ...] = ("jobset", "trainer", "training-operator", "kserve")
 
@@ -132,4 +140,5 @@ class Settings:
         modules += ["argo"] if "argo" in self.controllers else []
         modules += ["keda"] if {"keda", "keda-metrics"} & set(self.controllers) else []
         modules += ["prometheus-adapter"] if "prometheus-adapter" in self.controllers else []
+        modules += ["traefik"] if "traefik" in self.controllers else []
         return list(dict.fromkeys(modules))
