@@ -226,10 +226,11 @@ class Bed:
             for path in recipe.files:
                 self._before_each_step()
                 self.kubectl(*_APPLY, "-f", path)
-            if recipe.objects:
-                self.apply(*recipe.objects)
         if any(recipe.files for recipe in recipes):
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        for recipe in recipes:
+            if recipe.objects:  # some are of the kinds that have just been made
+                self.apply(*recipe.objects)
 
     def _write_kubeconfig(self, authority: Authority, admin: Pair) -> None:
         named = {

@@ -313,7 +313,8 @@ class DeploymentDocument(StoredDocument):
     """A deployed service (`serving/deploy`).
 
     `stable_version` is missing when nothing served before; `candidate_version` waits for its roll-out.
-    `model_directory` is the candidate's package, for asking it again later. `splitter` is for a cluster only.
+    `model_directory` is the candidate's package, for asking it again later. `splitter` and
+    `plain`, which says that its versions are Deployments and not InferenceServices, are for a cluster only.
     """
 
     kind: Literal["deployment"] = "deployment"
@@ -323,6 +324,7 @@ class DeploymentDocument(StoredDocument):
     candidate_version: str
     model_directory: str
     splitter: TrafficSplitter = Field(default_factory=TrafficSplitter)
+    plain: bool = False
 
 
 Document = Annotated[

@@ -13,6 +13,7 @@ from stepworks.errors import ConfigurationError, NotFoundError, ServingError
 from stepworks.kube.api.clock import Clock
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.model_server import MODEL_PATH, ModelServerSpec, model_server_spec
+from stepworks.kube.gateway_checks import refuse_route
 from stepworks.kube.model_server import deploy_model_server
 from stepworks.placement.storage import Mount, mount_of
 from stepworks.registry.registry import RegisteredModel, Registry
@@ -21,6 +22,7 @@ from stepworks.serving.candidates import not_on_a_claim, override_annotations, s
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.deploy import ServiceRequest
+from stepworks.serving.kserve.traffic import without_splitter
 from stepworks.serving.manifest import ONNXRUNTIME, Row, Samples, read_package, require_format
 from stepworks.serving.package_client import PackageClient
 from stepworks.settings_file import whole_numbers
@@ -60,15 +62,18 @@ def deploy_as_model_server(
         ServingError: The verdict is not a pass; the champion takes other features; or the version answers otherwise
             than the trained model, and has been taken back then.
         ConfigurationError: Something cannot work, and nothing was made: a name, a setting, a registry on no claim.
+        AlreadyExistsError: Clients of the model come by a Gateway; or as of `deploy_model_server`.
         StepworksError: As of `deploy_model_server`.
     """
     stable_beside(model, verdict, registry.champion(model.name))
+    spec = server_spec(model, image, request, name=model.name)
+    refuse_route(cluster, model.name)
     url = deploy_model_server(
         cluster,
-        _spec(model, image, request),
+        spec,
         name=model.name,
         run=request.run,
-        verify=partial(_verify, registry, model.name, cluster.clock),
+        verify=partial(require_answers, registry, model.name, model.name, cluster.clock),
         scheduling_timeout=request.scheduling_seconds,
         say=say,
     )
@@ -82,7 +87,22 @@ def deploy_as_model_server(
     )
 
 
-def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelServerSpec:
+def server_spec(
+    model: RegisteredModel, image: str, request: ServiceRequest, *, name: str, alias: str = ""
+) -> ModelServerSpec:
+    """What serves a version.
+
+    Args:
+        model: The version.
+        image: The server's image.
+        request: How it is to be served.
+        name: The name by which our server is asked.
+        alias: A second name; empty for none.
+
+    Raises:
+        ServingError: The package is changed, or is not for our server where nothing says what else serves it.
+        ConfigurationError: A setting is wrong, or the registry is on no claim.
+    """
     if fixed := sorted(_FIXED & set(request.service)):
         raise ConfigurationError(
             "The settings of the service name what the step decides itself",
@@ -90,10 +110,10 @@ def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelS
             expected="other fields of ModelServerSpec: replicas, service_type, port, environment, …",
             what_to_do="Leave them out; the model is that of the registry, and image and placement are parameters.",
         )
-    given, manifest = {"port": _PORT, **whole_numbers(request.service)}, read_package(model.directory)
+    given, manifest = {"port": _PORT, **whole_numbers(without_splitter(request.service))}, read_package(model.directory)
     if not {"command", "arguments"} & set(given):
         require_format(model.directory, manifest, ONNXRUNTIME, "serve by our own server, which no command replaces")
-        given = {**_our_server(model.name, given["port"]), **given}
+        given = {**_our_server(name, alias, given["port"]), **given}
     return model_server_spec(
         **{**given, "annotations": {**given.get("annotations", {}), **override_annotations(model)}},
         image=image,
@@ -103,9 +123,11 @@ def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelS
     )
 
 
-def _our_server(name: str, port: Any) -> dict[str, Any]:
+def _our_server(name: str, alias: str, port: Any) -> dict[str, Any]:
     """How the server of our image is started and asked; in-place updates keep the model's name in its paths."""
     options = {"model-directory": MODEL_PATH, "model-name": name, "host": "0.0.0.0", "port": port}  # noqa: S104  # of a pod
+    if alias:
+        options["alias"] = alias
     return {
         "command": ["python3", "-m", "stepworks.serving.server"],
         "arguments": [*(f"--{key}={value}" for key, value in options.items()), "--check-answers"],
@@ -125,8 +147,16 @@ def _mount(directory: Path, mounts: tuple[Mount, ...]) -> Mount:
     return claim.model_copy(update={"mount_path": MODEL_PATH, "sub_path": inside, "read_only": True})
 
 
-def _verify(registry: Registry, name: str, clock: Clock, url: str, version: str) -> None:
-    """Ask a version for its recorded rows at the address where clients ask.
+def require_answers(registry: Registry, model: str, name: str, clock: Clock, url: str, version: str) -> None:
+    """Ask a version for its recorded rows.
+
+    Args:
+        registry: Has its package.
+        model: The model's name.
+        name: The name by which its server is asked.
+        clock: The time.
+        url: The server's address.
+        version: The version.
 
     Raises:
         ServingError: It does not answer, or otherwise than the trained model.
@@ -134,15 +164,15 @@ def _verify(registry: Registry, name: str, clock: Clock, url: str, version: str)
     """
     if not version.isdecimal():
         raise NotFoundError(
-            f"The version that served before is none of the registry's models {name}",
+            f"The version that served before is none of the registry's models {model}",
             received=version,
             expected="the number of a version",
             what_to_do="Ask it yourself whether it answers rightly.",
         )
-    package = registry.get(name, int(version)).directory
+    package = registry.get(model, int(version)).directory
     manifest, samples = read_package(package), Samples.read(package)
     way = served(manifest.format)
-    with PackageClient(url, name, name, way, manifest, samples) as client:
+    with PackageClient(url, name, model, way, manifest, samples) as client:
         _wait_until_reached(client, samples.rows[:1], clock)
         require_recorded_answers(client, samples, way.tolerance, way.excused)
 

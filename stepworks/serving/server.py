@@ -81,7 +81,7 @@ def serve(package: Path, model_name: str, host: str, port: int, *, alias: str = 
         session = load_session(package)
         if check:
             _check(package, manifest, session)
-        _serve((model_name, alias), manifest, session, listener)
+        _serve(model_name, manifest, session, listener, alias)
 
 
 def _check(package: Path, manifest: Manifest, session: Any) -> None:
@@ -116,8 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(names: tuple[str, str], manifest: Manifest, session: Any, listener: socket.socket) -> None:
-    model_name, alias = names
+def _serve(model_name: str, manifest: Manifest, session: Any, listener: socket.socket, alias: str) -> None:
     sys.argv = sys.argv[:1]  # KServe reads the command line when it is imported; this one is not for it.
     os.environ.setdefault("KSERVE_LOGLEVEL", "WARNING")
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI.

@@ -20,7 +20,9 @@ from stepworks.serving.kserve.clients import clients_on_kserve
 from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 from stepworks.serving.kserve.roll_out import roll_out_on_kserve
 from stepworks.serving.kserve.serve import serve_version_on_kserve
+from stepworks.serving.kserve.traffic import splitter_of
 from stepworks.serving.model_server import deploy_as_model_server
+from stepworks.serving.model_server_canary import deploy_model_server_beside
 from stepworks.serving.rollout.deployment import require_promotion, roll_out_deployment
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.serving.rollout.prometheus import prometheus_source
@@ -110,6 +112,8 @@ def deploy_server(
 ) -> DeploymentDocument:
     """Serve a version in the place of the one before: under the supervisor of a local run, or else by a Deployment.
 
+    Where the service names a Gateway, it is put beside the one before instead, with no traffic yet.
+
     Args:
         package: The package's folder; what is served is the registry's copy of it.
         verdict: The file of the gate's verdict.
@@ -118,18 +122,22 @@ def deploy_server(
         run: The run's id; for a cluster only, as what follows.
         image: The server's image.
         placement: As of `deploy_version`.
-        service: Fields of `ModelServerSpec`.
+        service: Fields of `ModelServerSpec`, and of `TrafficSplitter`.
 
     Raises:
-        StepworksError: As of `serve_version` and `deploy_as_model_server`.
+        StepworksError: As of `serve_version`, `deploy_as_model_server` and `deploy_model_server_beside`.
     """
     models = Registry(registry)
     model = _registered(package, registration, models)
     judged = VerdictDocument.read(verdict)
+    beside = bool(splitter_of(service).gateway)
     if manager := SupervisorClient.from_environment():
+        if beside:
+            return deploy(model, judged, models.champion(model.name), manager)
         stable_beside(model, judged, models.champion(model.name))
         return serve_version(model, models, manager)
-    return deploy_as_model_server(connect(), model, judged, models, image, _request(run, placement, service))
+    deploy_server_of = deploy_model_server_beside if beside else deploy_as_model_server
+    return deploy_server_of(connect(), model, judged, models, image, _request(run, placement, service))
 
 
 def _registered(package: str, registration: str, models: Registry) -> RegisteredModel:

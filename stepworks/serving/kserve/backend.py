@@ -8,7 +8,7 @@ from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.report.canary_document import CanaryArm
 from stepworks.serving.judging.counts import NOTHING, since
-from stepworks.serving.kserve.versions import ServedVersion, end_version, find_version
+from stepworks.serving.kserve.versions import ServedVersion, Versions
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.rollout.prometheus import PrometheusSource
 
@@ -23,6 +23,7 @@ class ClusterBackend:
         stable: The version that serves; missing when there is none.
         candidate: The version that is rolled out.
         source: Counts the requests of both; without it only the probes are judged.
+        versions: The model's versions.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ClusterBackend:
         stable: ServedVersion | None,
         candidate: ServedVersion,
         source: PrometheusSource | None,
+        versions: Versions,
     ) -> None:
         self.service = model
         self._cluster = cluster
@@ -40,6 +42,7 @@ class ClusterBackend:
         self._stable = stable
         self._candidate = candidate
         self._source = source
+        self._versions = versions
         self._before: tuple[CanaryArm | None, CanaryArm] | None = None
 
     @property
@@ -100,14 +103,14 @@ class ClusterBackend:
         """
         self._send(0)
         self._traffic.drain()
-        end_version(self._cluster, self.service, self._candidate.version)
+        self._versions.end(self._candidate.version)
 
     def _send(self, percent: int, *, trial: bool = True) -> None:
         stable = None if self._stable is None else self._stable.route
-        if self._stable is not None and find_version(self._cluster, self.service, self._stable.version) is None:
+        if self._stable is not None and not self._versions.has(self._stable.version):
             raise ServingError(
                 f"Version {self._stable.version} of {self.service} is gone, beside which the candidate was tried",
-                received=f"no InferenceService {self._stable.name}",
+                received=f"no {self._versions.kind} {self._stable.name}",
                 expected="the version that served when the roll-out began",
                 what_to_do="Another roll-out has replaced it, or somebody deleted it. The traffic is left as it is; "
                 "deploy the candidate again.",

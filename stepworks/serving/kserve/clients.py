@@ -6,7 +6,8 @@ from stepworks.errors import ServingError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.registry.registry import Registry
 from stepworks.report.documents import DeploymentDocument
-from stepworks.serving.kserve.versions import find_version, served_version, version_name
+from stepworks.serving.kserve.model_servers import versions_of
+from stepworks.serving.kserve.versions import version_name
 from stepworks.serving.package_client import PackageClient
 
 
@@ -18,16 +19,16 @@ def clients_on_kserve(cluster: Cluster, deployment: DeploymentDocument, registry
         NotFoundError: The registry lacks one.
         ClusterError: The API server refuses, fails or does not answer.
     """
-    model = deployment.service
+    model, versions = deployment.service, versions_of(cluster, deployment)
     found = []
     for version in filter(None, (deployment.candidate_version, deployment.stable_version)):
-        service = find_version(cluster, model, version)
-        if service is None:
+        served = versions.find(version, registry.get(model, int(version)).directory)
+        if served is None:
             raise ServingError(
                 f"Version {version} of {model} is gone",
-                received=f"no InferenceService {version_name(model, version)}",
+                received=f"no {versions.kind} {version_name(model, version)}",
                 expected="the versions that there were when the step deploy ended",
                 what_to_do="Deploy the candidate again: that brings the other one back, too.",
             )
-        found.append(served_version(version, service, registry.get(model, int(version)).directory).client())
+        found.append(served.client())
     return found

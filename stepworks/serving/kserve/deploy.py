@@ -122,7 +122,7 @@ def deploy_on_kserve(
         if present is None:
             traffic.send(Routes(served_stable.route))
     elif present is not None:
-        _require_champion(candidate, present)
+        require_champion(candidate, present)
     deployed_version(cluster, candidate, request, traffic, say)
     return DeploymentDocument(
         service=candidate.name,
@@ -172,11 +172,11 @@ def deployed_version(
         StepworksError: As of `deploy_inference_service`.
     """
     name = version_name(model.name, model.version)
-    present = present_version(cluster, model, say) if name in _asked(traffic.routes()) else None
+    present = present_version(cluster, model, say) if name in asked(traffic.routes()) else None
     deployed = present or _deploy(cluster, model, request, say)
 
     def take_away() -> None:
-        if name not in _asked(traffic.routes()):
+        if name not in asked(traffic.routes()):
             end_version(cluster, model.name, model.version)
 
     with cleaning_up_at_signals(take_away):
@@ -206,18 +206,18 @@ def require_shared_path(version: ServedVersion, splitter: TrafficSplitter) -> No
     )
 
 
-def _asked(routes: Routes | None) -> set[str]:
+def asked(routes: Routes | None) -> set[str]:
     """The names of the versions that get requests."""
     return set() if routes is None else {route.name for route, _ in routes.asked}
 
 
-def _require_champion(candidate: RegisteredModel, routes: Routes) -> None:
+def require_champion(candidate: RegisteredModel, routes: Routes) -> None:
     """Refuse to replace versions that serve and of which the registry knows nothing.
 
     Raises:
         ServingError: Another version than the candidate gets requests, and none is the champion.
     """
-    others = _asked(routes) - {version_name(candidate.name, candidate.version)}
+    others = asked(routes) - {version_name(candidate.name, candidate.version)}
     if others:
         raise ServingError(
             f"The registry has no champion of {candidate.name}, and the cluster serves one",

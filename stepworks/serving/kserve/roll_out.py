@@ -27,10 +27,11 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument
 from stepworks.serving.answers import expected_answers
 from stepworks.serving.kserve.approval import TrafficApproval
 from stepworks.serving.kserve.backend import ClusterBackend
+from stepworks.serving.kserve.model_servers import versions_of
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.serve import make_champion_alone
 from stepworks.serving.kserve.traffic import model_traffic
-from stepworks.serving.kserve.versions import ServedVersion, find_version, served_version
+from stepworks.serving.kserve.versions import ServedVersion, Versions
 from stepworks.serving.manifest import ONNXRUNTIME, Samples
 from stepworks.serving.package_client import PackageClient
 from stepworks.serving.rollout.backend import Approval
@@ -78,23 +79,24 @@ def roll_out_on_kserve(
     """
     require_candidate(registration, deployment)
     model, models = deployment.service, Registry(registry)
-    arm = _candidate(cluster, deployment, package)
+    on_cluster = versions_of(cluster, deployment)
+    arm = _candidate(on_cluster, deployment, package)
     traffic = model_traffic(cluster, model, deployment.splitter, say=say)
     if traffic.routes() == Routes(arm.route):  # and not on trial
         document = promoted_before(deployment)
     else:
         _refuse_if_held(models, deployment)
         versions: dict[ArmName, ServedVersion] = {"candidate": arm}
-        if stable := _stable(cluster, deployment, models):
+        if stable := _stable(on_cluster, deployment, models):
             versions["stable"] = stable
         policy = _judged(policy, versions, source, say)
-        backend = ClusterBackend(cluster, model, traffic, stable, arm, source)
+        backend = ClusterBackend(cluster, model, traffic, stable, arm, source, on_cluster)
         counted_at = traffic.entrance(arm.shared_path) if source else None
         document = _roll_out(backend, versions, policy, counted_at, TrafficApproval(traffic, arm.name), say=say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
-        make_champion_alone(cluster, models, traffic, model, registration.version, say)
+        make_champion_alone(on_cluster, models, traffic, model, registration.version, say)
     return document
 
 
@@ -191,29 +193,29 @@ def _recorded(package: Path) -> list[Recorded]:
     return [Recorded(*each) for each in zip(samples.rows, expected_answers(samples), strict=True)]
 
 
-def _candidate(cluster: Cluster, deployment: DeploymentDocument, package: Path) -> ServedVersion:
-    service = find_version(cluster, deployment.service, deployment.candidate_version)
-    if service is None:
+def _candidate(versions: Versions, deployment: DeploymentDocument, package: Path) -> ServedVersion:
+    candidate = versions.find(deployment.candidate_version, package)
+    if candidate is None:
         raise ServingError(
             f"The model {deployment.service} has no candidate to roll out",
-            received=f"no InferenceService of version {deployment.candidate_version}: it was rolled back before, or "
+            received=f"no {versions.kind} of version {deployment.candidate_version}: it was rolled back before, or "
             "somebody deleted it",
             expected="the version that deploy has deployed",
             what_to_do="Deploy the version again.",
         )
-    return served_version(deployment.candidate_version, service, package)
+    return candidate
 
 
-def _stable(cluster: Cluster, deployment: DeploymentDocument, models: Registry) -> ServedVersion | None:
+def _stable(versions: Versions, deployment: DeploymentDocument, models: Registry) -> ServedVersion | None:
     if deployment.stable_version is None:
         return None
-    service = find_version(cluster, deployment.service, deployment.stable_version)
-    if service is None:
+    directory = models.get(deployment.service, int(deployment.stable_version)).directory
+    stable = versions.find(deployment.stable_version, directory)
+    if stable is None:
         raise ServingError(
             f"The version of {deployment.service} that serves is gone",
-            received=f"no InferenceService of version {deployment.stable_version}",
+            received=f"no {versions.kind} of version {deployment.stable_version}",
             expected="the version beside which the candidate was deployed",
             what_to_do="Deploy the candidate again: that brings the other one back, too.",
         )
-    directory = models.get(deployment.service, int(deployment.stable_version)).directory
-    return served_version(deployment.stable_version, service, directory)
+    return stable

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.routes import Routes
-from stepworks.kube.model_scaling import let_rest
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version, require_shared_path
 from stepworks.serving.kserve.traffic import model_traffic
-from stepworks.serving.kserve.versions import end_version, served_version, version_name, versions_beside
+from stepworks.serving.kserve.versions import InferenceServices, Versions, served_version
 
 
 def serve_version_on_kserve(
@@ -48,7 +47,7 @@ def serve_version_on_kserve(
     version = served_version(model.version, service, model.directory)
     require_shared_path(version, request.splitter)
     traffic.send(Routes(version.route))
-    make_champion_alone(cluster, registry, traffic, model.name, model.version, say)
+    make_champion_alone(InferenceServices(cluster, model.name), registry, traffic, model.name, model.version, say)
     return DeploymentDocument(
         service=model.name,
         url=traffic.url,
@@ -60,7 +59,7 @@ def serve_version_on_kserve(
 
 
 def make_champion_alone(
-    cluster: Cluster,
+    versions: Versions,
     registry: Registry,
     traffic: ModelTraffic,
     model: str,
@@ -75,8 +74,8 @@ def make_champion_alone(
         ClusterError: The API server refuses, fails or does not answer.
     """
     registry.make_champion(model, version)
-    let_rest(cluster, version_name(model, version), say)
+    versions.rest(version, say)
     traffic.drain()
-    for other in versions_beside(cluster, model, version):
-        if end_version(cluster, model, other):
+    for other in versions.beside(version):
+        if versions.end(other):
             say(f"Version {other} of {model} has ended.")

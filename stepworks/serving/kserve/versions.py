@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import delete, find, list_objects
@@ -12,6 +14,7 @@ from stepworks.kube.api.references import Reference, Selection, located
 from stepworks.kube.builders.routes import Route
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.kinds.names import check_name
+from stepworks.kube.model_scaling import let_rest
 from stepworks.kube.model_service import address_of
 from stepworks.kube.runs.belonging import KEEP_LABEL, SPEC_ANNOTATION
 from stepworks.kube.runs.retry_marker import is_marked
@@ -57,6 +60,15 @@ class ServedVersion:
         return str(self.service["metadata"]["name"])
 
     @property
+    def address(self) -> str:
+        """Where it answers within the cluster, past what splits the traffic.
+
+        Raises:
+            ConfigurationError: It has none, as before it is ready.
+        """
+        return address_of(self.service)
+
+    @property
     def model(self) -> str:
         """The name of the model."""
         return self.name.removesuffix(f"-v{self.version}")
@@ -100,7 +112,7 @@ class ServedVersion:
         Raises:
             ConfigurationError: It has no address, as before it is ready.
         """
-        return Route(self.name, f"{address_of(self.service).rstrip('/')}{self.path}")
+        return Route(self.name, f"{self.address.rstrip('/')}{self.path}")
 
     def client(self) -> PackageClient:
         """A connection to it, past the router.
@@ -109,8 +121,84 @@ class ServedVersion:
             ServingError: Its package has no usable samples.
         """
         samples = Samples.read(self.package)
-        address = address_of(self.service)
-        return PackageClient(address, self.name, self.model, self.way, self.manifest, samples, path=self.path)
+        return PackageClient(self.address, self.name, self.model, self.way, self.manifest, samples, path=self.path)
+
+
+class Versions(Protocol):
+    """The versions of one model on a cluster, whatever each is made of.
+
+    Each method may raise ClusterError: the API server refuses, fails or does not answer.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What a version is: `InferenceService`."""
+        ...
+
+    def find(self, version: int | str, package: Path) -> ServedVersion | None:
+        """A version that is there and not ending; None where there is none.
+
+        Args:
+            version: Its number.
+            package: The package that it serves.
+
+        Raises:
+            NotFoundError: There is no package.
+            ServingError: The package was changed.
+        """
+        ...
+
+    def has(self, version: int | str) -> bool:
+        """Whether a version is there and not ending."""
+        ...
+
+    def beside(self, version: int | str) -> list[str]:
+        """The numbers of the other versions that steps have deployed and that are still there."""
+        ...
+
+    def rest(self, version: int | str, say: Callable[[str], None]) -> None:
+        """Let a version that serves for good be scaled as it is to be."""
+        ...
+
+    def end(self, version: int | str) -> bool:
+        """Delete a version; whether there was one."""
+        ...
+
+
+class InferenceServices:
+    """The versions of a model, each an InferenceService.
+
+    Args:
+        cluster: Where.
+        model: The model's name.
+    """
+
+    kind = KIND
+
+    def __init__(self, cluster: Cluster, model: str) -> None:
+        self._cluster = cluster
+        self._model = model
+
+    def find(self, version: int | str, package: Path) -> ServedVersion | None:
+        """A version that is there and not ending; None where there is none."""
+        service = find_version(self._cluster, self._model, version)
+        return None if service is None else served_version(version, service, package)
+
+    def has(self, version: int | str) -> bool:
+        """Whether a version is there and not ending."""
+        return find_version(self._cluster, self._model, version) is not None
+
+    def beside(self, version: int | str) -> list[str]:
+        """The numbers of the other versions that steps have deployed and that are still there."""
+        return versions_beside(self._cluster, self._model, version)
+
+    def rest(self, version: int | str, say: Callable[[str], None]) -> None:
+        """Let a version that serves for good go down to its least number of pods."""
+        let_rest(self._cluster, version_name(self._model, version), say)
+
+    def end(self, version: int | str) -> bool:
+        """Delete a version; whether there was one."""
+        return end_version(self._cluster, self._model, version)
 
 
 def served_version(version: int | str, service: Manifest, package: Path) -> ServedVersion:

@@ -65,7 +65,7 @@ def register(
     """Stand for the steps before; it is compiled only."""
 
 
-def compose(policy: dict[str, Any], metrics: dict[str, Any]) -> None:
+def compose(policy: dict[str, Any], metrics: dict[str, Any], service: dict[str, Any] | None = None) -> None:
     """Deploy and roll out by KServe."""
     before = place(register(), "small")
     registry = claim_path("registry")
@@ -78,6 +78,7 @@ def compose(policy: dict[str, Any], metrics: dict[str, Any]) -> None:
             registry=registry,
             run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             placement=placement_of("serving", mounts=["registry"]),
+            service=service or {},
         ),
         "effects",
         mounts=["registry"],
@@ -213,6 +214,10 @@ class Team:
     def deploy(self, version: int) -> DeploymentDocument:
         """Run the step deploy."""
         self.step("deploy", version, ["package", "verdict", "registration"], ["deployment"])
+        return self.deployment(version)
+
+    def deployment(self, version: int) -> DeploymentDocument:
+        """What the step that deploys a version wrote."""
         return DeploymentDocument.read(self.claim / f"run-{version}" / "deployment")
 
     def go_back(self) -> DeploymentDocument:
@@ -254,9 +259,10 @@ class Team:
 class Clients:
     """Ask the model at its address, row after row, from beginning to end."""
 
-    def __init__(self, team: Team, rows: Sequence[Row]) -> None:
-        service = get(team.cluster, Reference("v1", "Service", MODEL))
-        self._url = f"http://{service['spec']['clusterIP']}"
+    def __init__(self, team: Team, rows: Sequence[Row], url: str = "", host: str = "") -> None:
+        service = None if url else get(team.cluster, Reference("v1", "Service", MODEL))
+        self._url = f"http://{service['spec']['clusterIP']}" if service else url
+        self._headers = {"Host": host} if host else {}
         whole = [row for row in rows if None not in row.values()]
         self._bodies = itertools.cycle([_body(row) for row in whole])
         self._ended = threading.Event()
@@ -275,7 +281,9 @@ class Clients:
     def _ask(self) -> None:
         while not self._ended.wait(0.02):
             try:
-                answer = httpx.post(self._url, json=next(self._bodies), timeout=30, trust_env=False)
+                answer = httpx.post(
+                    self._url, json=next(self._bodies), headers=self._headers, timeout=30, trust_env=False
+                )
             except httpx.HTTPError as error:
                 self.failures.append(repr(error))
                 continue

@@ -14,7 +14,7 @@ import pytest
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.serving.kserve.backend import ClusterBackend
-from stepworks.serving.kserve.versions import ServedVersion
+from stepworks.serving.kserve.versions import ServedVersion, Versions
 from stepworks.serving.manifest import Manifest
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from tests.http_server import serving
@@ -49,7 +49,9 @@ def backend() -> Iterator[ClusterBackend]:
         source = PrometheusSource(
             url=f"http://127.0.0.1:{port}", requests="requests $version", errors="errors $version", latency=""
         )
-        yield ClusterBackend(cluster, "flights", cast("ModelTraffic", None), arm_of(1), arm_of(2), source)
+        yield ClusterBackend(
+            cluster, "flights", cast("ModelTraffic", None), arm_of(1), arm_of(2), source, cast("Versions", None)
+        )
 
 
 def count(stable: int, candidate: int, errors: int = 0) -> None:
