@@ -63,6 +63,7 @@ _KSERVE_MANIFESTS = {
         "config/webhook/manifests.yaml",
         "python/sklearnserver/sklearnserver/*.py",
         "python/storage/kserve_storage/*.py",
+        "python/storage-initializer/scripts/initializer-entrypoint",
     )
 }
 _TRAINER_PROGRAMS = {"trainer": f"{_TRAINER}/cmd/trainer-controller-manager", "jobset": _JOBSET}

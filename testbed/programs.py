@@ -148,7 +148,7 @@ class Programs:
 
 
 def _controllers_images(settings: Settings) -> list[Image]:
-    """The images of pods that the controllers themselves make, and KServe's server for scikit-learn."""
+    """The images of pods that the controllers themselves make, and those of KServe that are written in Python."""
     if "kserve" not in settings.controllers:
         return []
     module = built(GENERATIONS[settings.generation]["kserve"])
@@ -156,6 +156,11 @@ def _controllers_images(settings: Settings) -> list[Image]:
     environment = this_environment()
     return [
         Image("kserve/router:*", command=(str(module / "bin" / "router"),)),
+        Image(
+            "kserve/storage-initializer:*",
+            command=(sys.executable, str(sources / "storage-initializer" / "scripts" / "initializer-entrypoint")),
+            variables={**environment.variables, "PYTHONPATH": str(sources / "storage")},
+        ),
         Image(
             "kserve/sklearnserver:*",
             command=(sys.executable, "-m", "sklearnserver"),
