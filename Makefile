@@ -130,7 +130,7 @@ WORKERS ?= 2
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --ignore tests/model_servers \
-		--ignore tests/autoscaling \
+		--ignore tests/autoscaling --ignore tests/gateway \
 		--cov --cov-report=term:skip-covered
 
 .PHONY: test-long
@@ -155,6 +155,10 @@ test-model-servers: $(VENV)/.model-servers ## Serve packages on Triton, TorchSer
 .PHONY: test-autoscaling
 test-autoscaling: $(VENV)/.dev cluster-build-autoscaling ## Scale what is served by the real KEDA and Prometheus Adapter (needs Go, root, Prometheus)
 	@$(BIN)/python -m pytest tests/autoscaling
+
+.PHONY: test-gateway
+test-gateway: $(VENV)/.dev cluster-build-gateway ## Roll out behind a Gateway that Traefik runs (needs Go, root)
+	@$(BIN)/python -m pytest tests/gateway
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages
