@@ -17,7 +17,7 @@ from stepworks.report.documents import VerdictDocument
 from stepworks.serving.kserve import deploy
 from stepworks.serving.kserve.deploy import ServiceRequest
 from stepworks.serving.manifest import read_package
-from stepworks.serving.model_server import _spec, deploy_as_model_server
+from stepworks.serving.model_server import deploy_as_model_server, server_spec
 from stepworks.serving.package import build_package
 from tests.unit.kube.test_inference_service import SERVER
 
@@ -80,7 +80,7 @@ def test_a_package_for_another_server_needs_that_server(
 ) -> None:
     with pytest.raises(ServingError, match=r"(?s)not one to serve by our own server.*triton.*onnxruntime"):
         deploy_as_model_server(NO_CLUSTER, for_triton, PASS, registry, "a/b:1", request(tmp_path / "registry"))
-    spec = _spec(for_triton, "a/b:1", request(tmp_path / "registry", command=["tritonserver"]))
+    spec = server_spec(for_triton, "a/b:1", request(tmp_path / "registry", command=["tritonserver"]), name="flights")
     assert spec.model
     assert (spec.model.mount_path, spec.model.sub_path) == ("/mnt/models", "flights/1/package/model")
     assert spec.command == ("tritonserver",)
@@ -88,11 +88,11 @@ def test_a_package_for_another_server_needs_that_server(
 
 def test_a_verdict_that_was_overridden_is_told_by_what_serves(model: RegisteredModel, tmp_path: Path) -> None:
     asked = request(tmp_path / "registry", annotations={"team/why": "because"})
-    spec = _spec(model, "a/b:1", asked)
+    spec = server_spec(model, "a/b:1", asked, name="flights")
     assert spec.annotations == {"team/why": "because"}
     overridden = replace(model, metadata=model.metadata.model_copy(update={"override": "no other will do"}))
     told = {"team/why": "because", "stepworks.dev/verdict-override": "no other will do"}
-    assert _spec(overridden, "a/b:1", asked).annotations == told
+    assert server_spec(overridden, "a/b:1", asked, name="flights").annotations == told
     assert deploy._spec(overridden, replace(asked, service={})).annotations == {
         "stepworks.dev/verdict-override": "no other will do"
     }
