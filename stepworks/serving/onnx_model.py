@@ -10,12 +10,13 @@ import numpy.typing as npt
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
 
+from stepworks.serving.batches import Batches
 from stepworks.serving.manifest import InputTensor, Manifest
 from stepworks.serving.tensors import tensor
 
 
 class OnnxModel(Model):  # type: ignore[misc]
-    """Answers V2 requests with ONNX Runtime.
+    """Answers V2 requests with ONNX Runtime; those that come while it is busy are answered together.
 
     Args:
         name: The model's name in the protocol's paths.
@@ -26,7 +27,7 @@ class OnnxModel(Model):  # type: ignore[misc]
     def __init__(self, name: str, manifest: Manifest, session: Any) -> None:
         super().__init__(name)
         self._manifest = manifest
-        self._session = session
+        self._batches = Batches(lambda feed: session.run(None, dict(feed))[0])
         self.ready = True
 
     def get_input_types(self) -> list[dict[str, Any]]:
@@ -38,13 +39,13 @@ class OnnxModel(Model):  # type: ignore[misc]
         output = self._manifest.output
         return [{"name": output.name, "datatype": output.datatype, "shape": [-1, 1]}]
 
-    def predict(self, payload: InferRequest, headers: dict[str, str] | None = None) -> InferResponse:  # noqa: ARG002
+    async def predict(self, payload: InferRequest, headers: dict[str, str] | None = None) -> InferResponse:  # noqa: ARG002
         """Answer a request.
 
         Raises:
             InvalidInput: The request does not fit the signature; the server answers 400.
         """
-        answer = self._session.run(None, self._feed(payload))[0]
+        answer = await self._batches.answer(self._feed(payload))
         output = InferOutput(self._manifest.output.name, list(answer.shape), "FP32", data=answer[:, 0].tolist())
         return InferResponse(payload.id or str(uuid.uuid4()), self.name, [output])
 
