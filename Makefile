@@ -229,6 +229,10 @@ bench-train: $(VENV)/.dev ## Compare our training loop with the barest one, and 
 bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a control plane (needs Go)
 	@$(BIN)/python -m benchmarks.wait
 
+.PHONY: bench-predictor
+bench-predictor: $(VENV)/.dev ## Compare our model server with a bare loop of ONNX Runtime and with KServe's server (needs Go)
+	@$(BIN)/python -W ignore -m benchmarks.predictor
+
 .PHONY: bench-canary
 bench-canary: $(VENV)/.run ## Compare how soon a worse canary is found, and a good one wrongly, with a fixed threshold
 	@$(BIN)/python -m benchmarks.canary
