@@ -124,7 +124,7 @@ cluster-build-gateway: cluster-build ## Build Traefik, too, which takes about 15
 
 # ------------------------------------------------------------------------------------------------- check
 
-# Two at a time; the tests of a file run one after the other. (Two test beds at once leave each other too little.)
+# Two at a time: the tests of a file, or of a test bed, run one after the other.
 WORKERS ?= 2
 
 .PHONY: test
@@ -140,7 +140,7 @@ test-long: $(VENV)/.dev cluster-build ## Run the tests that take minutes: a hund
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev cluster-build ## Run the tests on a real control plane (needs Go)
 	@cd testbed/modules/process-node && CGO_ENABLED=0 GOWORK=off go test -trimpath ./...
-	@$(BIN)/python -m pytest tests/control_plane
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/control_plane
 
 # Servers that pin what the library does not, in an environment of their own; it takes about 5 GB.
 $(VENV)/.model-servers: requirements/model-servers.txt $(VENV)/.dev
