@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stepworks.errors import ConfigurationError, ConflictError, ServingError, StepworksError, WaitTimeoutError
+from stepworks.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ConfigurationError,
+    ConflictError,
+    ServingError,
+    StepworksError,
+    WaitTimeoutError,
+)
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, delete, find
 from stepworks.kube.api.references import Reference
@@ -95,12 +103,13 @@ class GatewayTraffic:
             ConfigurationError: The Gateway does not take routes of this namespace or for this host; or somebody else
                 has made a route of the model's name.
             ServingError: The Gateway's controller has not set it up.
-            AlreadyExistsError: Another route has the host, or an InferenceGraph splits the traffic of the model.
+            AlreadyExistsError: Another route has the host, clients of the model come by another host or Gateway, or by
+                an InferenceGraph.
             AccessDeniedError: A permission is missing.
             ClusterError: The API server fails or does not answer.
         """
         self._way_in()
-        self.routes()
+        self._refuse_moving()
         refuse_shared_host(self._cluster, self._route, self._gateway, self._host)
         refuse_graph(self._cluster, self._route.name)
 
@@ -148,7 +157,7 @@ class GatewayTraffic:
         apply(self._cluster, wanted)
         try:
             self._wait_until_in_place(wanted)
-        except ServingError:
+        except (ServingError, AccessDeniedError):
             self._take_back(before)
             raise
         self._sent = read_http_route(wanted)
@@ -217,6 +226,24 @@ class GatewayTraffic:
                     expected="a Service of the version in the namespace of the route, with the port of its address",
                     what_to_do="Look at the version's InferenceService: kubectl describe inferenceservice.",
                 )
+
+    def _refuse_moving(self) -> None:
+        """Refuse to take a host from its clients, who would be the first to notice."""
+        present = find(self._cluster, self._route)
+        if present is None:
+            return
+        wanted = self._built(read_http_route(present))["spec"]
+        spec = {name: present["spec"].get(name) for name in ("hostnames", "parentRefs")}
+        if all(spec[name] == wanted[name] for name in spec):
+            return
+        gateways = ", ".join(f"{each.get('namespace', '')}/{each['name']}" for each in spec["parentRefs"] or [])
+        raise AlreadyExistsError(
+            f"Clients of {self._route.name} come by another host or Gateway",
+            received=f"the {self._route} with the host {', '.join(spec['hostnames'] or [])} of the Gateway {gateways}",
+            expected=f"{self._host} of the Gateway {self._gateway.namespace}/{self._gateway.name}",
+            what_to_do="Name those in gateway and host; or, once no client asks there any more, delete the route, and "
+            f"it is made anew: {self._route.kubectl('delete')}",
+        )
 
     def _refuse_another_hand(self) -> Routes | None:
         present = self.routes()

@@ -136,8 +136,8 @@ def deploy_server(
             return deploy(model, judged, models.champion(model.name), manager)
         stable_beside(model, judged, models.champion(model.name))
         return serve_version(model, models, manager)
-    deploy_server_of = deploy_model_server_beside if beside else deploy_as_model_server
-    return deploy_server_of(connect(), model, judged, models, image, _request(run, placement, service))
+    deploy_it = deploy_model_server_beside if beside else deploy_as_model_server
+    return deploy_it(connect(), model, judged, models, image, _request(run, placement, service))
 
 
 def _registered(package: str, registration: str, models: Registry) -> RegisteredModel:

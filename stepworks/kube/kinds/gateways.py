@@ -80,8 +80,6 @@ def _refusal_of_namespace(
     way = allowed.get("from", "Same")
     if way == "Same" and namespace != of_gateway:
         return f"it takes routes of the namespace {of_gateway} only"
-    if way == "None":
-        return "it takes routes of no namespace"
     if way == "Selector" and labels is not None and not _selects(allowed.get("selector") or {}, labels):
         return f"its selector of namespaces does not select {namespace}"
     return ""

@@ -177,12 +177,12 @@ def test_a_change_counts_when_its_own_generation_is_accepted(gateways: Gateways)
     [
         (
             {**TRUE, "Accepted": ("False", "NotAllowedByListeners")},
-            "Accepted is False (NotAllowedByListeners): NotAllowedByListeners, it says, for 1 s",
+            "Accepted is False (NotAllowedByListeners): NotAllowedByListeners, it says, for 5 s",
             "allowedRoutes.namespaces",
         ),
         (
             {**TRUE, "ResolvedRefs": ("False", "BackendNotFound")},
-            "ResolvedRefs is False (BackendNotFound): BackendNotFound, it says, for 1 s",
+            "ResolvedRefs is False (BackendNotFound): BackendNotFound, it says, for 5 s",
             "kubectl get services",
         ),
     ],
@@ -191,7 +191,7 @@ def test_a_route_that_is_not_accepted_is_taken_back(
     gateways: Gateways, conditions: dict[str, tuple[str, str]], told: str, advice: str
 ) -> None:
     with gateways.controller(**conditions), pytest.raises(ServingError) as caught:
-        gateways.traffic(timeout=1).send(Routes(gateways.route(1)))
+        gateways.traffic(timeout=5).send(Routes(gateways.route(1)))
     assert caught.value.received == told
     assert advice in caught.value.what_to_do
     assert find(gateways.cluster, ROUTE) is None
@@ -218,10 +218,10 @@ def serve_by_a_graph(gateways: Gateways) -> None:
 REFUSALS: list[tuple[Callable[[Gateways], object], dict[str, str], type[StepworksError], str]] = [
     (lambda _: None, {"gateway": "elsewhere/none"}, NotFoundError, "There is no Gateway elsewhere/none"),
     (
-        lambda g: g.make_gateway("closed", allowedRoutes={"namespaces": {"from": "None"}}),
+        lambda g: g.make_gateway("closed", allowedRoutes={"kinds": [{"kind": "GRPCRoute"}]}),
         {"gateway": "closed"},
         ConfigurationError,
-        "listener web: it takes routes of no namespace",
+        "listener web: it takes no HTTPRoutes",
     ),
     (
         lambda g: g.make_gateway(
@@ -268,6 +268,16 @@ def test_hosts_and_gateways_of_others_are_no_matter(gateways: Gateways) -> None:
     gateways.traffic().check()
     make_plain_route(gateways, "same-host", HOST)
     gateways.traffic(f"{gateways.cluster.namespace}/second").check()
+
+
+def test_clients_keep_their_host_and_their_gateway(gateways: Gateways) -> None:
+    gateways.make_gateway("second")
+    with gateways.controller(**TRUE):
+        gateways.traffic().send(Routes(gateways.route(1)))
+    gateways.traffic().check()
+    for moved in (gateways.traffic(host="a.example.com"), gateways.traffic(f"{gateways.cluster.namespace}/second")):
+        with pytest.raises(AlreadyExistsError, match="come by another host or Gateway"):
+            moved.check()
 
 
 def test_a_version_without_a_service_is_refused(gateways: Gateways) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from stepworks.errors import AlreadyExistsError, ServingError, StepworksError, WorkloadFailedError
+from stepworks.errors import AlreadyExistsError, NotFoundError, ServingError, StepworksError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, find, get, list_objects
 from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.builders.model_server import VERSION_LABEL, ModelServerSpec, build_model_server, model_server_spec
 from stepworks.kube.builders.routes import Route, Routes
+from stepworks.kube.gateway_traffic import GatewayTraffic
 from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.kinds.manifests import Manifest, labels_of, status_of
 from stepworks.kube.model_server import Verify, deploy_model_server
@@ -216,3 +217,9 @@ def test_kserve_takes_no_name_from_a_model_server(kubeflow_cluster: Cluster) -> 
     assert f"kubectl -n {cluster.namespace} delete service flights" in caught.value.what_to_do
     assert traffic.routes() is None
     assert holding(cluster) == serving
+
+
+def test_a_gateway_is_refused_where_there_is_no_gateway_api(cluster: Cluster) -> None:
+    with pytest.raises(NotFoundError, match="The cluster has no Gateway API") as caught:
+        GatewayTraffic(cluster, "flights", gateway="gateways/public", host="flights.example.com").check()
+    assert "leave gateway and host out" in caught.value.what_to_do

@@ -56,6 +56,11 @@ POLICY = {
     "judge": {"minimum_requests": 50, "errors": LENIENT, "answers": LENIENT, "latency": False},
 }
 """Some hundred probes are enough: this is about where the traffic goes."""
+METRICS = {"url": "http://prometheus:9090", "delay_seconds": 2}
+BY_PROMETHEUS = {name: value for name, value in POLICY.items() if name != "window_probes"} | {
+    "window_seconds": 3,
+    "probe_seconds": 0.1,
+}
 
 
 @component("serving")
@@ -106,10 +111,7 @@ def judged_by_probes() -> None:
 @pipeline(version="1.0.0")
 def judged_by_prometheus() -> None:
     """Deploy and roll out by what Prometheus counts."""
-    policy = {name: value for name, value in POLICY.items() if name != "window_probes"}
-    compose(
-        {**policy, "window_seconds": 3, "probe_seconds": 0.1}, {"url": "http://prometheus:9090", "delay_seconds": 2}
-    )
+    compose(BY_PROMETHEUS, METRICS)
 
 
 @pipeline(version="1.0.0")

@@ -71,7 +71,6 @@ def test_what_a_listener_takes(taken: dict[str, Any]) -> None:
         (listener(hostname="*.example.org"), r"its host is *.example.org"),
         (listener(allowedRoutes={"namespaces": {"from": "All"}, "kinds": [{"kind": "GRPCRoute"}]}), "no HTTPRoutes"),
         (listener(allowedRoutes={}), "of the namespace gateways only"),
-        (admitting(**{"from": "None"}), "of no namespace"),
         (admitting(**{"from": "Selector", "selector": {"matchLabels": {"tier": "web"}}}), "does not select team"),
         *(
             (admitting(**{"from": "Selector", "selector": {"matchExpressions": [each]}}), "does not select team")
