@@ -28,7 +28,8 @@ def deploy(
         deployment: Where the service is.
         run: The id of the run. This and what follows is for a cluster only.
         placement: Where the model server runs: `placement_of("serving", mounts=["registry"])`.
-        service: Fields of `stepworks.kube.builders.inference_service.InferenceServiceSpec`: `runtime`, `max_replicas`.
+        service: Fields of `stepworks.kube.builders.inference_service.InferenceServiceSpec`: `runtime`, `max_replicas`;
+            and `gateway` with `host`, where an HTTPRoute is to split the traffic.
     """
     from stepworks.serving.step import deploy_version
 

@@ -22,7 +22,8 @@ def deploy_model_server(
     """Serve a registered version by a Deployment and a Service, without KServe; on a laptop, by a process.
 
     It replaces the version that serves, which goes on until the new one is ready and is restored when the new one does
-    not serve rightly. Then the new one is the champion.
+    not serve rightly. Then the new one is the champion. Behind a Gateway it is put beside that one instead, with no
+    traffic yet.
 
     Args:
         package: The package's folder; what is served is the registry's copy of it.
@@ -33,7 +34,8 @@ def deploy_model_server(
         run: The id of the run. This and what follows is for a cluster only.
         image: The server's image: `image_of("serving")`.
         placement: Where the model server runs: `placement_of("serving", mounts=["registry"])`.
-        service: Fields of `stepworks.kube.builders.model_server.ModelServerSpec`: `replicas`, `service_type`.
+        service: Fields of `stepworks.kube.builders.model_server.ModelServerSpec`: `replicas`, `service_type`;
+            and `gateway` with `host`, where an HTTPRoute is to split the traffic.
     """
     from stepworks.serving.step import deploy_server
 
