@@ -92,8 +92,9 @@ def _ask_once(run: Run, cluster: Cluster, deployment: DeploymentDocument, stream
 
     package = _package_of(run, deployment)
     samples, manifest = Samples.read(package), read_package(package)
-    if manifest.format != ONNXRUNTIME:
-        stream.write(f"{deployment.service} is at {deployment.url} in the cluster, asked as {manifest.format} is.\n")
+    if manifest.format != ONNXRUNTIME or deployment.splitter.gateway:
+        where = "" if deployment.splitter.gateway else " in the cluster"
+        stream.write(f"{deployment.service} is at {deployment.url}{where}, asked as {manifest.format} is.\n")
         return
     signature = {each.name: each.datatype for each in manifest.inputs}
     body = request_body(signature, samples.rows[:1])
