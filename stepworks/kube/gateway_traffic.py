@@ -29,9 +29,9 @@ from stepworks.kube.waiting.wait import wait
 
 ACCEPTED_SECONDS = 60.0
 """How long the Gateway's controller may take to accept a route."""
-SETTLED_SECONDS = 10.0
-"""How long proxies may take to follow a route that was accepted, and to answer what they have sent on before. Nothing
-in the Gateway API says when they do."""
+SETTLED_SECONDS = 30.0
+"""How long proxies may take to follow a route that was accepted, and versions to answer what they were sent before.
+Nothing in the Gateway API says when they have."""
 
 _ADVICE = {
     "NotAllowedByListeners": "Let a listener of the Gateway admit routes of this namespace: allowedRoutes.namespaces.",

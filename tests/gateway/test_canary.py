@@ -14,10 +14,13 @@ from stepworks.errors import ObjectFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import get, list_objects
 from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.builders.routes import Routes
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.report.documents import DeploymentDocument
+from stepworks.serving.kserve.model_servers import versions_of
+from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from testbed.bed import Bed
 from testbed.gateway import TRAEFIK
@@ -47,6 +50,15 @@ def weights(cluster: Cluster) -> dict[str, int]:
     route = get(cluster, Reference("gateway.networking.k8s.io/v1", "HTTPRoute", MODEL))
     (rule,) = route["spec"]["rules"]
     return {each["name"]: each["weight"] for each in rule["backendRefs"]}
+
+
+def give_all_traffic(team: Team, version: int) -> None:
+    """Let a version have all traffic on trial."""
+    document = team.deployment(version)
+    served = versions_of(team.cluster, document).find(version, team.registry.get(MODEL, version).directory)
+    assert served
+    traffic = model_traffic(team.cluster, MODEL, document.splitter)
+    traffic.send(Routes(served.route, trial=served.name))
 
 
 def answer_wrongly(package: Path) -> None:
@@ -121,6 +133,7 @@ def test_a_version_replaces_another_behind_a_gateway_and_a_bad_one_goes_back(
         team.register(2)
         assert team.deploy(2).stable_version == "1"
         assert weights(gateway_cluster) == {services[1]: 100}
+        give_all_traffic(team, 2)  # as an attempt has left it that was killed in its last stage
         assert [stage.percent for stage in team.roll_out(2).stages] == [10, 50, 100]
         assert weights(gateway_cluster) == {services[2]: 100}
         assert team.versions() == ["flights-v2"]
