@@ -122,6 +122,10 @@ cluster-build-autoscaling: cluster-build ## Build KEDA and Prometheus Adapter, t
 cluster-build-gateway: cluster-build ## Build Traefik, too, which takes about 15 minutes more
 	@$(BIN)/python -m testbed build traefik
 
+.PHONY: cluster-build-knative
+cluster-build-knative: cluster-build-gateway ## Build Knative Serving, too, which takes about 5 minutes more
+	@$(BIN)/python -m testbed build knative
+
 # ------------------------------------------------------------------------------------------------- check
 
 # Two at a time: the tests of a file, or of a test bed, run one after the other.
@@ -130,7 +134,7 @@ WORKERS ?= 2
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, with the coverage gate
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/control_plane --ignore tests/model_servers \
-		--ignore tests/autoscaling --ignore tests/gateway \
+		--ignore tests/autoscaling --ignore tests/gateway --ignore tests/knative \
 		--cov --cov-report=term:skip-covered
 
 .PHONY: test-long
@@ -159,6 +163,10 @@ test-autoscaling: $(VENV)/.dev cluster-build-autoscaling ## Scale what is served
 .PHONY: test-gateway
 test-gateway: $(VENV)/.dev cluster-build-gateway ## Roll out behind a Gateway that Traefik runs (needs Go, root)
 	@$(BIN)/python -m pytest tests/gateway
+
+.PHONY: test-knative
+test-knative: $(VENV)/.dev cluster-build-knative ## Roll versions out as revisions by the real KServe, Knative and Traefik (needs Go, root)
+	@$(BIN)/python -m pytest tests/knative
 
 .PHONY: check
 check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and generated pages

@@ -114,18 +114,21 @@ class Bed:
         prepared = [recipes.write(controller) for controller in self.settings.controllers]
         self._install(prepared)
         for recipe in prepared:
-            if not recipe.needs_pod_network:
+            if recipe.daemon and not recipe.needs_pod_network:
                 self._add(recipe.daemon)
         if self.settings.simulation:
             self._add(programs.kwok())
         if self.settings.process_nodes:
             self._add(programs.process_node(self.settings, self.claims)).wait_ready()
         for recipe in prepared:
-            if recipe.needs_pod_network:
+            if recipe.daemon and recipe.needs_pod_network:
                 self._add(recipe.daemon)
         for daemon in self.daemons.values():
             self._before_each_step()
             daemon.wait_ready()
+        for namespace in (recipe.pods for recipe in prepared if recipe.pods):
+            self._before_each_step()
+            self.kubectl("wait", "--for=condition=Available", "--timeout=180s", "-n", namespace, "deployment", "--all")
         for path in (path for recipe in prepared for path in recipe.defaults):
             self._before_each_step()
             self.kubectl(*_APPLY, "-k" if path.is_dir() else "-f", path)

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
+from testbed import gateway, knative
 from testbed.certificates import Authority
 from testbed.daemon import Daemon
-from testbed.gateway import TRAEFIK, gateway_objects, traefik_arguments
 from testbed.modules import built
 from testbed.ports import Addresses, choose_ports
 from testbed.probes import Probe, answers, answers_securely
@@ -37,18 +37,20 @@ class Recipe:
     """What it takes to start a controller.
 
     Attributes:
-        daemon: The program.
+        daemon: The program; None where its programs are pods.
         files: Folders and files of manifests that must be applied before.
         objects: Objects that must be applied before.
         defaults: Files and kustomize folders of what a platform has beside it, applied when it runs.
         needs_pod_network: Whether it listens where pods reach it, and so starts after the process nodes.
+        pods: The namespace of its Deployments, which are to be available before anything makes use of them.
     """
 
-    daemon: Daemon
+    daemon: Daemon | None
     files: tuple[Path, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     defaults: tuple[Path, ...] = ()
     needs_pod_network: bool = False
+    pods: str = ""
 
 
 class Recipes:
@@ -66,6 +68,7 @@ class Recipes:
         self, settings: Settings, folder: Path, kubeconfig: Path, authority: Authority, addresses: Addresses
     ) -> None:
         self._addresses = addresses
+        self._controllers = settings.controllers
         self._versions = GENERATIONS[settings.generation]
         self._keda_port = 0
         self._folder = folder
@@ -84,6 +87,7 @@ class Recipes:
             "keda-metrics": self._keda_metrics,
             "prometheus-adapter": self._prometheus_adapter,
             "traefik": self._traefik,
+            "knative": self._knative,
         }
         return makers[controller]()
 
@@ -166,7 +170,7 @@ class Recipes:
             files=(
                 manifests / "config/crd/full",
                 manifests / "config/crd/full/clusterstoragecontainer",
-                manifests / "test/crds",
+                *self._definitions_beside(manifests / "test/crds"),
             ),
             objects=(
                 _namespace("kserve"),
@@ -251,15 +255,34 @@ class Recipes:
         """As the controller of Gateways and as what they stand for, on port 80 of an address that is this bed's own."""
         module, address = built("traefik"), self._addresses.machine_address
         (health,) = choose_ports(1)
-        command: list[str | Path] = [module / "bin" / "traefik", *traefik_arguments(address, health)]
+        command: list[str | Path] = [module / "bin" / "traefik", *gateway.traefik_arguments(address, health)]
+        if "knative" in self._controllers:
+            command += knative.traefik_arguments()
         variables = {"KUBECONFIG": str(self._kubeconfig), "HOME": str(self._scratch("traefik"))}
         log = self._folder / "logs" / "traefik.log"
         return Recipe(
             Daemon("traefik", command, log, answers(health, "/ping"), variables),
             files=(module / "manifests" / "gateway-api" / "config" / "crd" / "standard",),
-            objects=(_namespace(TRAEFIK), *gateway_objects()),
+            objects=(_namespace(gateway.TRAEFIK), *gateway.gateway_objects()),
             needs_pod_network=True,
         )
+
+    def _knative(self) -> Recipe:
+        manifests = built("knative") / "manifests"
+        return Recipe(
+            None,
+            files=knative.knative_definitions(manifests),
+            objects=tuple(knative.knative_objects(manifests, self._addresses.machine_address)),
+            pods=knative.NAMESPACE,
+        )
+
+    def _definitions_beside(self, folder: Path) -> tuple[Path, ...]:
+        """The CRDs of a folder, without those that another program of the bed brings in full."""
+        whole = {"knative": "knative_", "traefik": "gatewayapi_"}
+        others = tuple(prefix for controller, prefix in whole.items() if controller in self._controllers)
+        if not others:
+            return (folder,)  # which kubectl reads at once
+        return tuple(path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(others))
 
     def _aggregated(self, port: int, certificates: Path) -> list[str]:
         """How an API server is started that answers behind the bed's own."""

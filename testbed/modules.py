@@ -49,6 +49,7 @@ _TRAINER = "github.com/kubeflow/trainer/v2"
 _OPERATOR = "github.com/kubeflow/training-operator"
 _JOBSET = "sigs.k8s.io/jobset"
 _ARGO = "github.com/argoproj/argo-workflows/v3"
+_KNATIVE = "knative.dev"
 _KEDA = "github.com/kedacore/keda/v2"
 _KSERVE_PROGRAMS = {"kserve": f"{_KSERVE}/cmd/manager", "router": f"{_KSERVE}/cmd/router"}
 _KSERVE_MANIFESTS = {
@@ -113,6 +114,19 @@ MODULES = {
         Module(
             "prometheus-adapter",
             {"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
+            on_demand=True,
+        ),
+        Module(
+            "knative",
+            {
+                name: f"{_KNATIVE}/serving/cmd/{name}"
+                for name in ("activator", "autoscaler", "controller", "queue", "webhook")
+            },
+            {
+                f"{_KNATIVE}/serving": ("config/core/*.yaml", "config/core/*/*.yaml"),
+                f"{_KNATIVE}/networking": ("config/*.yaml",),
+                f"{_KNATIVE}/caching": ("config/*.yaml",),
+            },
             on_demand=True,
         ),
         Module(

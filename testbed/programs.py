@@ -10,6 +10,7 @@ from typing import Any
 
 from testbed.certificates import Authority, Pair, write_key
 from testbed.daemon import Daemon
+from testbed.knative import knative_images
 from testbed.modules import built, program
 from testbed.ports import Addresses, choose_ports
 from testbed.probes import Probe, answers, answers_securely, answers_to
@@ -149,12 +150,14 @@ class Programs:
 
 def _controllers_images(settings: Settings) -> list[Image]:
     """The images of pods that the controllers themselves make, and those of KServe that are written in Python."""
+    images = knative_images(built("knative") / "bin") if "knative" in settings.controllers else []
     if "kserve" not in settings.controllers:
-        return []
+        return images
     module = built(GENERATIONS[settings.generation]["kserve"])
     sources = module / "manifests" / "kserve" / "python"
     environment = this_environment()
     return [
+        *images,
         Image("kserve/router:*", command=(str(module / "bin" / "router"),)),
         Image(
             "kserve/storage-initializer:*",

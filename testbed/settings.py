@@ -25,6 +25,7 @@ Controller = Literal[
     "keda-metrics",
     "prometheus-adapter",
     "traefik",
+    "knative",
 ]
 ALL_CONTROLLERS: tuple[Controller, ...] = ("jobset", "trainer", "training-operator", "kserve")
 
@@ -140,5 +141,6 @@ class Settings:
         modules += ["argo"] if "argo" in self.controllers else []
         modules += ["keda"] if {"keda", "keda-metrics"} & set(self.controllers) else []
         modules += ["prometheus-adapter"] if "prometheus-adapter" in self.controllers else []
+        modules += ["knative"] if "knative" in self.controllers else []
         modules += ["traefik"] if "traefik" in self.controllers else []
         return list(dict.fromkeys(modules))
