@@ -16,6 +16,10 @@ from stepworks.report.documents import DeploymentDocument, RegistrationDocument,
 from stepworks.report.page import write_page
 from stepworks.serving.candidates import require_same_package, stable_beside
 from stepworks.serving.deploy import deploy
+from stepworks.serving.knative.clients import clients_on_knative
+from stepworks.serving.knative.deploy import deploy_on_knative
+from stepworks.serving.knative.roll_out import roll_out_on_knative
+from stepworks.serving.knative.serve import serve_version_on_knative
 from stepworks.serving.kserve.clients import clients_on_kserve
 from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 from stepworks.serving.kserve.roll_out import roll_out_on_kserve
@@ -65,7 +69,8 @@ def deploy_version(
     if manager := SupervisorClient.from_environment():
         return deploy(candidate, judged, champion, manager)
     request = _request(run, placement, service)
-    return deploy_on_kserve(connect(), candidate, judged, champion, request)
+    deploy_there = deploy_on_knative if request.on_knative else deploy_on_kserve
+    return deploy_there(connect(), candidate, judged, champion, request)
 
 
 def serve_registered(
@@ -96,7 +101,8 @@ def serve_registered(
     if manager := SupervisorClient.from_environment():
         return serve_version(model, models, manager)
     request = _request(run, placement, service)
-    return serve_version_on_kserve(connect(), model, models, request)
+    serve_there = serve_version_on_knative if request.on_knative else serve_version_on_kserve
+    return serve_there(connect(), model, models, request)
 
 
 def deploy_server(
@@ -196,7 +202,8 @@ def compare_versions(
     if manager := SupervisorClient.from_environment():
         connected = local_clients(manager, deployed, models)
     else:
-        connected = clients_on_kserve(connect(), deployed, models)
+        clients_there = clients_on_knative if deployed.splitter.mode == "Knative" else clients_on_kserve
+        connected = clients_there(connect(), deployed, models)
     found = shadow(deployed, connected, models, Path(requests), chosen)
     found.write(comparison)
     write_page(page, f"Shadow comparison of {deployed.service}", found)
@@ -253,7 +260,8 @@ def _roll_out(
         chosen = _policy({**LAPTOP.model_dump(), **policy, "approvals": ()})  # there is nobody to wait for
         return roll_out_deployment(deployed, Path(package), registered, registry, manager, policy=chosen)
     source = prometheus_source(metrics) if metrics else None
-    return roll_out_on_kserve(
+    roll_out_there = roll_out_on_knative if deployed.splitter.mode == "Knative" else roll_out_on_kserve
+    return roll_out_there(
         connect(), deployed, Path(package), registered, registry, policy=_policy(policy), source=source
     )
 

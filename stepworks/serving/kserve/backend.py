@@ -6,8 +6,7 @@ from stepworks.errors import ServingError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
-from stepworks.report.canary_document import CanaryArm
-from stepworks.serving.judging.counts import NOTHING, since
+from stepworks.serving.kserve.counting import ArmCounts
 from stepworks.serving.kserve.versions import ServedVersion, Versions
 from stepworks.serving.rollout.backend import Traffic
 from stepworks.serving.rollout.prometheus import PrometheusSource
@@ -41,9 +40,8 @@ class ClusterBackend:
         self._traffic = traffic
         self._stable = stable
         self._candidate = candidate
-        self._source = source
         self._versions = versions
-        self._before: tuple[CanaryArm | None, CanaryArm] | None = None
+        self._counts = ArmCounts(cluster, source, None if stable is None else stable.name, candidate.name)
 
     @property
     def stable_version(self) -> str | None:
@@ -62,30 +60,11 @@ class ClusterBackend:
             StepworksError: As of `ModelTraffic.send`.
         """
         self._send(percent)
-        self._before = None
-        if self._source is not None and percent:
-            self._cluster.clock.sleep(self._source.delay_seconds)
-            self.observe()
+        self._counts.begin(percent)
 
     def observe(self) -> Traffic:
         """What both arms did since the share was last set."""
-        if self._source is None:
-            return Traffic(None if self._stable is None else NOTHING, NOTHING, counted=False)
-        try:
-            stable = None if self._stable is None else self._count(self._source, self._stable)
-            candidate = self._count(self._source, self._candidate)
-        except ServingError as error:
-            return Traffic(None if self._stable is None else NOTHING, NOTHING, problem=str(error))
-        if self._before is None:
-            self._before = (stable, candidate)
-        before_stable, before_candidate = self._before
-        if _fell(stable, before_stable) or _fell(candidate, before_candidate):
-            self._before = None  # counting begins anew: of what is there now nobody knows when it happened
-            told = "The counts of a version fell, as when a pod of it ends or a scrape fails."
-            return Traffic(None if stable is None else NOTHING, NOTHING, problem=told)
-        return Traffic(
-            None if stable is None else since(stable, before_stable or NOTHING), since(candidate, before_candidate)
-        )
+        return self._counts.observe()
 
     def promote(self) -> None:
         """Give all traffic to the candidate. The old version stays up.
@@ -120,10 +99,3 @@ class ClusterBackend:
             return
         name = self._candidate.name if trial and percent else ""
         self._traffic.send(Routes(stable, self._candidate.route, percent, name))
-
-    def _count(self, source: PrometheusSource, arm: ServedVersion) -> CanaryArm:
-        return source.count(arm.name, self._cluster.namespace)
-
-
-def _fell(now: CanaryArm | None, before: CanaryArm | None) -> bool:
-    return now is not None and before is not None and now.requests < before.requests

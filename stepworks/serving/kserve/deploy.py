@@ -25,7 +25,7 @@ from stepworks.report.traffic_splitter import TrafficSplitter
 from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
-from stepworks.serving.kserve.traffic import MODE, model_traffic, splitter_of, without_splitter
+from stepworks.serving.kserve.traffic import model_traffic, splitter_of, without_splitter
 from stepworks.serving.kserve.versions import (
     ServedVersion,
     end_version,
@@ -37,7 +37,7 @@ from stepworks.serving.kserve.versions import (
 from stepworks.serving.manifest import Samples, read_package
 from stepworks.settings_file import whole_numbers
 
-_FIXED = {"storage_uri", "model_format", "protocol", "placement", "mode"}
+_FIXED = {"storage_uri", "model_format", "protocol", "placement"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,15 @@ class ServiceRequest:
             ConfigurationError: The service names it wrongly.
         """
         return splitter_of(self.service)
+
+    @property
+    def on_knative(self) -> bool:
+        """Whether the versions are to be revisions of one InferenceService.
+
+        Raises:
+            ConfigurationError: As of `splitter`.
+        """
+        return self.splitter.mode == "Knative"
 
 
 def deploy_on_kserve(
@@ -106,7 +115,7 @@ def deploy_on_kserve(
     stable = stable_beside(candidate, verdict, champion)
     for model in (candidate, stable):
         if model is not None:
-            _spec(model, request)  # refuses what cannot work, before anything is made
+            service_spec(model, request)  # refuses what cannot work, before anything is made
     if warning := _way(candidate, request).warning:
         say(warning)
     traffic = model_traffic(cluster, candidate.name, request.splitter, say=say)
@@ -231,7 +240,12 @@ def _way(model: RegisteredModel, request: ServiceRequest) -> Served:
     return served(read_package(model.directory).format, str(request.service.get("runtime", "")))
 
 
-def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
+def service_spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSpec:
+    """What a version is served with, and where.
+
+    Raises:
+        ConfigurationError: A setting or a name is wrong, or the registry is on no claim.
+    """
     if fixed := sorted(_FIXED & set(request.service)):
         raise ConfigurationError(
             "The settings of the service name what the step decides itself",
@@ -257,7 +271,7 @@ def _spec(model: RegisteredModel, request: ServiceRequest) -> InferenceServiceSp
         storage_uri=way.storage_uri(uri),
         model_format=way.model_format,
         protocol=way.protocol,
-        mode=MODE,
+        mode=request.splitter.mode,
         placement=request.placement,
     )
 
@@ -270,7 +284,7 @@ def _deploy(
 ) -> Manifest:
     return deploy_inference_service(
         cluster,
-        _spec(model, request),
+        service_spec(model, request),
         name=version_name(model.name, model.version),
         run=request.run,
         timeout=request.ready_seconds,

@@ -85,7 +85,7 @@ def roll_out_on_kserve(
     if traffic.routes() == Routes(arm.route):  # and not on trial
         document = promoted_before(deployment)
     else:
-        _refuse_if_held(models, deployment)
+        refuse_if_held(models, deployment)
         versions: dict[ArmName, ServedVersion] = {"candidate": arm}
         if stable := _stable(on_cluster, deployment, models):
             versions["stable"] = stable
@@ -100,7 +100,7 @@ def roll_out_on_kserve(
     return document
 
 
-def _refuse_if_held(models: Registry, deployment: DeploymentDocument) -> None:
+def refuse_if_held(models: Registry, deployment: DeploymentDocument) -> None:
     """A version that was held waits for a person: a retry would only judge it anew until chance lets it pass.
 
     Raises:

@@ -29,6 +29,10 @@ class _Asked(TrafficSplitter):
     def _go_together(self) -> Self:
         if bool(self.gateway) != bool(self.host):
             raise ValueError(f"gateway is {self.gateway or 'not given'}, and host is {self.host or 'not given'}")
+        if self.gateway and self.mode == "Knative":
+            raise ValueError(
+                "gateway is for the mode Standard, and the mode is Knative, which splits the traffic itself"
+            )
         return self
 
 
@@ -42,7 +46,7 @@ def splitter_of(service: Mapping[str, Any]) -> TrafficSplitter:
         _Asked,
         {name: service[name] for name in TrafficSplitter.model_fields if name in service},
         problem="What is to split the traffic is wrong",
-        expected="gateway, as NAMESPACE/NAME, with host, the host by which clients ask; or neither",
+        expected="gateway, as NAMESPACE/NAME, with host, the host by which clients ask; or mode: Knative; or neither",
         what_to_do="Correct the value; nothing was made.",
     )
     return TrafficSplitter(**asked.model_dump())

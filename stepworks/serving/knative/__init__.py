@@ -1,0 +1,1 @@
+"""Serving the versions of a model as revisions of one InferenceService in Knative mode."""
