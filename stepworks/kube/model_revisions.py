@@ -28,7 +28,7 @@ from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.judgement import Rule
 from stepworks.kube.kinds.manifests import Manifest, annotations_of
 from stepworks.kube.kinds.merge_patches import merge_patch
-from stepworks.kube.kinds.revisions import TrafficGivenBack, TrafficShared
+from stepworks.kube.kinds.revisions import NewestReady, NewestWithoutTraffic, TrafficShared
 from stepworks.kube.kinds.rules import GONE
 from stepworks.kube.model_service import READY_SECONDS
 from stepworks.kube.model_traffic import APPROVED_ANNOTATION
@@ -197,9 +197,7 @@ class ModelRevisions:
         if serving.percent != percent:
             self._change(serving, lambda found: with_share(found, percent))
             self._say(f"Version {version} of {self._reference.name} gets {percent} % of the traffic.")
-        self._wait(
-            TrafficGivenBack(serving.stable.revision) if percent == 0 else _asked(replace(serving, percent=percent))
-        )
+        self._wait(_asked(replace(serving, percent=percent)) if percent else NewestWithoutTraffic())
 
     def keep(self, version: str) -> None:
         """Let the version on trial serve for good, with all of the traffic.
@@ -238,7 +236,7 @@ class ModelRevisions:
         if not serving.restoring:
             serving = self._change(serving, as_before)
             self._say(f"Version {serving.version} of {self._reference.name} becomes its newest revision again.")
-        self._wait(_asked(serving))
+        self._wait(NewestReady(serving.replaced))
         self._wait(_asked(self._change(serving, for_good)))
 
     def end(self) -> None:
@@ -281,7 +279,7 @@ class ModelRevisions:
         else:
             if serving.percent:
                 self._change(serving, lambda present: with_share(present, 0))
-            self._wait(TrafficGivenBack(serving.stable.revision))
+            self._wait(NewestWithoutTraffic())
         return self.present()
 
     def _change(self, expected: Serving, change: Callable[[Manifest], Manifest]) -> Serving:

@@ -131,8 +131,16 @@ def deploy_server(
         service: Fields of `ModelServerSpec`, and of `TrafficSplitter`.
 
     Raises:
+        ConfigurationError: The service has a mode, as of KServe.
         StepworksError: As of `serve_version`, `deploy_as_model_server` and `deploy_model_server_beside`.
     """
+    if "mode" in service:
+        raise ConfigurationError(
+            "A model server without KServe has no mode",
+            received=f"mode: {service['mode']}",
+            expected="gateway and host, or neither",
+            what_to_do="Leave it out; or serve the model by KServe, with the step deploy.",
+        )
     models = Registry(registry)
     model = _registered(package, registration, models)
     judged = VerdictDocument.read(verdict)

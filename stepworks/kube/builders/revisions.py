@@ -29,6 +29,7 @@ REPLACED_ANNOTATION = "stepworks.dev/replaced"
 """The newest revision of the time before the last change of the predictor: what KServe says of it is from before."""
 TAG_ROUTING_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 """Gives the newest revision an address of its own, whatever its share of the traffic."""
+_MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 _PERCENT = "canaryTrafficPercent"
 
 
@@ -82,6 +83,8 @@ def read_serving(service: Manifest) -> Serving:
     version, noted = annotations.get(VERSION_ANNOTATION), annotations.get(STABLE_ANNOTATION)
     percent = service["spec"]["predictor"].get(_PERCENT)
     problem = "" if version else f"no annotation {VERSION_ANNOTATION}"
+    if (mode := annotations.get(_MODE_ANNOTATION)) != "Knative":
+        problem = f"one in the mode {mode or 'of the cluster'}, in which KServe may ignore {_PERCENT}"
     stable = None
     if noted is not None:
         try:
@@ -91,7 +94,7 @@ def read_serving(service: Manifest) -> Serving:
     if problem or not version:
         reference = reference_to(service)
         raise ConfigurationError(
-            f"The {reference} was not made by Stepworks in Knative mode",
+            f"The {reference} was not made by Stepworks in the mode Knative",
             received=problem,
             expected="none of that name, or one that the step deploy made with the mode Knative",
             what_to_do="Serve the model under another name; or, if nobody calls this one any more, delete it.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepworks.kube.kinds.judgement import Judgement, Pending, Succeeded
-from stepworks.kube.kinds.manifests import Manifest, conditions_of, status_of
+from stepworks.kube.kinds.judgement import Failed, Judgement, Pending, Succeeded
+from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
 from stepworks.kube.kinds.rules import INFERENCE_SERVICE_READY
 
 
@@ -69,32 +69,57 @@ class TrafficShared:
         ready = INFERENCE_SERVICE_READY.judge(manifest)
         if not isinstance(ready, Succeeded):
             return ready
-        asked = {revisions.created: self.percent, self.stable: 100 - self.percent}
         told = f"the traffic goes {_in_words(revisions)}"
+        last = revisions.created if self.percent == 100 else self.stable
+        if self.percent < 100 and revisions.rolled_out not in ("", last):
+            return Failed(
+                f"KServe takes {revisions.rolled_out} for the revision that had all traffic last, instead of {last}, "
+                "and gives it what the newest one does not get"
+            )
+        asked = {revisions.created: self.percent, self.stable: 100 - self.percent}
         if revisions.shares != {name: share for name, share in asked.items() if share}:
             return Pending(told)
-        if self.percent == 100 and revisions.rolled_out != revisions.created:
-            return Pending(f"{told}; KServe would give it back to {revisions.rolled_out}")
+        if revisions.rolled_out != last:
+            return Pending(f"{told}, and KServe has not noted it")
         return Succeeded(told)
 
 
 @dataclass(frozen=True)
-class TrafficGivenBack:
-    """A revision gets all traffic, whether the newest one is ready or not.
+class NewestReady:
+    """A revision that was made by a change is ready, whatever its share of the traffic.
 
     Attributes:
-        stable: The revision.
+        replaced: The newest revision of the time before the change.
     """
 
-    stable: str
+    replaced: str
+    goal: ClassVar[str] = "serving the version before anew"
+    absence_succeeds: ClassVar[bool] = False
+
+    def judge(self, manifest: Manifest) -> Judgement:
+        """Judge by the revisions and the condition Ready: what is told of the model may be of the one that failed."""
+        revisions = read_revisions(manifest)
+        unmet = [condition_line(each) for each in conditions_of(manifest).values() if each.get("status") != "True"]
+        if revisions.created == self.replaced:
+            return Pending(f"its newest revision is still {revisions.created}")
+        if revisions.created == revisions.ready and conditions_of(manifest).get("Ready", {}).get("status") == "True":
+            return Succeeded(f"{revisions.created} is ready")
+        return Pending("; ".join([f"{revisions.created} is not ready", *unmet]))
+
+
+@dataclass(frozen=True)
+class NewestWithoutTraffic:
+    """The newest revision gets no traffic, whether it is ready or not; others get all of it."""
+
     goal: ClassVar[str] = "serving the version before"
     absence_succeeds: ClassVar[bool] = False
 
     def judge(self, manifest: Manifest) -> Judgement:
         """Judge by the shares, and by the condition of the route."""
-        told = f"the traffic goes {_in_words(read_revisions(manifest))}"
+        revisions = read_revisions(manifest)
+        told = f"the traffic goes {_in_words(revisions)}"
         route = conditions_of(manifest).get("PredictorRouteReady", {}).get("status")
-        done = read_revisions(manifest).shares == {self.stable: 100} and route == "True"
+        done = revisions.shares and revisions.created not in revisions.shares and route == "True"
         return Succeeded(told) if done else Pending(told)
 
 

@@ -77,7 +77,7 @@ def roll_out_on_knative(
         document = promoted_before(deployment)
     else:
         refuse_if_held(models, deployment)
-        _refuse_metrics_of_ours(source)
+        refuse_metrics_of_ours(source)
         arms = revision_arms(revisions, deployment, package, models)
         stable, candidate = arms.get("stable"), arms["candidate"]
         counts = ArmCounts(cluster, source, None if stable is None else stable.revision, candidate.revision)
@@ -106,7 +106,12 @@ class _RevisionApproval:
         return self._revisions.approved(self._candidate, percent)
 
 
-def _refuse_metrics_of_ours(source: PrometheusSource | None) -> None:
+def refuse_metrics_of_ours(source: PrometheusSource | None) -> None:
+    """Refuse to count by the name of the model, which is the same for both revisions.
+
+    Raises:
+        ConfigurationError: The metrics are those of our own server.
+    """
     if source is not None and source.counts_our_server:
         raise ConfigurationError(
             "The metrics of our own server do not tell the revisions of a model apart",
