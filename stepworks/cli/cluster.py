@@ -92,8 +92,9 @@ def _ask_once(run: Run, cluster: Cluster, deployment: DeploymentDocument, stream
 
     package = _package_of(run, deployment)
     samples, manifest = Samples.read(package), read_package(package)
-    if manifest.format != ONNXRUNTIME or deployment.splitter.gateway:
-        where = "" if deployment.splitter.gateway else " in the cluster"
+    splitter = deployment.splitter
+    if manifest.format != ONNXRUNTIME or splitter.gateway or splitter.mode == "Knative":
+        where = "" if splitter.gateway else " in the cluster"
         stream.write(f"{deployment.service} is at {deployment.url}{where}, asked as {manifest.format} is.\n")
         return
     signature = {each.name: each.datatype for each in manifest.inputs}

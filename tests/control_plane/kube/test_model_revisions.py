@@ -168,7 +168,6 @@ def test_one_in_standard_mode_is_refused(kubeflow_cluster: Cluster) -> None:
     assert "Standard" in str(caught.value)
 
 
-@newer
 def test_a_version_before_the_last_that_kserve_takes_for_it_does_not_stay(kubeflow_cluster: Cluster) -> None:
     """KServe goes back a version too far where Knative tells of the new shares before it tells of the new revision."""
     with PlayedKnative(kubeflow_cluster) as knative:
