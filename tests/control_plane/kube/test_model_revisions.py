@@ -136,8 +136,10 @@ def test_a_version_that_had_all_traffic_gives_it_back(kubeflow_cluster: Cluster)
         model = served_for_good(kubeflow_cluster)
         model.attempt(manifest(2), "2", "run-2")
         model.share("2", 100)
+        model.share("2", 10)  # as a roll-out that begins anew after a kill in its last stage
+        model.share("2", 100)
         model.give_back("2")
-    assert knative.served() == [{"1": 100}, {"2": 100}, {"1": 100}]
+    assert knative.served() == [{"1": 100}, {"2": 100}, {"1": 90, "2": 10}, {"2": 100}, {"1": 100}]
 
 
 @newer

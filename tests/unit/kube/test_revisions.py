@@ -132,6 +132,8 @@ SHARED = TrafficShared(10, f"{NAME}-1", f"{NAME}-1")
         ((2, 1, 1, {1: 100}), Pending, "flights-predictor-2 is not ready"),
         ((2, 2, 1, {1: 100}), Pending, "100 % to flights-predictor-1"),
         ((2, 2, 1, {1: 50, 2: 50}), Pending, "50 % to flights-predictor-1"),
+        ((2, 2, 2, {2: 100}), Pending, "100 % to flights-predictor-2"),  # as it gives some of all traffic back
+        ((2, 2, 2, {1: 90, 2: 10}), Pending, "KServe has not noted it"),
         ((2, 2, 1, {1: 90, 2: 10}), Succeeded, "10 % to flights-predictor-2"),
         ((2, 2, 0, {1: 90, 2: 10}), Failed, "takes flights-predictor-0"),
     ],
