@@ -112,8 +112,11 @@ def test_a_trial_that_is_killed_after_any_write_leaves_the_version_before_and_is
         again.attempt(manifest(3), "3", "run-3")
         again.share("3", 100)
         again.keep("3")
-    trial = [{"1": 50, "2": 50}, {"1": 100}] if writes > 1 else []
-    assert knative.served() == [{"1": 100}, *trial, {"3": 100}]
+    trial = [{"1": 50, "2": 50}, {"1": 100}]
+    told = knative.served()
+    # The share that the second write gives may be taken back before Knative has seen it.
+    assert told == [{"1": 100}, {"3": 100}] if writes < 2 else told[1:-1] == trial or (writes == 2 and not told[1:-1])
+    assert (told[0], told[-1]) == ({"1": 100}, {"3": 100})
 
 
 @newer

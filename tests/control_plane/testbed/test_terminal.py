@@ -120,15 +120,3 @@ def test_a_name_that_is_no_folder_of_its_own_is_refused(folder: Path, command: s
     assert refused.returncode == 2
     assert f"{name!r} cannot be the name of a test bed" in refused.stderr
     assert kept.is_dir()
-
-
-def test_fewer_simulated_nodes_than_none_are_refused(folder: Path) -> None:
-    refused = testbed(folder, "up", "--simulated", "-4")
-    assert refused.returncode == 2
-    assert "--simulated" in refused.stderr
-
-
-def test_an_unknown_generation_is_told(folder: Path) -> None:
-    refused = testbed(folder, "up", "--generation", "newest")
-    assert refused.returncode == 2
-    assert all(word in refused.stderr for word in ("'newest'", "'older'", "'newer'"))
