@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -85,16 +85,19 @@ class Batches:
             rows += batch[-1].rows
         return batch
 
-    def _answers(self, batch: list[_Request]) -> list[Array | Exception]:
+    def _answers(self, batch: list[_Request]) -> Sequence[Array | Exception]:
         """An answer to each; where they cannot be answered together, each by a run of its own."""
-        if len(batch) > 1:
-            try:
-                joined = {name: np.concatenate([each.feed[name] for each in batch]) for name in batch[0].feed}
-                ends = np.cumsum([each.rows for each in batch])[:-1]
-                return list(np.split(self._run(joined), ends))
-            except Exception:  # noqa: BLE001, S110  # the runtime raises many kinds; which request it is of shows below
-                pass
-        return [self._alone(each) for each in batch]
+        together = self._together(batch) if len(batch) > 1 else []
+        return together or [self._alone(each) for each in batch]
+
+    def _together(self, batch: list[_Request]) -> list[Array]:
+        """The answers of one run; none where the graph refuses it, or answers with another number of rows."""
+        ends = np.cumsum([each.rows for each in batch])
+        try:
+            answers = self._run({name: np.concatenate([each.feed[name] for each in batch]) for name in batch[0].feed})
+        except Exception:  # noqa: BLE001  # the runtime raises many kinds; which request it is of shows in runs of each
+            return []
+        return np.split(answers, ends[:-1]) if len(answers) == ends[-1] else []
 
     def _alone(self, request: _Request) -> Array | Exception:
         try:

@@ -95,3 +95,10 @@ def test_a_client_that_goes_away_takes_nobody_with_it() -> None:
         return [*answers, await batches.answer(rows(4))]
 
     assert told(asyncio.run(scenario())) == [[6], [8]]
+
+
+def test_a_graph_that_cannot_take_rows_together_is_asked_for_each() -> None:
+    model = Doubling()
+    batches = Batches(lambda feed: model(feed)[:1])
+    assert told(asyncio.run(while_busy(model, batches, [rows(1), rows(2), rows(3)]))) == [[2], [4], [6]]
+    assert model.sizes == [1, 2, 1, 1]
