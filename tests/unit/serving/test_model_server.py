@@ -14,8 +14,7 @@ from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
 from stepworks.registry.registry import Metadata, RegisteredModel, Registry
 from stepworks.report.documents import VerdictDocument
-from stepworks.serving.kserve import deploy
-from stepworks.serving.kserve.deploy import ServiceRequest
+from stepworks.serving.kserve.deploy import ServiceRequest, service_spec
 from stepworks.serving.manifest import read_package
 from stepworks.serving.model_server import deploy_as_model_server, server_spec
 from stepworks.serving.package import build_package
@@ -93,6 +92,6 @@ def test_a_verdict_that_was_overridden_is_told_by_what_serves(model: RegisteredM
     overridden = replace(model, metadata=model.metadata.model_copy(update={"override": "no other will do"}))
     told = {"team/why": "because", "stepworks.dev/verdict-override": "no other will do"}
     assert server_spec(overridden, "a/b:1", asked, name="flights").annotations == told
-    assert deploy._spec(overridden, replace(asked, service={})).annotations == {
+    assert service_spec(overridden, replace(asked, service={})).annotations == {
         "stepworks.dev/verdict-override": "no other will do"
     }
