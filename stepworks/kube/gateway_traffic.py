@@ -8,7 +8,6 @@ from stepworks.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ConfigurationError,
-    ConflictError,
     ServingError,
     StepworksError,
     WaitTimeoutError,
@@ -21,9 +20,9 @@ from stepworks.kube.builders.routes import Routes
 from stepworks.kube.gateway_checks import WayIn, find_way_in, refuse_graph, refuse_shared_host
 from stepworks.kube.kinds.gateways import RouteInPlace
 from stepworks.kube.kinds.judgement import Pending
-from stepworks.kube.kinds.manifests import Manifest, annotations_of
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import GONE
-from stepworks.kube.model_traffic import APPROVED_ANNOTATION, Entrance
+from stepworks.kube.model_traffic import Entrance, approval_command, is_approved, refuse_another_hand, told_routes
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.waiting.wait import wait
 
@@ -129,13 +128,11 @@ class GatewayTraffic:
         Raises:
             ClusterError: The API server refuses, fails or does not answer.
         """
-        present = find(self._cluster, self._route)
-        name, _, share = annotations_of(present or {}).get(APPROVED_ANNOTATION, "").rpartition(":")
-        return name == route and share.isdecimal() and int(share) >= percent
+        return is_approved(find(self._cluster, self._route), route, percent)
 
     def approval(self, route: str, percent: int) -> str:
         """The command by which a person says so."""
-        return f"{self._route.kubectl('annotate')} --overwrite {APPROVED_ANNOTATION}={route}:{percent}"
+        return approval_command(self._route, route, percent)
 
     def send(self, routes: Routes) -> None:
         """Send the traffic elsewhere, and return when the Gateway's controller has accepted that.
@@ -151,7 +148,8 @@ class GatewayTraffic:
             ServingError: The Gateway's controller does not accept it; it says why. The traffic goes on as before.
             ClusterError: The API server refuses, fails or does not answer.
         """
-        before = self._refuse_another_hand()
+        before = self.routes()
+        refuse_another_hand(self._route.name, before, self._sent)
         wanted = self._built(routes)
         self._require_services(routes)
         apply(self._cluster, wanted)
@@ -161,7 +159,7 @@ class GatewayTraffic:
             self._take_back(before)
             raise
         self._sent = read_http_route(wanted)
-        self._say("; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + ".")
+        self._say(told_routes(routes))
 
     def drain(self) -> None:
         """Return when the Gateway's proxies had time to follow the route, and to answer what they sent on before."""
@@ -174,7 +172,7 @@ class GatewayTraffic:
             ConflictError: Somebody else has sent the traffic elsewhere; the route is left as it is.
             ClusterError: The API server refuses, fails or does not answer.
         """
-        self._refuse_another_hand()
+        refuse_another_hand(self._route.name, self.routes(), self._sent)
         self._sent = None
         if delete(self._cluster, self._route):
             wait(self._cluster, self._route, until=GONE, timeout=DELETION_SECONDS)
@@ -243,18 +241,6 @@ class GatewayTraffic:
             expected=f"{self._host} of the Gateway {self._gateway.namespace}/{self._gateway.name}",
             what_to_do="Name those in gateway and host; or, once no client asks there any more, delete the route, and "
             f"it is made anew: {self._route.kubectl('delete')}",
-        )
-
-    def _refuse_another_hand(self) -> Routes | None:
-        present = self.routes()
-        if self._sent is None or present == self._sent:
-            return present
-        told = "nowhere" if present is None else ", ".join(f"{share} % to {each.name}" for each, share in present.asked)
-        raise ConflictError(
-            f"Somebody else has changed the traffic of {self._route.name}",
-            received=f"traffic that goes {told}",
-            expected=", ".join(f"{share} % to {each.name}" for each, share in self._sent.asked),
-            what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
         )
 
     def _way_in(self) -> WayIn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stepworks.errors import AlreadyExistsError, ConflictError, ObjectFailedError, WaitTimeoutError
+from stepworks.errors import AlreadyExistsError, ObjectFailedError, WaitTimeoutError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, delete, find, list_objects
 from stepworks.kube.api.references import Reference, Selection, located, reference_to
@@ -23,7 +23,7 @@ from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.gateway_checks import refuse_route
 from stepworks.kube.kinds.manifests import annotations_of, labels_of
 from stepworks.kube.kinds.rules import GONE, INFERENCE_GRAPH_READY, RolledOut
-from stepworks.kube.model_traffic import APPROVED_ANNOTATION, Entrance
+from stepworks.kube.model_traffic import Entrance, approval_command, is_approved, refuse_another_hand, told_routes
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.waiting.wait import wait, wait_all
 
@@ -103,13 +103,11 @@ class GraphTraffic:
         Raises:
             ClusterError: The API server refuses, fails or does not answer.
         """
-        present = find(self._cluster, self._reference)
-        name, _, share = annotations_of(present or {}).get(APPROVED_ANNOTATION, "").rpartition(":")
-        return name == route and share.isdecimal() and int(share) >= percent
+        return is_approved(find(self._cluster, self._reference), route, percent)
 
     def approval(self, route: str, percent: int) -> str:
         """The command by which a person says so."""
-        return f"{self._reference.kubectl('annotate')} --overwrite {APPROVED_ANNOTATION}={route}:{percent}"
+        return approval_command(self._reference, route, percent)
 
     def send(self, routes: Routes) -> None:
         """Send the traffic elsewhere, and return when every router does so.
@@ -125,12 +123,12 @@ class GraphTraffic:
             WorkloadFailedError: The routers do not come about; it says why. The ones from before go on as before.
             ClusterError: The API server refuses, fails or does not answer.
         """
-        self._refuse_another_hand()
+        refuse_another_hand(self._reference.name, self.routes(), self._sent)
         self._refuse_model_server()
         graph = build_inference_graph(routes, name=self._reference.name, mode=self._mode, replicas=self._replicas)
         apply(self._cluster, graph)
         self._sent = read_routes(graph)
-        self._say("; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + ".")
+        self._say(told_routes(routes))
         told = {ROUTES_ANNOTATION: annotations_of(graph)[ROUTES_ANNOTATION]}
         for reference, rule in ((self._reference, INFERENCE_GRAPH_READY), (self._router, RolledOut(told))):
             check = ObstacleCheck(self._cluster, reference, self._timeout, self._say)
@@ -151,18 +149,6 @@ class GraphTraffic:
         for _ in wait_all(self._cluster, leaving, until=GONE, timeout=DRAINED_SECONDS):
             pass  # one that stays is no reason to stay with it
 
-    def _refuse_another_hand(self) -> None:
-        present = self.routes()
-        if self._sent is None or present == self._sent:
-            return
-        told = "nowhere" if present is None else ", ".join(f"{share} % to {each.name}" for each, share in present.asked)
-        raise ConflictError(
-            f"Somebody else has changed the traffic of {self._reference.name}",
-            received=f"traffic that goes {told}",
-            expected=", ".join(f"{share} % to {each.name}" for each, share in self._sent.asked),
-            what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
-        )
-
     def _refuse_model_server(self) -> None:
         present = None if self._sent else find(self._cluster, self._router)
         if present is None or SERVER_LABEL not in labels_of(present):
@@ -182,7 +168,7 @@ class GraphTraffic:
             ConflictError: Somebody else has sent the traffic elsewhere; the graph is left as it is.
             ClusterError: The API server refuses, fails or does not answer.
         """
-        self._refuse_another_hand()
+        refuse_another_hand(self._reference.name, self.routes(), self._sent)
         self._sent = None
         if delete(self._cluster, self._reference):
             wait(self._cluster, self._reference, until=GONE, timeout=DELETION_SECONDS)

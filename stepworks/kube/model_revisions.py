@@ -26,12 +26,12 @@ from stepworks.kube.builders.revisions import (
 from stepworks.kube.diagnosis.diagnose import diagnose
 from stepworks.kube.diagnosis.obstacle_check import ObstacleCheck
 from stepworks.kube.kinds.judgement import Rule
-from stepworks.kube.kinds.manifests import Manifest, annotations_of
+from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.merge_patches import merge_patch
 from stepworks.kube.kinds.revisions import NewestReady, NewestWithoutTraffic, TrafficShared
 from stepworks.kube.kinds.rules import GONE
 from stepworks.kube.model_service import READY_SECONDS
-from stepworks.kube.model_traffic import APPROVED_ANNOTATION
+from stepworks.kube.model_traffic import another_hand, approval_command, is_approved
 from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.runs.belonging import belonging_to
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
@@ -256,19 +256,18 @@ class ModelRevisions:
         Raises:
             ClusterError: The API server refuses, fails or does not answer.
         """
-        present = find(self._cluster, self._knative)
-        named, _, share = annotations_of(present or {}).get(APPROVED_ANNOTATION, "").rpartition(":")
-        return named == version and share.isdecimal() and int(share) >= percent
+        return is_approved(find(self._cluster, self._knative), version, percent)
 
     def approval(self, version: str, percent: int) -> str:
         """The command by which a person says so."""
-        return f"{self._knative.kubectl('annotate')} --overwrite {APPROVED_ANNOTATION}={version}:{percent}"
+        return approval_command(self._knative, version, percent)
 
     def _trial_of(self, version: str) -> Manifest:
         present = self.present()
         serving = read_serving(present)
         if serving.version != version or serving.percent is None:
-            raise self._another_hand(serving, f"version {version} on trial")
+            expected = f"version {version} on trial"
+            raise another_hand(self._reference.name, received=_in_words(serving), expected=expected)
         return present
 
     def _settled(self) -> Manifest:
@@ -288,7 +287,7 @@ class ModelRevisions:
             present = self.present()
             found = read_serving(present)
             if found != expected:
-                raise self._another_hand(found, _in_words(expected))
+                raise another_hand(self._reference.name, received=_in_words(found), expected=_in_words(expected))
             changes = merge_patch(present, change(present))
             changes.setdefault("metadata", {})["resourceVersion"] = present["metadata"]["resourceVersion"]
             try:
@@ -300,14 +299,6 @@ class ModelRevisions:
             received=f"another version of it at each of {_ATTEMPTS} attempts",
             expected="a moment in which it can be changed",
             what_to_do="Look at the controller of KServe; a retry of the step begins where this one stopped.",
-        )
-
-    def _another_hand(self, found: Serving, expected: str) -> ConflictError:
-        return ConflictError(
-            f"Somebody else has changed the traffic of {self._reference.name}",
-            received=_in_words(found),
-            expected=expected,
-            what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
         )
 
     def _wait(self, until: Rule) -> Manifest:

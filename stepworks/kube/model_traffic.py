@@ -5,10 +5,60 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from stepworks.errors import ConflictError
+from stepworks.kube.api.references import Reference
 from stepworks.kube.builders.routes import Routes
+from stepworks.kube.kinds.manifests import Manifest, annotations_of
 
 APPROVED_ANNOTATION = "stepworks.dev/approved"
 """Written by a person: a version's name and the share of the traffic in percent that it may get, `flights-v2:50`."""
+
+
+def is_approved(present: Manifest | None, name: str, percent: int) -> bool:
+    """Whether a person has said at an object that a version may get this share of the traffic, or more."""
+    named, _, share = annotations_of(present or {}).get(APPROVED_ANNOTATION, "").rpartition(":")
+    return named == name and share.isdecimal() and int(share) >= percent
+
+
+def approval_command(reference: Reference, name: str, percent: int) -> str:
+    """The command by which a person says so."""
+    return f"{reference.kubectl('annotate')} --overwrite {APPROVED_ANNOTATION}={name}:{percent}"
+
+
+def told_routes(routes: Routes) -> str:
+    """Where traffic goes, as progress says it."""
+    return "; ".join(f"{route.name} gets {share} % of the traffic" for route, share in routes.asked) + "."
+
+
+def another_hand(model: str, *, received: str, expected: str) -> ConflictError:
+    """The error that somebody else has changed the traffic of a model since it was changed here."""
+    return ConflictError(
+        f"Somebody else has changed the traffic of {model}",
+        received=received,
+        expected=expected,
+        what_to_do="Let one roll-out of a model end before the next begins. This one leaves the traffic as it is.",
+    )
+
+
+def refuse_another_hand(model: str, present: Routes | None, sent: Routes | None) -> None:
+    """Refuse to change traffic that goes elsewhere than where it was sent last.
+
+    Args:
+        model: The model's name.
+        present: Where it goes; None for nowhere.
+        sent: Where it was sent last from here; None where it was not yet.
+
+    Raises:
+        ConflictError: Somebody else has changed it.
+    """
+    if sent is None or present == sent:
+        return
+    goes = "nowhere" if present is None else _shares(present)
+    raise another_hand(model, received=f"traffic that goes {goes}", expected=_shares(sent))
+
+
+def _shares(routes: Routes) -> str:
+    return ", ".join(f"{share} % to {route.name}" for route, share in routes.asked)
 
 
 @dataclass(frozen=True)

@@ -30,21 +30,13 @@ class RevisionBackend:
         counts: ArmCounts,
     ) -> None:
         self.service = model
+        self.stable_version = None if stable is None else stable.version
+        self.candidate_version = candidate.version
         self.percent = 0
         self._revisions = revisions
         self._stable = stable
         self._candidate = candidate
         self._counts = counts
-
-    @property
-    def stable_version(self) -> str | None:
-        """The version that serves; missing when there is none."""
-        return None if self._stable is None else self._stable.version
-
-    @property
-    def candidate_version(self) -> str:
-        """The version that is rolled out."""
-        return self._candidate.version
 
     def set_percent(self, percent: int) -> None:
         """Give the candidate this share of the traffic, and start new counts.

@@ -12,24 +12,24 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from stepworks.errors import ConfigurationError, StepworksError
+from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.model_revisions import ModelRevisions
-from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-from stepworks.serving.answers import expected_answers
 from stepworks.serving.knative.arms import RevisionArm, revision_arms
 from stepworks.serving.knative.backend import RevisionBackend, RevisionProber
+from stepworks.serving.kserve.approval import TrafficApproval
+from stepworks.serving.kserve.backend import rolling_back_at_signals
 from stepworks.serving.kserve.counting import ArmCounts
 from stepworks.serving.kserve.probes import VersionProber
 from stepworks.serving.kserve.roll_out import refuse_if_held
-from stepworks.serving.manifest import ONNXRUNTIME, Samples
+from stepworks.serving.manifest import ONNXRUNTIME
 from stepworks.serving.rollout.backend import Approval
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
-from stepworks.serving.rollout.probes import Recorded, read_probes
+from stepworks.serving.rollout.probes import recorded_rows
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import ArmName
@@ -82,28 +82,12 @@ def roll_out_on_knative(
         stable, candidate = arms.get("stable"), arms["candidate"]
         counts = ArmCounts(cluster, source, None if stable is None else stable.revision, candidate.revision)
         backend = RevisionBackend(model, revisions, stable, candidate, counts)
-        document = _roll_out(backend, arms, policy, _RevisionApproval(revisions, candidate.version), say)
+        document = _roll_out(backend, arms, policy, TrafficApproval(revisions, candidate.version), say)
     if document.outcome == "held":
         models.set_alias(registration.name, HELD, registration.version)
     if document.outcome == "promoted":
         models.make_champion(registration.name, registration.version)
     return document
-
-
-class _RevisionApproval:
-    """A person's yes to a larger share of the traffic, given at the Knative Service."""
-
-    def __init__(self, revisions: ModelRevisions, candidate: str) -> None:
-        self._revisions = revisions
-        self._candidate = candidate
-
-    def request(self, percent: int) -> str:
-        """What to do in order to say yes to a share, in a sentence."""
-        return f"Say it by: {self._revisions.approval(self._candidate, percent)}"
-
-    def given(self, percent: int) -> bool:
-        """Whether a person has said yes to this share, or to a larger one."""
-        return self._revisions.approved(self._candidate, percent)
 
 
 def refuse_metrics_of_ours(source: PrometheusSource | None) -> None:
@@ -130,31 +114,12 @@ def _roll_out(
     say: Callable[[str], None],
 ) -> CanaryDocument:
     """Roll out, and back when told to end."""
-
-    def give_back() -> None:
-        try:
-            backend.roll_back()
-        except StepworksError as trouble:
-            say(f"The roll-out could not be rolled back.\n{trouble}")
-
-    recorded = _recorded(arms)
+    ours = all(arm.manifest.format == ONNXRUNTIME for arm in arms.values())
+    recorded = recorded_rows({name: arm.package for name, arm in arms.items()}, ours=ours)
     with ExitStack() as stack:
         both, alone = (
             stack.enter_context(VersionProber({arm: arms[arm].client() for arm in some}, recorded))
             for some in (tuple(arms), ("candidate",))
         )
-        stack.enter_context(cleaning_up_at_signals(give_back))
+        stack.enter_context(rolling_back_at_signals(backend, say))
         return roll_out(backend, policy, RevisionProber(backend, both, alone), approval=approval, tell=say)
-
-
-def _recorded(arms: Mapping[ArmName, RevisionArm]) -> dict[ArmName, list[Recorded]]:
-    """What each version is asked: the candidate's rows where our own server answers, or else the rows of each."""
-    if all(arm.manifest.format == ONNXRUNTIME for arm in arms.values()):
-        stable = arms.get("stable")
-        probes = read_probes(arms["candidate"].package, None if stable is None else stable.package)
-        return {name: [Recorded(probe.row, probe.of(name)) for probe in probes] for name in arms}
-    samples = {name: Samples.read(arm.package) for name, arm in arms.items()}
-    return {
-        name: [Recorded(*each) for each in zip(some.rows, expected_answers(some), strict=True)]
-        for name, some in samples.items()
-    }

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from stepworks.kube.model_traffic import ModelTraffic
+from typing import Protocol
+
+
+class Approved(Protocol):
+    """What a person's yes is written at."""
+
+    def approved(self, name: str, percent: int, /) -> bool:
+        """Whether a person has said that a version may get this share of the traffic, or more."""
+        ...
+
+    def approval(self, name: str, percent: int, /) -> str:
+        """The command by which a person says so."""
+        ...
 
 
 class TrafficApproval:
     """Is given by an annotation of what splits the model's traffic, which names the version: it is none of another one.
 
     Args:
-        traffic: The model's traffic.
-        candidate: The name of the candidate's InferenceService.
+        traffic: The model's traffic: `ModelTraffic`, or `ModelRevisions`.
+        candidate: By what name that knows the candidate.
     """
 
-    def __init__(self, traffic: ModelTraffic, candidate: str) -> None:
+    def __init__(self, traffic: Approved, candidate: str) -> None:
         self._traffic = traffic
         self._candidate = candidate
 

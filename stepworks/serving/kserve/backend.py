@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from stepworks.errors import ServingError
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from stepworks.errors import ServingError, StepworksError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
+from stepworks.kube.runs.interrupts import Interruption, cleaning_up_at_signals
 from stepworks.serving.kserve.counting import ArmCounts
 from stepworks.serving.kserve.versions import ServedVersion, Versions
-from stepworks.serving.rollout.backend import Traffic
+from stepworks.serving.rollout.backend import Traffic, TrafficBackend
 from stepworks.serving.rollout.prometheus import PrometheusSource
 
 
@@ -36,22 +40,14 @@ class ClusterBackend:
         versions: Versions,
     ) -> None:
         self.service = model
+        self.stable_version = None if stable is None else stable.version
+        self.candidate_version = candidate.version
         self._cluster = cluster
         self._traffic = traffic
         self._stable = stable
         self._candidate = candidate
         self._versions = versions
         self._counts = ArmCounts(cluster, source, None if stable is None else stable.name, candidate.name)
-
-    @property
-    def stable_version(self) -> str | None:
-        """The version that serves; missing when there is none."""
-        return None if self._stable is None else self._stable.version
-
-    @property
-    def candidate_version(self) -> str:
-        """The version that is rolled out."""
-        return self._candidate.version
 
     def set_percent(self, percent: int) -> None:
         """Give the candidate this share of the traffic, and start new counts.
@@ -99,3 +95,22 @@ class ClusterBackend:
             return
         name = self._candidate.name if trial and percent else ""
         self._traffic.send(Routes(stable, self._candidate.route, percent, name))
+
+
+def rolling_back_at_signals(
+    backend: TrafficBackend, say: Callable[[str], None]
+) -> AbstractContextManager[Interruption]:
+    """Roll back when the process is told to end; what fails then is said.
+
+    Args:
+        backend: Shifts the traffic.
+        say: Is told of trouble.
+    """
+
+    def roll_back() -> None:
+        try:
+            backend.roll_back()
+        except StepworksError as trouble:
+            say(f"The roll-out could not be rolled back.\n{trouble}")
+
+    return cleaning_up_at_signals(roll_back)

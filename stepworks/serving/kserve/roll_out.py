@@ -16,28 +16,26 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from stepworks.errors import ConfigurationError, ServingError, StepworksError
+from stepworks.errors import ConfigurationError, ServingError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import Entrance
-from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import HELD, Registry
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.documents import DeploymentDocument, RegistrationDocument
-from stepworks.serving.answers import expected_answers
 from stepworks.serving.kserve.approval import TrafficApproval
-from stepworks.serving.kserve.backend import ClusterBackend
+from stepworks.serving.kserve.backend import ClusterBackend, rolling_back_at_signals
 from stepworks.serving.kserve.model_servers import versions_of
 from stepworks.serving.kserve.probes import TrafficProber, VersionProber
 from stepworks.serving.kserve.serve import make_champion_alone
 from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import ServedVersion, Versions
-from stepworks.serving.manifest import ONNXRUNTIME, Samples
+from stepworks.serving.manifest import ONNXRUNTIME
 from stepworks.serving.package_client import PackageClient
 from stepworks.serving.rollout.backend import Approval
 from stepworks.serving.rollout.deployment import promoted_before, require_candidate
 from stepworks.serving.rollout.policy import RolloutPolicy
-from stepworks.serving.rollout.probes import Recorded, read_probes
+from stepworks.serving.rollout.probes import read_probes, recorded_rows
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from stepworks.serving.rollout.rollout import roll_out
 from stepworks.serving.split_admin import ArmName
@@ -156,41 +154,24 @@ def _roll_out(
     say: Callable[[str], None],
 ) -> CanaryDocument:
     """Roll out, and back when told to end; `counted_at` is where requests are counted, None where none are."""
-
-    def give_back() -> None:
-        try:
-            backend.roll_back()
-        except StepworksError as trouble:
-            say(f"The roll-out could not be rolled back.\n{trouble}")
-
-    with _prober(versions, counted_at) as prober, cleaning_up_at_signals(give_back):
+    with _prober(versions, counted_at) as prober, rolling_back_at_signals(backend, say):
         return roll_out(backend, policy, prober, approval=approval, tell=say)
 
 
 def _prober(
     versions: Mapping[ArmName, ServedVersion], counted_at: Entrance | None
 ) -> AbstractContextManager[VersionProber | TrafficProber | None]:
-    if not all(_is_ours(each) for each in versions.values()):
-        if counted_at:
-            return nullcontext()
-        recorded = {arm: _recorded(version.package) for arm, version in versions.items()}
-        return VersionProber(_clients(versions), recorded)
-    stable = versions.get("stable")
-    probes = read_probes(versions["candidate"].package, None if stable is None else stable.package)
-    if counted_at:
-        return TrafficProber(counted_at, _clients(versions), probes)
-    return VersionProber(
-        _clients(versions), {arm: [Recorded(each.row, each.of(arm)) for each in probes] for arm in versions}
-    )
+    packages = {arm: version.package for arm, version in versions.items()}
+    ours = all(_is_ours(each) for each in versions.values())
+    if not counted_at:
+        return VersionProber(_clients(versions), recorded_rows(packages, ours=ours))
+    if not ours:
+        return nullcontext()
+    return TrafficProber(counted_at, _clients(versions), read_probes(packages["candidate"], packages.get("stable")))
 
 
 def _clients(versions: Mapping[ArmName, ServedVersion]) -> dict[ArmName, PackageClient]:
     return {arm: version.client() for arm, version in versions.items()}
-
-
-def _recorded(package: Path) -> list[Recorded]:
-    samples = Samples.read(package)
-    return [Recorded(*each) for each in zip(samples.rows, expected_answers(samples), strict=True)]
 
 
 def _candidate(versions: Versions, deployment: DeploymentDocument, package: Path) -> ServedVersion:

@@ -39,20 +39,12 @@ class LocalBackend:
         self, manager: ProcessManager, service: str, url: str, stable: LocalArm | None, candidate: LocalArm
     ) -> None:
         self.service = service
+        self.stable_version = None if stable is None else stable.version
+        self.candidate_version = candidate.version
         self._manager = manager
         self._url = url
         self._stable = stable
         self._candidate = candidate
-
-    @property
-    def stable_version(self) -> str | None:
-        """The version that serves; missing when there is none."""
-        return None if self._stable is None else self._stable.version
-
-    @property
-    def candidate_version(self) -> str:
-        """The version that is rolled out."""
-        return self._candidate.version
 
     def set_percent(self, percent: int) -> None:
         """Give the candidate this share of the traffic, and start new counts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ import httpx
 
 from stepworks.errors import ServingError
 from stepworks.report.canary_document import CanaryArm, LatencyHistogram
+from stepworks.serving.answers import expected_answers
 from stepworks.serving.check import TOLERANCE
 from stepworks.serving.client import V2Client, probabilities
 from stepworks.serving.judging.counts import arm
@@ -123,6 +124,27 @@ def read_probes(candidate: Path, stable: Path | None) -> list[Probe]:
     probes = [Probe(*each) for each in zip(samples.rows, samples.probabilities, answers, strict=True)]
     # A row that the stable version answers by no number would be held against nobody but the roll-out.
     return [probe for probe in probes if probe.stable is None or math.isfinite(probe.stable)]
+
+
+def recorded_rows(packages: Mapping[ArmName, Path], *, ours: bool) -> dict[ArmName, list[Recorded]]:
+    """What each version is asked at an address of its own.
+
+    Args:
+        packages: The versions' packages.
+        ours: Whether our own server runs all of them. Then both are asked the candidate's rows, or else each its own.
+
+    Raises:
+        NotFoundError: A package is not there.
+        ServingError: A package was changed or has no usable samples, or the rows do not fit the stable version.
+    """
+    if ours:
+        probes = read_probes(packages["candidate"], packages.get("stable"))
+        return {arm: [Recorded(probe.row, probe.of(arm)) for probe in probes] for arm in packages}
+    samples = {arm: Samples.read(package) for arm, package in packages.items()}
+    return {
+        arm: [Recorded(*each) for each in zip(of_arm.rows, expected_answers(of_arm), strict=True)]
+        for arm, of_arm in samples.items()
+    }
 
 
 class HttpProber:
