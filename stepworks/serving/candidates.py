@@ -9,7 +9,8 @@ from stepworks.errors import ConfigurationError, ServingError
 from stepworks.placement.storage import Mount
 from stepworks.registry.admission import require_pass
 from stepworks.registry.registry import RegisteredModel
-from stepworks.report.documents import VerdictDocument
+from stepworks.report.documents import DeploymentDocument, VerdictDocument
+from stepworks.report.traffic_splitter import TrafficSplitter
 from stepworks.serving.manifest import read_package
 
 OVERRIDE_ANNOTATION = "stepworks.dev/verdict-override"
@@ -39,6 +40,34 @@ def stable_beside(
 def override_annotations(model: RegisteredModel) -> dict[str, str]:
     """What a served version says of a verdict that was overridden; nothing where the gate let it pass."""
     return {OVERRIDE_ANNOTATION: model.metadata.override} if model.metadata.override else {}
+
+
+def deployment_of(
+    candidate: RegisteredModel,
+    url: str,
+    stable: RegisteredModel | None = None,
+    *,
+    splitter: TrafficSplitter | None = None,
+    plain: bool = False,
+) -> DeploymentDocument:
+    """Where a model is, as the step that deployed a version of it writes it down.
+
+    Args:
+        candidate: The version.
+        url: The address at which clients ask.
+        stable: The version beside it; None where it is alone.
+        splitter: What splits the traffic on a cluster.
+        plain: Whether the versions are Deployments, and not InferenceServices.
+    """
+    return DeploymentDocument(
+        service=candidate.name,
+        url=url,
+        stable_version=None if stable is None else str(stable.version),
+        candidate_version=str(candidate.version),
+        model_directory=str(candidate.directory),
+        splitter=splitter or TrafficSplitter(),
+        plain=plain,
+    )
 
 
 def not_on_a_claim(folder: str, mounts: Iterable[Mount]) -> ConfigurationError:

@@ -7,7 +7,7 @@ import contextlib
 from stepworks.errors import NotFoundError
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import stable_beside
+from stepworks.serving.candidates import deployment_of, stable_beside
 from stepworks.serving.client import ask
 from stepworks.serving.launch import ServerPlan, start_servers, start_split
 from stepworks.serving.manifest import ONNXRUNTIME, Samples, read_package, require_format
@@ -77,10 +77,4 @@ def deploy(
         with contextlib.suppress(NotFoundError):
             manager.stop(candidate_plan.process)
         raise
-    return DeploymentDocument(
-        service=service,
-        url=url,
-        stable_version=None if stable is None else str(stable.version),
-        candidate_version=str(candidate.version),
-        model_directory=str(candidate.directory),
-    )
+    return deployment_of(candidate, url, stable)

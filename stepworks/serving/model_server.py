@@ -18,7 +18,7 @@ from stepworks.kube.model_server import deploy_model_server
 from stepworks.placement.storage import Mount, mount_of
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
+from stepworks.serving.candidates import deployment_of, not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import served
 from stepworks.serving.kserve.deploy import ServiceRequest
@@ -78,13 +78,7 @@ def deploy_as_model_server(
         say=say,
     )
     registry.make_champion(model.name, model.version)
-    return DeploymentDocument(
-        service=model.name,
-        url=url,
-        stable_version=None,
-        candidate_version=str(model.version),
-        model_directory=str(model.directory),
-    )
+    return deployment_of(model, url)
 
 
 def server_spec(

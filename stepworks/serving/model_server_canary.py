@@ -12,7 +12,7 @@ from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_server import deploy_model_server
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import stable_beside
+from stepworks.serving.candidates import deployment_of, stable_beside
 from stepworks.serving.kserve.deploy import ServiceRequest, asked, require_champion
 from stepworks.serving.kserve.model_servers import ModelServers
 from stepworks.serving.kserve.traffic import model_traffic
@@ -70,15 +70,7 @@ def deploy_model_server_beside(
         require_champion(candidate, present)
     if version_name(model, candidate.version) not in asked(traffic.routes()):  # one that has traffic stays as it is
         deployed(candidate)
-    return DeploymentDocument(
-        service=model,
-        url=traffic.url,
-        stable_version=None if stable is None else str(stable.version),
-        candidate_version=str(candidate.version),
-        model_directory=str(candidate.directory),
-        splitter=request.splitter,
-        plain=True,
-    )
+    return deployment_of(candidate, traffic.url, stable, splitter=request.splitter, plain=True)
 
 
 def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelServerSpec:

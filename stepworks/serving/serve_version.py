@@ -7,6 +7,7 @@ import contextlib
 from stepworks.errors import NotFoundError
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
+from stepworks.serving.candidates import deployment_of
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.client import V2Client
 from stepworks.serving.deploy import server_process, split_process
@@ -53,10 +54,4 @@ def serve_version(model: RegisteredModel, registry: Registry, manager: ProcessMa
     for other in manager.processes():
         if other.startswith(server_process(service, "")) and other != process:
             manager.stop(other)
-    return DeploymentDocument(
-        service=service,
-        url=url,
-        stable_version=None,
-        candidate_version=str(model.version),
-        model_directory=str(model.directory),
-    )
+    return deployment_of(model, url)

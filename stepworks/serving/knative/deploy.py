@@ -16,7 +16,7 @@ from stepworks.kube.model_revisions import ModelRevisions
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
-from stepworks.serving.candidates import stable_beside
+from stepworks.serving.candidates import deployment_of, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.knative.arms import revision_arm
 from stepworks.serving.kserve.deploy import ServiceRequest, service_spec
@@ -64,14 +64,7 @@ def deploy_on_knative(
     if serving is None or serving.percent is not None or serving.version != str(candidate.version):
         _require_champion(candidate, stable, serving)
     deployed_revision(revisions, candidate, request)
-    return DeploymentDocument(
-        service=candidate.name,
-        url=revisions.url,
-        stable_version=None if stable is None else str(stable.version),
-        candidate_version=str(candidate.version),
-        model_directory=str(candidate.directory),
-        splitter=request.splitter,
-    )
+    return deployment_of(candidate, revisions.url, stable, splitter=request.splitter)
 
 
 def model_revisions(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from stepworks.kube.api.cluster import Cluster
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
+from stepworks.serving.candidates import deployment_of
 from stepworks.serving.knative.deploy import deployed_revision, model_revisions
 from stepworks.serving.kserve.deploy import ServiceRequest
 
@@ -43,11 +44,4 @@ def serve_version_on_knative(
     if serving is None or serving.percent is not None:
         revisions.keep(version)
     registry.make_champion(model.name, model.version)
-    return DeploymentDocument(
-        service=model.name,
-        url=revisions.url,
-        stable_version=None,
-        candidate_version=version,
-        model_directory=str(model.directory),
-        splitter=request.splitter,
-    )
+    return deployment_of(model, revisions.url, splitter=request.splitter)

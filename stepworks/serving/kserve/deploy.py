@@ -22,7 +22,7 @@ from stepworks.placement.storage import Mount
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.report.traffic_splitter import TrafficSplitter
-from stepworks.serving.candidates import not_on_a_claim, override_annotations, stable_beside
+from stepworks.serving.candidates import deployment_of, not_on_a_claim, override_annotations, stable_beside
 from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.formats.kserve import Served, served
 from stepworks.serving.kserve.traffic import model_traffic, splitter_of, without_splitter
@@ -133,14 +133,7 @@ def deploy_on_kserve(
     elif present is not None:
         require_champion(candidate, present)
     deployed_version(cluster, candidate, request, traffic, say)
-    return DeploymentDocument(
-        service=candidate.name,
-        url=traffic.url,
-        stable_version=None if stable is None else str(stable.version),
-        candidate_version=str(candidate.version),
-        model_directory=str(candidate.directory),
-        splitter=request.splitter,
-    )
+    return deployment_of(candidate, traffic.url, stable, splitter=request.splitter)
 
 
 def present_version(cluster: Cluster, model: RegisteredModel, say: Callable[[str], None]) -> Manifest | None:

@@ -9,6 +9,7 @@ from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
+from stepworks.serving.candidates import deployment_of
 from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version, require_shared_path
 from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import InferenceServices, Versions, served_version
@@ -48,14 +49,7 @@ def serve_version_on_kserve(
     require_shared_path(version, request.splitter)
     traffic.send(Routes(version.route))
     make_champion_alone(InferenceServices(cluster, model.name), registry, traffic, model.name, model.version, say)
-    return DeploymentDocument(
-        service=model.name,
-        url=traffic.url,
-        stable_version=None,
-        candidate_version=str(model.version),
-        model_directory=str(model.directory),
-        splitter=request.splitter,
-    )
+    return deployment_of(model, traffic.url, splitter=request.splitter)
 
 
 def make_champion_alone(
