@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from stepworks.kube.api.cluster import Cluster
 from testbed.bed import Bed
 from testbed.settings import Settings
+from tests import pod_namespaces
 from tests.autoscaling.monitoring import monitored
 from tests.control_plane.conftest import fresh_namespace, running_bed
 from tests.prometheus_server import MISSING, WHY_MISSING
@@ -21,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what cannot run here, and keep the tests of one bed together."""
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
-        if sys.platform != "linux" or os.geteuid() != 0:
+        if pod_namespaces.MISSING:
             item.add_marker(pytest.mark.skip(reason="pods have networks of their own as root on Linux only"))
         if MISSING:
             item.add_marker(pytest.mark.skip(reason=WHY_MISSING))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from stepworks.kube.api.objects import apply
 from testbed.bed import Bed
 from testbed.gateway import TRAEFIK
 from testbed.settings import Settings
+from tests import pod_namespaces
 from tests.control_plane.conftest import fresh_namespace, running_bed
 from tests.control_plane.jobs import ROOT
 
@@ -22,7 +21,7 @@ from tests.control_plane.jobs import ROOT
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what cannot run here."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and (sys.platform != "linux" or os.geteuid() != 0):
+        if Path(__file__).parent in item.path.parents and pod_namespaces.MISSING:
             item.add_marker(pytest.mark.skip(reason="pods have networks of their own as root on Linux only"))
 
 

@@ -1,9 +1,7 @@
 """The compiled step run_job in a pod of its own, and its Job's pods beside it: all of them really run."""
 
 import json
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
+from tests import pod_namespaces
 from tests.control_plane.jobs import ROOT, SECONDS, TARGET, run_step
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.pods import pods
@@ -76,7 +75,7 @@ def folder_of(cluster: Cluster, claim: Manifest) -> Path:
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="a step in a pod needs its token at its own path, which only root on Linux can give it",
 )
 def test_a_job_writes_into_a_claim_and_the_step_hands_it_back(process_cluster: Cluster, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A pipeline whose steps are pods of a test bed, by `stepworks run --cluster`."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,12 +20,13 @@ from stepworks.kubeflow.pods.runner import PodAttempt
 from stepworks.kubeflow.pods.task_pod import task_pod
 from stepworks.report.run_record import RunRecord
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.pods import pods
 from tests.control_plane.serving.conftest import claim
 from tests.waiting import wait_for
 
 in_namespaces = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="pods have hostnames of their own as root on Linux only"
+    pod_namespaces.MISSING, reason="pods have hostnames of their own as root on Linux only"
 )
 
 TARGET = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, create
+from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
 from testbed.bed import Bed
 from testbed.settings import Settings
 from tests.control_plane.conftest import fresh_namespace, running_bed
@@ -41,3 +43,19 @@ def claim(bed: Bed, cluster: Cluster, name: str) -> Path:
     folder = bed.claims / cluster.namespace / name
     wait_for("the claim has its folder", folder.is_dir)
     return folder
+
+
+def onnx_spec(uri: str, **changes: Any) -> InferenceServiceSpec:
+    """A package of ours at a place, as our runtime serves it."""
+    return inference_service_spec(
+        storage_uri=uri,
+        model_format="onnx",
+        runtime="stepworks-onnxruntime",
+        mode="Standard",
+        placement={
+            "workload": "inference",
+            "cpu": {"request": "1", "limit": "2"},
+            "memory": {"request": "1Gi", "limit": "2Gi"},
+        },
+        **changes,
+    )

@@ -1,9 +1,7 @@
 """The steps deploy and roll_out_canary, killed by SIGKILL after each write that they make, and retried."""
 
 import itertools
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,11 +16,12 @@ from stepworks.kube.waiting.wait import wait
 from stepworks.kubeflow.pipeline import pipeline
 from stepworks.serving.manifest import Samples
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.serving.team import MODEL, POLICY, Clients, Team, compose
 
 pytestmark = [
     pytest.mark.skipif(
-        sys.platform != "linux" or os.geteuid() != 0,
+        pod_namespaces.MISSING,
         reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
     ),
     pytest.mark.long,

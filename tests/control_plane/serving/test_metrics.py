@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import onnx
@@ -19,13 +17,14 @@ from stepworks.kube.kinds.rules import POD_READY
 from stepworks.kube.waiting.wait import wait
 from stepworks.serving.manifest import MODEL_FILE, OUTPUT, Samples, read_package, write_manifest
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.jobs import TARGET
 from tests.control_plane.serving.team import MODEL, Clients, Team, judged_by_prometheus
 from tests.prometheus_server import MISSING, WHY_MISSING
 
 pytestmark = [
     pytest.mark.skipif(
-        sys.platform != "linux" or os.geteuid() != 0,
+        pod_namespaces.MISSING,
         reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
     ),
     pytest.mark.skipif(MISSING, reason=WHY_MISSING),

@@ -1,9 +1,7 @@
 """The compiled step deploy_model_server in pods of its own, without KServe: its servers really answer."""
 
 import itertools
-import os
 import re
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -27,13 +25,14 @@ from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.manifest import Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.jobs import ROOT, TARGET
 from tests.control_plane.kube.workloads import allow
 from tests.control_plane.serving.team import MODEL, Team, register
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
 )
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from stepworks.errors import WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
 from stepworks.kube.model_service import deploy_inference_service
 from stepworks.serving.client import ask
 from stepworks.serving.manifest import Samples
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.pods import pods
-from tests.control_plane.serving.conftest import claim
+from tests.control_plane.serving.conftest import claim, onnx_spec
 from tests.unit.serving.conftest import write_model, write_raw_table
 from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(
-        sys.platform != "linux" or os.geteuid() != 0,
+        pod_namespaces.MISSING,
         reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
     ),
     pytest.mark.parametrize("serving_bed", ["newer"], indirect=True),
@@ -40,23 +38,9 @@ def models(serving_bed: Bed, serving_cluster: Cluster, tmp_path: Path) -> Path:
     return folder
 
 
-def spec(uri: str) -> InferenceServiceSpec:
-    return inference_service_spec(
-        storage_uri=uri,
-        model_format="onnx",
-        runtime="stepworks-onnxruntime",
-        mode="Standard",
-        placement={
-            "workload": "inference",
-            "cpu": {"request": "1", "limit": "2"},
-            "memory": {"request": "1Gi", "limit": "2Gi"},
-        },
-    )
-
-
 def test_a_package_on_a_claim_is_served_and_answers_as_it_did_offline(serving_cluster: Cluster, models: Path) -> None:
     deploy_inference_service(
-        serving_cluster, spec("pvc://models/flights/1"), name="flights-v1", run="run-1", timeout=180
+        serving_cluster, onnx_spec("pvc://models/flights/1"), name="flights-v1", run="run-1", timeout=180
     )
     (pod,) = pods(serving_cluster, "Running")
     samples = Samples.read(models / "flights" / "1")
@@ -69,7 +53,7 @@ def test_a_package_that_was_changed_is_not_served_and_its_log_is_told(serving_cl
     graph.write_bytes(graph.read_bytes()[:-1])
     with pytest.raises(WorkloadFailedError) as caught:
         deploy_inference_service(
-            serving_cluster, spec("pvc://models/flights/1"), name="flights-v1", run="run-1", timeout=600
+            serving_cluster, onnx_spec("pvc://models/flights/1"), name="flights-v1", run="run-1", timeout=600
         )
     assert caught.value.cause == "crash-loop"
     assert "Received: missing or changed: model.onnx" in caught.value.page  # from the log of the container

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,11 @@ from stepworks.errors import ObjectFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.serving.manifest import Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.serving.team import MODEL, Clients, Team
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
 )
 

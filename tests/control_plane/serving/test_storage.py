@@ -5,9 +5,7 @@ The store is moto, a server of the S3 protocol, in a pod; KServe's own storage i
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from stepworks.errors import ConfigurationError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster, connect
 from stepworks.kube.api.objects import apply, create, delete, find
 from stepworks.kube.api.references import Reference, reference_to
-from stepworks.kube.builders.inference_service import InferenceServiceSpec, inference_service_spec
+from stepworks.kube.builders.inference_service import InferenceServiceSpec
 from stepworks.kube.kinds.rules import GONE, POD_READY
 from stepworks.kube.model_service import deploy_inference_service
 from stepworks.kube.waiting.wait import wait
@@ -27,14 +25,16 @@ from stepworks.serving.client import ask
 from stepworks.serving.manifest import Samples
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.jobs import TARGET
 from tests.control_plane.pods import pods
+from tests.control_plane.serving.conftest import onnx_spec
 from tests.unit.serving.conftest import write_model, write_raw_table
 from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(
-        sys.platform != "linux" or os.geteuid() != 0,
+        pod_namespaces.MISSING,
         reason="a server listens on one port in every pod, which takes a network of its own: as root on Linux only",
     ),
     pytest.mark.parametrize("serving_bed", ["newer"], indirect=True),
@@ -97,21 +97,6 @@ def package(store: Any, tmp_path: Path) -> Path:
     return folder
 
 
-def spec(uri: str = URI, **changes: Any) -> InferenceServiceSpec:
-    return inference_service_spec(
-        storage_uri=uri,
-        model_format="onnx",
-        runtime="stepworks-onnxruntime",
-        mode="Standard",
-        placement={
-            "workload": "inference",
-            "cpu": {"request": "1", "limit": "2"},
-            "memory": {"request": "1Gi", "limit": "2Gi"},
-        },
-        **changes,
-    )
-
-
 def deploy(cluster: Cluster, given: InferenceServiceSpec) -> None:
     deploy_inference_service(cluster, given, name="flights-v1", run="run-1", timeout=180)
 
@@ -130,16 +115,16 @@ def test_what_a_default_install_keeps_is_served_after_doing_what_the_refusal_say
     serving_bed: Bed, serving_cluster: Cluster, package: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match="not told where that answers") as refused:
-        deploy(serving_cluster, spec())
+        deploy(serving_cluster, onnx_spec(URI))
     make_secret(serving_bed, serving_cluster, refused.value.what_to_do)
 
-    deploy(serving_cluster, spec(storage_secret="model-store"))
+    deploy(serving_cluster, onnx_spec(URI, storage_secret="model-store"))
     (pod,) = pods(serving_cluster, "Running")
     samples = Samples.read(package)
     answers = ask(f"http://{pod['status']['podIP']}:8080", "flights-v1", samples.rows)
     assert answers == pytest.approx(samples.probabilities, abs=1e-6)
 
-    absent = spec(f"{URI}-absent", storage_secret="model-store")
+    absent = onnx_spec(f"{URI}-absent", storage_secret="model-store")
     with pytest.raises(WorkloadFailedError) as failed:
         deploy_inference_service(serving_cluster, absent, name="flights-v2", run="run-1", timeout=180)
     assert f"s3://{BUCKET}/{ROOT}-absent" in failed.value.page

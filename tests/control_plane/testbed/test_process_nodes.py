@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ from stepworks.kube.api.objects import create, delete, find, get
 from stepworks.kube.api.references import Reference
 from testbed.bed import Bed
 from testbed.settings import Settings
+from tests import pod_namespaces
 from tests.waiting import wait_for
 
 IMAGE = "registry.example.com/stepworks/cpu:1"
-isolated = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="pods have namespaces of their own as root on Linux only"
-)
+isolated = pytest.mark.skipif(pod_namespaces.MISSING, reason="pods have namespaces of their own as root on Linux only")
 
 
 def python(code: str, **more: Any) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """The compiled step train_distributed in a pod of its own, and the training pods beside it: all of them really run."""
 
 import json
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.jobs import ROOT
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.pods import pods
@@ -32,7 +31,7 @@ from tests.control_plane.step_pod import step_pod
 from tests.control_plane.training.conftest import claim
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="a step in a pod needs its token at its own path, which only root on Linux can give it",
 )
 RUN = "6f1d2c3b-1111-4222-8333-444455556666"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,13 +26,14 @@ from stepworks.training.metrics import read_metrics
 from stepworks.training.spec import CheckpointSettings, LoopSettings, ParallelSettings, TrainingSpec
 from stepworks.training.workspace import Workspace
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.jobs import ROOT, TARGET
 from tests.control_plane.pods import holding, pods
 from tests.control_plane.training.conftest import claim
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="pods find each other by their names as root on Linux only, where each has a network of its own",
 )
 SECONDS = 300.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +9,12 @@ import pytest
 from stepworks.kube.api.cluster import Cluster
 from stepworks.tuning.experiment import TrialKind
 from testbed.bed import Bed
+from tests import pod_namespaces
 from tests.control_plane.training.conftest import claim
 from tests.control_plane.tuning.searching import as_step, search
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0,
+    pod_namespaces.MISSING,
     reason="pods find each other by their names as root on Linux only, where each has a network of its own",
 )
 
