@@ -93,7 +93,7 @@ def _ask_once(run: Run, cluster: Cluster, deployment: DeploymentDocument, stream
     package = _package_of(run, deployment)
     samples, manifest = Samples.read(package), read_package(package)
     splitter = deployment.splitter
-    if manifest.format != ONNXRUNTIME or splitter.gateway or splitter.mode == "Knative":
+    if manifest.format != ONNXRUNTIME or splitter.gateway or splitter.on_knative:
         where = "" if splitter.gateway else " in the cluster"
         stream.write(f"{deployment.service} is at {deployment.url}{where}, asked as {manifest.format} is.\n")
         return

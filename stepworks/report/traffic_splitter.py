@@ -17,3 +17,8 @@ class TrafficSplitter(Fragment):
     gateway: str = ""
     host: str = ""
     mode: Literal["Standard", "Knative"] = "Standard"
+
+    @property
+    def on_knative(self) -> bool:
+        """Whether the versions are revisions, between which Knative splits the traffic."""
+        return self.mode == "Knative"

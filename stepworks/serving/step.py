@@ -69,7 +69,7 @@ def deploy_version(
     if manager := SupervisorClient.from_environment():
         return deploy(candidate, judged, champion, manager)
     request = _request(run, placement, service)
-    deploy_there = deploy_on_knative if request.on_knative else deploy_on_kserve
+    deploy_there = deploy_on_knative if request.splitter.on_knative else deploy_on_kserve
     return deploy_there(connect(), candidate, judged, champion, request)
 
 
@@ -101,7 +101,7 @@ def serve_registered(
     if manager := SupervisorClient.from_environment():
         return serve_version(model, models, manager)
     request = _request(run, placement, service)
-    serve_there = serve_version_on_knative if request.on_knative else serve_version_on_kserve
+    serve_there = serve_version_on_knative if request.splitter.on_knative else serve_version_on_kserve
     return serve_there(connect(), model, models, request)
 
 
@@ -210,7 +210,7 @@ def compare_versions(
     if manager := SupervisorClient.from_environment():
         connected = local_clients(manager, deployed, models)
     else:
-        clients_there = clients_on_knative if deployed.splitter.mode == "Knative" else clients_on_kserve
+        clients_there = clients_on_knative if deployed.splitter.on_knative else clients_on_kserve
         connected = clients_there(connect(), deployed, models)
     found = shadow(deployed, connected, models, Path(requests), chosen)
     found.write(comparison)
@@ -268,7 +268,7 @@ def _roll_out(
         chosen = _policy({**LAPTOP.model_dump(), **policy, "approvals": ()})  # there is nobody to wait for
         return roll_out_deployment(deployed, Path(package), registered, registry, manager, policy=chosen)
     source = prometheus_source(metrics) if metrics else None
-    roll_out_there = roll_out_on_knative if deployed.splitter.mode == "Knative" else roll_out_on_kserve
+    roll_out_there = roll_out_on_knative if deployed.splitter.on_knative else roll_out_on_kserve
     return roll_out_there(
         connect(), deployed, Path(package), registered, registry, policy=_policy(policy), source=source
     )

@@ -71,15 +71,6 @@ class ServiceRequest:
         """
         return splitter_of(self.service)
 
-    @property
-    def on_knative(self) -> bool:
-        """Whether the versions are to be revisions of one InferenceService.
-
-        Raises:
-            ConfigurationError: As of `splitter`.
-        """
-        return self.splitter.mode == "Knative"
-
 
 def deploy_on_kserve(
     cluster: Cluster,

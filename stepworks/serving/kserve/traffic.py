@@ -29,7 +29,7 @@ class _Asked(TrafficSplitter):
     def _go_together(self) -> Self:
         if bool(self.gateway) != bool(self.host):
             raise ValueError(f"gateway is {self.gateway or 'not given'}, and host is {self.host or 'not given'}")
-        if self.gateway and self.mode == "Knative":
+        if self.gateway and self.on_knative:
             raise ValueError(
                 "gateway is for the mode Standard, and the mode is Knative, which splits the traffic itself"
             )
