@@ -141,7 +141,8 @@ CANARY_METRICS = ("errors", "latency", "answers")
 def _hostile(value: Any, text: str) -> Any:
     """Put a text in the place of every free text of a document."""
     if isinstance(value, dict):
-        fixed = {"kind", "severity", "stopped_by", "outcome", "verdict", "decision", "state", "started", "depends_on"}
+        enumerated = {"kind", "severity", "stopped_by", "outcome", "verdict", "decision", "state", "mode"}
+        fixed = {*enumerated, "started", "depends_on"}
         return {
             key if key not in {"cancelled", "batch_size"} else text: inner
             if key in fixed or inner in CANARY_METRICS
