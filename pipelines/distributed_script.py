@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from stepworks.components.operations.check_first import check_first
 from stepworks.components.operations.run_claims import run_claims
 from stepworks.components.training.train_distributed.component import train_distributed
 from stepworks.kubeflow.pipeline import claim_path, pipeline
@@ -19,6 +20,7 @@ def distributed_script(
     nodes: int = 2,
 ) -> None:
     """Train by a command in the pods of a TrainJob, and resume after preemption."""
+    check_first()
     prepared = prepare_table(source, contract, validation_from, test_from)
     with run_claims("shared"):
         place(

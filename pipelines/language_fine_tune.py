@@ -4,6 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
+from stepworks.components.operations.check_first import check_first
 from stepworks.components.training.train.component import train
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
@@ -15,6 +16,7 @@ def language_fine_tune(
     settings: dict[str, Any] = {"base_model": "Qwen/Qwen2.5-0.5B", "epochs": 1, "batch_size": 8},  # noqa: B006
 ) -> None:
     """Fine-tune a causal language model on a Parquet file with a column `text`, and resume after preemption."""
+    check_first()
     imported = dsl.importer(artifact_uri=texts, artifact_class=dsl.Dataset)
     place(
         train(

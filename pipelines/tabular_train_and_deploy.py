@@ -6,6 +6,7 @@ from stepworks.components.data.profile_table.component import profile_table
 from stepworks.components.evaluation.compare.component import compare
 from stepworks.components.evaluation.evaluate.component import evaluate
 from stepworks.components.evaluation.gate.component import gate
+from stepworks.components.operations.check_first import check_first
 from stepworks.components.registry.register_model.component import register_model
 from stepworks.components.serving.check_serving.component import check_serving
 from stepworks.components.serving.deploy.component import deploy
@@ -35,6 +36,7 @@ def tabular_train_and_deploy(
 
     Longer than a function should be, since it is the composition and nothing else: one call a step, as they run.
     """
+    check_first()
     registry = claim_path("registry")
     ingested, validated, parts, encoded = prepare_table(source, contract, validation_from, test_from)
     place(profile_table(table=ingested.outputs["table"], contract=contract), "small").after(validated)

@@ -3,6 +3,7 @@
 from kfp import dsl
 
 from stepworks.components.evaluation.evaluate.component import evaluate
+from stepworks.components.operations.check_first import check_first
 from stepworks.components.operations.run_claims import run_claims
 from stepworks.components.training.train.component import train
 from stepworks.components.tuning.tune.component import tune
@@ -26,6 +27,7 @@ def tabular_tune(
 
     Longer than a function should be, since it is the composition and nothing else: one call a step, as they run.
     """
+    check_first()
     run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     _, _, parts, encoded = prepare_table(source, contract, validation_from, test_from)
     features = {

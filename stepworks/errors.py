@@ -23,6 +23,7 @@ The tree::
         │   ├── AdmissionError         a schema, a quota, a policy or a webhook refuses the object
         │   ├── ConflictError          somebody else holds the fields that were to be set
         │   │   └── AlreadyExistsError     there is an object of that name already
+        │   ├── PreflightError         the cluster lacks what the pipeline needs
         │   ├── WorkloadFailedError    a job or a server failed or cannot start; carries the diagnosis
         │   └── WaitError              what was waited for did not come about
         │       ├── ObjectFailedError      the object ended badly
@@ -150,6 +151,10 @@ class ConflictError(ClusterError):
 
 class AlreadyExistsError(ConflictError):
     """There is an object of that name already."""
+
+
+class PreflightError(ClusterError):
+    """The cluster lacks something without which the pipeline would fail, or wait for ever; nothing was started."""
 
 
 class WorkloadFailedError(ClusterError):

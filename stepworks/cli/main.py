@@ -32,6 +32,7 @@ from stepworks.cli.options import (
     TargetsOption,
     TokenOption,
 )
+from stepworks.cli.preflight import preflight
 from stepworks.cli.release import release
 from stepworks.cli.schedules import schedules
 from stepworks.errors import ParameterError, StepworksError
@@ -208,6 +209,7 @@ def ask(
 
 
 app.command(short_help="Find what would fail or waste GPUs.")(lint)
+app.command(short_help="See whether a cluster can run a compiled pipeline.")(preflight)
 app.command(short_help="Say what changed between compiled pipelines.")(diff)
 app.command(short_help="Record compiled versions as released.")(release)
 app.command(short_help="Upload compiled pipelines to Kubeflow.")(upload)

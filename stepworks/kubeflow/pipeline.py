@@ -52,6 +52,7 @@ class Building:
         made_claims: The names of made claims, by the task and the output that carry the name: `make-claim-claim`.
         makes_objects: Whether a step of it makes objects in the cluster, such as a Job.
         in_images: Packages that only the images hold.
+        first: The task that checks the cluster before all others run; empty if there is none.
         configuration: What kfp takes for the pipeline as a whole. kfp reads it when the pipeline is traced.
     """
 
@@ -61,6 +62,7 @@ class Building:
     made_claims: dict[str, str] = field(default_factory=dict)
     makes_objects: bool = False
     in_images: frozenset[str] = frozenset()
+    first: str = ""
     configuration: dsl.PipelineConfig = field(default_factory=dsl.PipelineConfig)
 
 
@@ -147,6 +149,10 @@ class Pipeline:
         if target:
             refuse_dropped_settings(graph.pipeline_spec)
             refuse_shared_claims(graph.pipeline_spec, graph.platform_spec, target.claims, building.made_claims)
+        if building.first:
+            from stepworks.kubeflow.first_step import put_first  # what is built for this machine needs no IR
+
+            put_first(graph, building.first)
         return Built(graph, frozenset(building.claims))
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from stepworks.errors import RunError
 from stepworks.report.canary_document import CanaryDocument
 from stepworks.report.document import Fragment, Interval, StoredDocument, first_fault
+from stepworks.report.preflight_document import PreflightDocument
 from stepworks.report.shadow_document import ShadowDocument
 from stepworks.report.traffic_splitter import TrafficSplitter
 
@@ -328,7 +329,8 @@ class DeploymentDocument(StoredDocument):
 
 
 Document = Annotated[
-    ProfileDocument
+    PreflightDocument
+    | ProfileDocument
     | ValidationDocument
     | SplitDocument
     | TrainingDocument

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from stepworks.files import write_atomically
-from stepworks.report import canary_section, data_sections, model_sections, serving_sections, tuning_section
+from stepworks.report import (
+    canary_section,
+    data_sections,
+    model_sections,
+    preflight_section,
+    serving_sections,
+    tuning_section,
+)
 from stepworks.report.documents import Document
 from stepworks.report.markup import Child, Markup, element, join
 from stepworks.report.run_record import RunRecord, StepRecord
@@ -17,6 +24,7 @@ from stepworks.report.section import Section
 from stepworks.report.wording import duration
 
 _SECTIONS: dict[str, Callable[[Any], Section]] = {
+    "preflight": preflight_section.preflight_section,
     "validation": data_sections.validation_section,
     "split": data_sections.split_section,
     "comparison": model_sections.comparison_section,

@@ -37,9 +37,9 @@ class Resource:
         return group_of(self.api_version)
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """The path of an object, or of all of them."""
+        """The path of an object, or of all of them; without a namespace, of those of all namespaces."""
         parts = [group_version_path(self.api_version)]
-        parts += ["namespaces", namespace] if self.namespaced else []
+        parts += ["namespaces", namespace] if self.namespaced and namespace else []
         return "/".join([*parts, self.plural, *(each for each in (name, subresource) if each)])
 
 

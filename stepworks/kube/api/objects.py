@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 from stepworks.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
 from stepworks.kube.api.cluster import Cluster
@@ -23,6 +23,7 @@ FIELD_MANAGER = "stepworks"
 """The name under which the API server notes the fields that we set."""
 REQUEST_ANNOTATION = "stepworks.dev/request"
 """Holds the id of the request that created the object: when its answer was lost, our object is told by it."""
+_Part = TypeVar("_Part")
 _PAGE = 500
 _WRITE = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]  # unknown fields are errors, not dropped
 
@@ -53,6 +54,17 @@ def list_objects(cluster: Cluster, selection: Selection) -> list[Manifest]:
     return list_with_version(cluster, selection)[0]
 
 
+def list_parts(cluster: Cluster, selection: Selection, part: Callable[[Manifest], _Part]) -> list[_Part]:
+    """Read all objects that are selected, and keep a part of each: of thousands, memory holds one page in whole.
+
+    Args:
+        cluster: Where.
+        selection: Which.
+        part: What is kept of an object.
+    """
+    return _list(cluster, selection, part)[0]
+
+
 def list_with_version(
     cluster: Cluster, selection: Selection, attempts: Attempts | None = None
 ) -> tuple[list[Manifest], str]:
@@ -63,9 +75,15 @@ def list_with_version(
         selection: Which.
         attempts: Decides about further attempts; by default there are some for a minute.
     """
+    return _list(cluster, selection, lambda item: item, attempts)
+
+
+def _list(
+    cluster: Cluster, selection: Selection, part: Callable[[Manifest], _Part], attempts: Attempts | None = None
+) -> tuple[list[_Part], str]:
     address = locate(cluster, selection)
     operation = address.operation("list")
-    items: list[Manifest] = []
+    items: list[_Part] = []
     token, page_size = "", _PAGE
     while True:
         page = [("limit", str(page_size))] if page_size else []
@@ -81,7 +99,7 @@ def list_with_version(
             continue
         # The members of a list of Kubernetes' own kinds do not say what they are.
         kind = {"apiVersion": selection.api_version, "kind": selection.kind}
-        items += [kind | item for item in answer.get("items") or []]
+        items += [part(kind | item) for item in answer.get("items") or []]
         token = answer["metadata"].get("continue") or ""
         if not token:
             return items, answer["metadata"].get("resourceVersion") or ""

@@ -1,6 +1,8 @@
-"""Asking the API server what this process may do, without doing it."""
+"""Asking the API server what somebody may do, without doing it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from stepworks.errors import ClusterError
 from stepworks.kube.api.cluster import Cluster
@@ -8,12 +10,13 @@ from stepworks.kube.api.discovery import discover
 from stepworks.kube.api.refusals import Operation
 from stepworks.kube.api.requests import Request, send
 
-_REVIEW = "SelfSubjectAccessReview"
 _GROUP = "authorization.k8s.io"
+_AUTHENTICATION = "authentication.k8s.io"
+_ACCOUNTS = "system:serviceaccount:"
 
 
 def is_denied(cluster: Cluster, verb: str, api_version: str, kind: str) -> bool:
-    """Whether the API server says that a permission is missing in the cluster's namespace.
+    """Whether the API server says that this process misses a permission in the cluster's namespace.
 
     Args:
         cluster: Where.
@@ -28,11 +31,55 @@ def is_denied(cluster: Cluster, verb: str, api_version: str, kind: str) -> bool:
         NotFoundError: The cluster does not serve the kind.
     """
     resource = discover(cluster, api_version, kind)
-    asked = {"verb": verb, "group": resource.group, "resource": resource.plural, "namespace": cluster.namespace}
-    review = {"apiVersion": f"{_GROUP}/v1", "kind": _REVIEW, "spec": {"resourceAttributes": asked}}
-    operation = Operation("create", _REVIEW, group=_GROUP, resource="selfsubjectaccessreviews")
     try:
-        answer = send(cluster, Request(operation, "POST", f"/apis/{_GROUP}/v1/selfsubjectaccessreviews", body=review))
+        return not is_allowed(cluster, verb, resource.group, resource.plural)
     except ClusterError:
         return False
-    return answer["status"].get("allowed") is False
+
+
+def is_allowed(
+    cluster: Cluster, verb: str, group: str, resource: str, *, service_account: str = "", namespace: str = ""
+) -> bool:
+    """Whether somebody may do something in a namespace.
+
+    Args:
+        cluster: Where.
+        verb: `create`.
+        group: The API group; empty for the core's.
+        resource: The resource, with its subresource if it is one: `pods/log`.
+        service_account: A ServiceAccount of the cluster's namespace; empty for this process itself, which may always
+            ask of itself.
+        namespace: The namespace; empty for that of the cluster.
+
+    Raises:
+        AccessDeniedError: This process may not ask of others.
+        ClusterError: The API server fails or does not answer.
+    """
+    name, _, subresource = resource.partition("/")
+    asked = {"verb": verb, "group": group, "resource": name, "namespace": namespace or cluster.namespace}
+    spec: dict[str, Any] = {"resourceAttributes": asked | ({"subresource": subresource} if subresource else {})}
+    kind = "SelfSubjectAccessReview"
+    if service_account:
+        kind = "SubjectAccessReview"
+        accounts = "system:serviceaccounts"
+        spec["user"] = f"{_ACCOUNTS}{cluster.namespace}:{service_account}"
+        spec["groups"] = [accounts, f"{accounts}:{cluster.namespace}", "system:authenticated"]
+    plural = f"{kind.lower()}s"
+    review = {"apiVersion": f"{_GROUP}/v1", "kind": kind, "spec": spec}
+    operation = Operation("create", kind, group=_GROUP, resource=plural)
+    answer = send(cluster, Request(operation, "POST", f"/apis/{_GROUP}/v1/{plural}", body=review))
+    return answer["status"].get("allowed") is True
+
+
+def own_service_account(cluster: Cluster) -> str:
+    """The name of the ServiceAccount that this process runs under; empty where it is somebody else.
+
+    Raises:
+        ClusterError: The API server fails or does not answer.
+    """
+    operation = Operation("create", "SelfSubjectReview", group=_AUTHENTICATION, resource="selfsubjectreviews")
+    review = {"apiVersion": f"{_AUTHENTICATION}/v1", "kind": "SelfSubjectReview"}
+    path = f"/apis/{_AUTHENTICATION}/v1/selfsubjectreviews"
+    answer = send(cluster, Request(operation, "POST", path, body=review))
+    user = str(answer["status"].get("userInfo", {}).get("username", ""))
+    return user.rpartition(":")[2] if user.startswith(_ACCOUNTS) else ""

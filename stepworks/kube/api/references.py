@@ -40,7 +40,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Selection:
-    """Names the objects of a kind in one namespace that selectors choose; without selectors all of them.
+    """Names the objects of a kind that selectors choose; without selectors all of them.
 
     Attributes:
         api_version: `v1`.
@@ -48,6 +48,7 @@ class Selection:
         labels: A label selector, `app=train,tier!=web`.
         fields: A field selector, `metadata.name=train`.
         namespace: The namespace; empty for that of the `Cluster`, and for kinds that have none.
+        everywhere: Whether those of all namespaces are meant.
     """
 
     api_version: str
@@ -55,6 +56,7 @@ class Selection:
     labels: str = ""
     fields: str = ""
     namespace: str = ""
+    everywhere: bool = False
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -70,7 +72,7 @@ class Address:
 
     Attributes:
         resource: The kind, as it is served.
-        namespace: The namespace; empty if the kind has none.
+        namespace: The namespace; empty if the kind has none, and for all of them.
         name: The object's name; empty for all of them.
     """
 
@@ -130,7 +132,8 @@ def locate(cluster: Cluster, named: Reference | Selection) -> Address:
     namespace = check_name("Namespace", named.namespace or cluster.namespace)
     name = check_name(named.kind, named.name) if isinstance(named, Reference) else ""
     resource = discover(cluster, named.api_version, named.kind)
-    return Address(resource, namespace if resource.namespaced else "", name)
+    everywhere = isinstance(named, Selection) and named.everywhere
+    return Address(resource, namespace if resource.namespaced and not everywhere else "", name)
 
 
 def located(cluster: Cluster, reference: Reference) -> Reference:

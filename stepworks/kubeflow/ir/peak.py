@@ -55,23 +55,48 @@ def peak_accelerators(ir: Ir) -> Peak:
     groups = {each: {each} for each in types[:MOST_TYPES]}
     if len(types) > MOST_TYPES:
         groups[OTHER_TYPES] = set(types[MOST_TYPES:])
-    total = _Search(ir, values, types)
-    count = total.peak()
+    total, unbounded = peak_of(ir, _weight(values, types))
     return Peak(
-        count=count,
-        by_type={name: _Search(ir, values, group).peak() for name, group in groups.items()},
-        unbounded=tuple(dict.fromkeys(total.unbounded)),
+        count=total,
+        by_type={name: peak_of(ir, _weight(values, group))[0] for name, group in groups.items()},
+        unbounded=unbounded,
         unknown=tuple(task.path for task in asking if values.accelerator_count(task) is None),
     )
 
 
-class _Search:
-    """The peak of some types of accelerators; each dag is looked at once, however often it is used."""
+def _weight(values: Values, types: Collection[str]) -> Callable[[Task], int]:
+    """How many accelerators of some types a task holds; one where only the run knows."""
 
-    def __init__(self, ir: Ir, values: Values, types: Collection[str]) -> None:
+    def weigh(task: Task) -> int:
+        if values.accelerator_type(task) not in types:
+            return 0
+        amount = values.accelerator_count(task)
+        return 1 if amount is None else amount
+
+    return weigh
+
+
+def peak_of(ir: Ir, weigh: Callable[[Task], int]) -> tuple[int, tuple[str, ...]]:
+    """Find the most that a pipeline may hold at once of something.
+
+    Args:
+        ir: The pipeline.
+        weigh: How much of it a task with an executor holds.
+
+    Returns:
+        The most, or the least that it may be where there are loops without bounds; and the paths of these loops, which
+        are counted with one iteration.
+    """
+    search = _Search(ir, weigh)
+    return search.peak(), tuple(dict.fromkeys(search.unbounded))
+
+
+class _Search:
+    """The peak of something; each dag is looked at once, however often it is used."""
+
+    def __init__(self, ir: Ir, weigh: Callable[[Task], int]) -> None:
         self._ir = ir
-        self._values = values
-        self._types = frozenset(types)
+        self._weigh = weigh
         self._peaks: dict[str, int] = {}
         self.unbounded: list[str] = []
 
@@ -83,13 +108,7 @@ class _Search:
         return self._peaks[ROOT]
 
     def _weight(self, task: Task) -> int:
-        if task.has_dag:
-            weight = self._peaks[task.component]
-        elif self._values.accelerator_type(task) in self._types:
-            amount = self._values.accelerator_count(task)
-            weight = 1 if amount is None else amount
-        else:
-            return 0
+        weight = self._peaks[task.component] if task.has_dag else self._weigh(task)
         return weight * self._iterations(task) if weight else 0
 
     def _iterations(self, task: Task) -> int:

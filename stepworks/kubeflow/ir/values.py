@@ -114,6 +114,10 @@ class Values:
             given = given.get(name) if isinstance(given, Mapping) else None
         return given if isinstance(given, Mapping) else {}
 
+    def pods_at_once(self, task: Task) -> int | None:
+        """How many pods of one shape a step makes at once; None when only the run knows."""
+        return self._times_pods(task, 1)
+
     def _times_pods(self, task: Task, count: object) -> int | None:
         """A number for each pod, times the pods that a step has at once; None when only the run knows these."""
         component = self._ir.components.get(task.component)

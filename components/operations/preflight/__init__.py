@@ -1,0 +1,1 @@
+"""Check the cluster before anything else runs."""

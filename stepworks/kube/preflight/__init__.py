@@ -1,0 +1,1 @@
+"""Knowing before upload whether a cluster can run a pipeline: what it needs, against what is there."""

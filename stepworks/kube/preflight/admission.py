@@ -1,0 +1,110 @@
+"""Whether the API server takes the very objects: each is sent as a dry run, which stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, NotFoundError
+from stepworks.kube.api.objects import create
+from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.preflight.needs import PodNeed
+from stepworks.kube.preflight.report import Check, fine, missing, unknown
+from stepworks.kube.preflight.view import View, denial
+from stepworks.placement.placement import PRIORITY_CLASS_LABEL, QUEUE_LABEL
+
+NAME = "stepworks-preflight"
+_IMAGE = "registry.example.com/stepworks/preflight"
+_DROPPED = (
+    "Apply cluster/, which has the policy that gives such pods their class, or leave priority_class out of the target."
+)
+
+
+def check_objects(view: View, objects: Iterable[tuple[str, Manifest]]) -> list[Check]:
+    """See whether the API server takes each object that a step makes; a kind that it does not know is told elsewhere.
+
+    Args:
+        view: The cluster.
+        objects: The objects, each with its step.
+    """
+    checks = []
+    for step, manifest in objects:
+        found = _send(view, f"{manifest['kind']} of {step}", manifest)
+        checks += [found] if isinstance(found, Check) else []
+    return list(dict.fromkeys(checks))
+
+
+def check_pods(view: View, pods: Sequence[PodNeed], service_account: str) -> list[Check]:
+    """See whether the API server takes the pods: by their ServiceAccount, class, limits and the cluster's policies.
+
+    A quota that is used up is told elsewhere. Where a pod has its priority class by a label, what comes back says
+    whether the label has an effect.
+    """
+    checks = []
+    for pod in pods:
+        subject = f"pod of {pod.who}"
+        account = pod.service_account or ("" if pod.maker else service_account)
+        if account and view.find("v1", "ServiceAccount", account) is None:
+            continue  # that is told elsewhere, and all of its pods are refused for it
+        found = _send(view, subject, build_pod(pod, account))
+        if isinstance(found, Check):
+            checks.append(found)
+        elif pod.priority_class and found["spec"].get("priorityClassName") != pod.priority_class:
+            given = found["spec"].get("priorityClassName") or "none"
+            told = f"the placement asks for the priority class {pod.priority_class}, and the pod gets {given}"
+            checks[-1:] = [missing("admission", subject, told, _DROPPED)]
+        else:
+            checks.append(fine("admission", subject, "the API server takes it"))
+    return checks
+
+
+def build_pod(need: PodNeed, service_account: str) -> Manifest:
+    """A pod of a shape: what it asks for, as the cluster sees it, without what it runs.
+
+    Args:
+        need: The shape.
+        service_account: Its ServiceAccount; empty for the namespace's default one.
+    """
+    # Kubeflow has no field for the priority class of a task's pod, which has a label in its place.
+    by_label = not need.maker
+    labels = {QUEUE_LABEL: need.queue} if need.queue else {}
+    if need.priority_class and by_label:
+        labels[PRIORITY_CLASS_LABEL] = need.priority_class
+    volumes = [
+        {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}}
+        for number, claim in enumerate(need.claims)
+    ]
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": service_account or "default",
+        "nodeSelector": need.node_selector,
+        "tolerations": list(need.tolerations),
+        "imagePullSecrets": [{"name": name} for name in need.image_pull_secrets],
+        "containers": [
+            {"name": "main", "image": _IMAGE, "resources": {"requests": need.requests, "limits": need.limits}}
+        ],
+        "volumes": volumes,
+    }
+    if need.node_terms:
+        terms = {"nodeSelectorTerms": list(need.node_terms)}
+        spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    if need.priority_class and not by_label:
+        spec["priorityClassName"] = need.priority_class
+    if not need.endless:
+        spec["activeDeadlineSeconds"] = 3600
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": labels}, "spec": spec}
+
+
+def _send(view: View, subject: str, manifest: Manifest) -> Manifest | Check:
+    try:
+        return create(view.cluster, manifest, dry_run=True)
+    except AlreadyExistsError:
+        return fine("admission", subject, "there is one of that name already")
+    except AccessDeniedError as error:
+        return unknown("admission", subject, denial(error), "Let whoever checks create it, which a dry run asks for.")
+    except NotFoundError:  # a kind that the cluster does not know is told elsewhere
+        return manifest
+    except AdmissionError as error:
+        if "exceeded quota" in error.received:
+            return fine("admission", subject, "only a quota that is used up refuses it")
+        return missing("admission", subject, error.received, error.what_to_do)

@@ -1,0 +1,170 @@
+"""What a pipeline needs of a cluster, as data: read from its IR, and given to the step that checks it there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+
+from stepworks.errors import ParameterError
+from stepworks.settings_file import Setting, describe_faults, whole_numbers
+
+MAKERS = frozenset(
+    {
+        "clean_up_run",
+        "compare_answers",
+        "deploy",
+        "deploy_model_server",
+        "make_claim",
+        "roll_out_canary",
+        "run_job",
+        "serve_version",
+        "train_distributed",
+        "tune",
+    }
+)
+"""The functions of the components that make or change objects in a cluster."""
+
+
+class PodClass(Setting):
+    """By what the scopes of a quota tell pods apart.
+
+    Attributes:
+        priority_class: The name of their PriorityClass; empty for none.
+        endless: Whether they have no deadline.
+    """
+
+    priority_class: str = ""
+    endless: bool = False
+
+
+class PodNeed(Setting):
+    """Pods of one shape.
+
+    Attributes:
+        steps: The tasks that have such a pod, by their paths.
+        maker: The kind of the object that makes the pods, `TrainJob`; empty for the pod of the task itself.
+        together: How many of them one task has at once: all of them have to find room.
+        requests: What each is guaranteed, by resource: `{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"}`.
+        limits: The most that each may use.
+        node_selector: Labels that the node must have.
+        node_terms: Terms of the required node affinity as Kubernetes' JSON; a node must meet one of them.
+        tolerations: The taints that it puts up with, as Kubernetes' JSON.
+        claims: The PersistentVolumeClaims that it mounts.
+        secrets: The Secrets that it needs, with the keys of each.
+        config_maps: The ConfigMaps that it needs, likewise.
+        image_pull_secrets: The Secrets by which its image is pulled.
+        service_account: Its ServiceAccount; empty for that of the run.
+        priority_class: Its PriorityClass; empty for the cluster's default.
+        queue: The LocalQueue of Kueue that admits it; empty for none.
+        endless: Whether it has no `activeDeadlineSeconds`, by which scoped quotas tell pods apart.
+        later: Its settings that only a run knows, such as `node selector`.
+    """
+
+    steps: tuple[str, ...]
+    maker: str = ""
+    together: int = Field(default=1, ge=1)
+    requests: dict[str, str] = Field(default_factory=dict)
+    limits: dict[str, str] = Field(default_factory=dict)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    node_terms: tuple[dict[str, Any], ...] = ()
+    tolerations: tuple[dict[str, Any], ...] = ()
+    claims: tuple[str, ...] = ()
+    secrets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    config_maps: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    image_pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
+    priority_class: str = ""
+    queue: str = ""
+    endless: bool = False
+    later: tuple[str, ...] = ()
+
+    @property
+    def pod_class(self) -> PodClass:
+        """By what quotas tell it apart."""
+        return PodClass(priority_class=self.priority_class, endless=self.endless)
+
+    @property
+    def who(self) -> str:
+        """The steps in words, `train and 2 others`; with the maker, `the TrainJob of train`."""
+        first, *others = (step.rpartition("/")[2] for step in self.steps)
+        more = f" and {others[0]}" if len(others) == 1 else f" and {len(others)} others" if others else ""
+        return f"the {self.maker} of {first}{more}" if self.maker else f"{first}{more}"
+
+
+def alike(pods: Iterable[PodNeed], *, whatever: Collection[str] = ()) -> list[PodNeed]:
+    """The pods, those of one shape as one, in the order in which the shapes first come.
+
+    Args:
+        pods: The pods.
+        whatever: Fields that may differ; those of the first are kept.
+    """
+    shapes: dict[str, list[PodNeed]] = {}
+    for pod in pods:
+        shapes.setdefault(pod.model_dump_json(exclude={"steps", *whatever}), []).append(pod)
+    return [
+        found[0].model_copy(update={"steps": tuple(step for pod in found for step in pod.steps)})
+        for found in shapes.values()
+    ]
+
+
+class MakerNeed(Setting):
+    """A task that makes objects in the cluster.
+
+    Attributes:
+        step: Its path.
+        component: The function of its component, `train_distributed`.
+        given: What is known of its inputs, as far as it says what is made. `format` is the format of the package that
+            it serves.
+    """
+
+    step: str
+    component: str
+    given: dict[str, Any] = Field(default_factory=dict)
+
+
+class PeakNeed(PodClass):
+    """The most that the pods of a class ask for at once; `amounts` in the words of a ResourceQuota."""
+
+    amounts: dict[str, str]
+
+
+class Needs(Setting):
+    """What a compiled pipeline needs of a cluster.
+
+    Attributes:
+        pods: The pods of its tasks.
+        makers: The tasks that make objects.
+        peak: The most that the run asks for at once, in the words of a ResourceQuota: `pods`, `requests.cpu`. Model
+            servers, which outlive the run, come on top.
+        peaks: The same for each class of pods, where there are several.
+        loops: Loops of any number of iterations, which the peaks count with one.
+    """
+
+    pods: tuple[PodNeed, ...] = ()
+    makers: tuple[MakerNeed, ...] = ()
+    peak: dict[str, str] = Field(default_factory=dict)
+    peaks: tuple[PeakNeed, ...] = ()
+    loops: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of a parameter of Kubeflow Pipelines, without what is left at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, also after Kubeflow Pipelines has made every number in it a float.
+
+        Raises:
+            ParameterError: It is nothing that `to_json` writes.
+        """
+        try:
+            return cls.model_validate(whole_numbers(value))
+        except ValidationError as error:
+            raise ParameterError(
+                "The parameter needs is wrong",
+                received=describe_faults(error),
+                expected="what compiling writes",
+                what_to_do="Compile the pipeline again, and leave the parameter needs as it is.",
+            ) from error

@@ -1,0 +1,112 @@
+"""Whether the queues of Kueue that a pipeline names are there, and have room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from stepworks.errors import NotFoundError
+from stepworks.kube.api.commands import kubectl
+from stepworks.kube.api.discovery import discover
+from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
+from stepworks.kube.kinds.table import PROVIDERS
+from stepworks.kube.preflight.amounts import Amounts, amount_text, parse_amount, parse_amounts, times, total
+from stepworks.kube.preflight.needs import PodNeed
+from stepworks.kube.preflight.report import Check, fine, missing, unknown, waits
+from stepworks.kube.preflight.view import Unseen, View
+
+_GROUP = "kueue.x-k8s.io"
+_VERSIONS = (f"{_GROUP}/v1beta2", f"{_GROUP}/v1beta1")
+"""The newest first: 0.15 and later serve both."""
+
+
+def check_queues(view: View, pods: Sequence[PodNeed]) -> list[Check]:
+    """See whether each queue exists and takes what its pods ask for."""
+    names = sorted({pod.queue for pod in pods if pod.queue})
+    if not names:
+        return []
+    version = next((each for each in _VERSIONS if _is_served(view, each)), "")
+    if not version:
+        install = f"Have {PROVIDERS[_GROUP]} installed, or leave the queue out of the target."
+        return [missing("queue", f"LocalQueue {name}", "the cluster has no Kueue", install) for name in names]
+    return [_check(view, version, name, [pod for pod in pods if pod.queue == name]) for name in names]
+
+
+def _is_served(view: View, version: str) -> bool:
+    try:
+        discover(view.cluster, version, "LocalQueue")
+    except NotFoundError:
+        return False
+    return True
+
+
+def _check(view: View, version: str, name: str, pods: Sequence[PodNeed]) -> Check:
+    subject = f"LocalQueue {name}"
+    local = view.find(version, "LocalQueue", name)
+    if isinstance(local, Unseen):
+        return unknown("queue", subject, local.reason, "Let whoever checks get localqueues.")
+    if local is None:
+        told = f"it is not in the namespace {view.cluster.namespace}, and what names it waits for ever"
+        return missing("queue", subject, told, "Create it, as cluster/kueue does, or correct its name in the target.")
+    behind = (local.get("spec") or {}).get("clusterQueue") or ""
+    queue = view.find(version, "ClusterQueue", behind)
+    if isinstance(queue, Unseen):
+        return unknown("queue", subject, queue.reason, "Let whoever checks get clusterqueues.")
+    if queue is None:
+        return missing("queue", subject, f"its ClusterQueue {behind} is not there", "Create it, as cluster/kueue does.")
+    active = conditions_of(queue).get("Active")
+    if active and active.get("status") != "True":
+        see = f"See {kubectl('describe', 'clusterqueue', behind)}"
+        return missing("queue", subject, f"its ClusterQueue {behind} admits nothing: {condition_line(active)}", see)
+    return _check_room(subject, behind, queue, pods)
+
+
+def _check_room(subject: str, behind: str, queue: Manifest, pods: Sequence[PodNeed]) -> Check:
+    quota, borrowable = _quota(queue)
+    used = total(_reserved(queue))
+    cohort = queue["spec"].get("cohort") or queue["spec"].get("cohortName")
+    too_much, taken = [], []
+    for pod in pods:
+        for name, amount in times(parse_amounts(pod.requests), pod.together).items():
+            if name not in quota:
+                continue
+            # Without a limit of its own a queue borrows what its cohort has.
+            most = quota[name] + borrowable.get(name, Decimal(0))
+            asked = f"{pod.who} asks for {amount_text(name, amount)} {name}"
+            if amount > most and not (cohort and name not in borrowable):
+                too_much.append(f"{asked}, and the queue has {amount_text(name, most)}")
+            elif amount > most - used.get(name, Decimal(0)):
+                left = max(most - used.get(name, Decimal(0)), Decimal(0))
+                taken.append(f"{asked}, and {amount_text(name, left)} of {amount_text(name, most)} is left")
+    if too_much:
+        return missing("queue", subject, "; ".join(too_much), f"Ask for less, or have the quota of {behind} raised.")
+    if taken:
+        see = f"Wait until others end; see {kubectl('get', 'workloads')}"
+        return waits("queue", subject, "; ".join(taken), see)
+    lacking = {name for pod in pods for name in pod.requests} - set(quota)
+    if lacking and quota:
+        names = ", ".join(sorted(lacking))
+        told = f"its ClusterQueue {behind} covers no {names}, and admits nothing that asks for it"
+        return missing("queue", subject, told, f"Add {names} to coveredResources of {behind}.")
+    return fine("queue", subject, f"the ClusterQueue {behind} has room")
+
+
+def _flavors(queue: Manifest) -> Iterator[Mapping[str, Any]]:
+    for group in queue["spec"].get("resourceGroups") or []:
+        for flavor in group.get("flavors") or []:
+            yield from flavor.get("resources") or []
+
+
+def _quota(queue: Manifest) -> tuple[Amounts, Amounts]:
+    """What a queue has of each resource, and what it may borrow besides where that is limited."""
+    resources = list(_flavors(queue))
+    quota = total({each["name"]: parse_amount(each["nominalQuota"])} for each in resources)
+    limited = [each for each in resources if each.get("borrowingLimit") is not None]
+    return quota, total({each["name"]: parse_amount(each["borrowingLimit"])} for each in limited)
+
+
+def _reserved(queue: Manifest) -> Iterable[Amounts]:
+    for flavor in status_of(queue).get("flavorsReservation") or []:
+        for each in flavor.get("resources") or []:
+            yield {each["name"]: parse_amount(each.get("total") or 0)}

@@ -1,0 +1,1 @@
+"""The pre-flight check: whether a cluster can run a pipeline, its own objects included."""
