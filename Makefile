@@ -99,8 +99,7 @@ cluster-up: $(VENV)/.run ## Start a Kubernetes control plane here: make cluster-
 BED := .stepworks/clusters/$(or $(NAME),default)
 .PHONY: run-cluster
 run-cluster: cluster-up ## Run the flagship there as pods, to a model that KServe serves; a second run replaces it
-	@$(BED)/kubectl create namespace team --dry-run=client -o yaml | $(BED)/kubectl apply -f - >/dev/null
-	@$(BED)/kubectl apply -k cluster/team >/dev/null
+	@$(BED)/kubectl apply -k testbed/team >/dev/null
 	@KUBECONFIG=$(BED)/kubeconfig $(BIN)/stepworks run tabular_train_and_deploy --cluster --target a100 --namespace team \
 		-p roll-out-canary.policy="$$(cat testbed/roll-out.json)"
 	@echo "kubectl is $(BED)/kubectl here. Look around: $(BED)/kubectl -n team get inferenceservices,pods"
@@ -179,6 +178,7 @@ check: $(VENV)/.dev ## Check style, types, dependencies, compiled files and gene
 	@$(BIN)/stepworks lint --quiet compiled
 	@$(BIN)/python -m stepworks.kubeflow.readme --check components
 	@$(BIN)/python -m stepworks.kubeflow.lint.documentation --check
+	@$(BIN)/python -m stepworks.operations.roles --check
 
 .PHONY: check-releases
 check-releases: $(VENV)/.base ## See that nothing released has changed: make check-releases [AGAINST=origin/main]
@@ -211,9 +211,10 @@ format: $(VENV)/.dev ## Format the code, mend what ruff can mend
 	@$(BIN)/ruff format stepworks components pipelines testbed tests benchmarks
 
 .PHONY: docs
-docs: $(VENV)/.base ## Write each component's README.md and the page of the lint rules from the code
+docs: $(VENV)/.base ## Write each component's README.md, the page of the lint rules and the Roles from the code
 	@$(BIN)/python -m stepworks.kubeflow.readme components
 	@$(BIN)/python -m stepworks.kubeflow.lint.documentation
+	@$(BIN)/python -m stepworks.operations.roles
 
 # ------------------------------------------------------------------------------------------- benchmarks
 

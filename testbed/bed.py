@@ -15,6 +15,7 @@ from urllib.parse import quote
 import yaml
 
 from stepworks.errors import RunError
+from testbed.audit import Call, calls
 from testbed.certificates import Authority, Pair
 from testbed.controllers import PROMETHEUS_PORT, Recipe, Recipes
 from testbed.daemon import Daemon
@@ -105,7 +106,7 @@ class Bed:
         authority = Authority(self.folder / "certificates")
         admin = authority.issue("admin", organization="system:masters")
         self._write_kubeconfig(authority, admin)
-        programs = Programs(self.folder, self._addresses, self.kubeconfig, authority, admin)
+        programs = Programs(self.folder, self._addresses, self.kubeconfig, authority, admin, audit=self.settings.audit)
         self._add(programs.etcd())
         self._add(programs.api_server()).wait_ready()
         self._add(programs.controller_manager())
@@ -199,6 +200,10 @@ class Bed:
     def _not_ready(self) -> set[str]:
         (label,) = (f"{key}={value}" for key, value in SIMULATED.items())
         return set(self.kubectl("get", "nodes", "-l", label, "-o", f"go-template={_NOT_READY}").split())
+
+    def audited(self, namespace: str, account: str) -> set[Call]:
+        """What a ServiceAccount has asked the API server for; see `Settings.audit`."""
+        return calls(self.folder / "logs", namespace, account)
 
     def remove_nodes(self, label: str) -> None:
         """Remove the nodes with a label, `key=value`, in one request.

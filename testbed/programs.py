@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from testbed.audit import audit_arguments
 from testbed.certificates import Authority, Pair, write_key
 from testbed.daemon import Daemon
 from testbed.knative import knative_images
@@ -29,10 +30,21 @@ class Programs:
         kubeconfig: How the programs reach the API server.
         authority: Signs their certificates.
         admin: The certificate of the cluster's administrator.
+        audit: Whether the API server writes an audit log.
     """
 
-    def __init__(self, folder: Path, addresses: Addresses, kubeconfig: Path, authority: Authority, admin: Pair) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        addresses: Addresses,
+        kubeconfig: Path,
+        authority: Authority,
+        admin: Pair,
+        *,
+        audit: bool = False,
+    ) -> None:
         self._folder = folder
+        self._audit = audit
         self._addresses = addresses
         self._kubeconfig = kubeconfig
         self._authority = authority
@@ -82,6 +94,7 @@ class Programs:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--authorization-mode=RBAC", "--allow-privileged=true", "--profiling=false",
         ]  # fmt: skip
+        command += audit_arguments(self._folder / "logs") if self._audit else []
         is_ready = answers_to(self._admin, authority.certificate, addresses.api_port)
         return self._daemon("kube-apiserver", command, is_ready)
 

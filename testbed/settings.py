@@ -120,6 +120,7 @@ class Settings:
         isolation: How they run: with `namespaces`, as root on Linux, each pod has an address, a host name, mounts
             and a memory limit of its own; with `shared` pods are plain processes. `auto` takes namespaces where it can.
         simulation: Whether kwok plays the kubelet of nodes that are made later by `Bed.add_simulated_nodes`.
+        audit: Whether the API server writes down what ServiceAccounts ask it for, which `Bed.audited` reads.
     """
 
     generation: Generation = "newer"
@@ -128,6 +129,7 @@ class Settings:
     images: tuple[Image, ...] = field(default_factory=lambda: (this_environment(), alpine()))
     isolation: Literal["auto", "namespaces", "shared"] = "auto"
     simulation: bool = True
+    audit: bool = False
 
     def modules(self) -> list[str]:
         """The folders of testbed/modules that it is built from."""

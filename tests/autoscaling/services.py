@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, create, get, list_objects
@@ -18,8 +15,8 @@ from stepworks.kube.kinds.rules import POD_READY
 from stepworks.kube.model_service import deploy_inference_service
 from stepworks.kube.waiting.wait import wait
 from testbed.bed import Bed
-from tests.control_plane.jobs import ROOT, TARGET
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.jobs import TARGET
+from tests.control_plane.kube.workloads import allow_steps, connect_as
 from tests.control_plane.serving.conftest import claim
 from tests.waiting import wait_for
 
@@ -32,7 +29,7 @@ SECONDS = 240.0
 class Played:
     """A namespace whose model servers are played: their metrics are what the test says.
 
-    The step's calls are made with the permissions that docs/deploying.md lists.
+    The step's calls are made with the permissions of its Role.
     """
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
@@ -40,8 +37,7 @@ class Played:
         self.metrics = claim(bed, cluster, "models")
         self.say("")
         self.runner = connect_as(cluster, "runner", folder)
-        (rules,) = re.findall(r"```yaml\n( +rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL)
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+        allow_steps(cluster, "runner", "deploy", "roll_out_canary")
         container = {
             "name": "kserve-container",
             "image": TARGET.image("serving"),

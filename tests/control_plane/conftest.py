@@ -20,7 +20,7 @@ from stepworks.kube.api.cluster import Cluster, connect
 from testbed.bed import Bed
 from testbed.settings import Generation, Node, Settings, gpu_node
 
-_BEDS = ("kubeflow_bed", "serving_bed", "training_bed", "argo_bed", "process_bed")
+_BEDS = ("kubeflow_bed", "serving_bed", "training_bed", "argo_bed", "process_bed", "team_bed", "empty_bed")
 _running: list[Bed] = []
 OWN_CLUSTER = os.environ.get("STEPWORKS_TEST_KUBECONFIG")
 

@@ -1,11 +1,9 @@
 """Canaries by the weights of an HTTPRoute: the compiled steps, real servers, and a real proxy before them."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import dsl
 
 from stepworks.components.serving.deploy_model_server.component import deploy_model_server
@@ -24,8 +22,7 @@ from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from testbed.bed import Bed
 from testbed.gateway import TRAEFIK
-from tests.control_plane.jobs import ROOT
-from tests.control_plane.kube.workloads import allow
+from tests.control_plane.kube.workloads import allow_steps
 from tests.control_plane.serving.team import MODEL, POLICY, Clients, Team, compose, register
 
 HOST = "flights.example.com"
@@ -100,10 +97,7 @@ class ServerTeam(Team):
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
         super().__init__(bed, cluster, folder, through_a_gateway_without_kserve)
-        (rules,) = re.findall(
-            r"^```yaml\n(rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL | re.MULTILINE
-        )
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+        allow_steps(cluster, "runner", "deploy_model_server", "roll_out_canary")
 
     def deploy(self, version: int) -> DeploymentDocument:
         """Run the step deploy_model_server."""

@@ -175,7 +175,7 @@ def _forbidden(told: str, answer: Answer, operation: Operation) -> ClusterError:
             received=told,
             expected="a ServiceAccount that is there, with the rights of what runs under it",
             what_to_do="Name another one. Or make it, and give it the Roles that it needs, as "
-            f"cluster/team/service-account.yaml does: kubectl -n {namespace} create serviceaccount {name}",
+            f"cluster/base/roles.yaml does: kubectl -n {namespace} create serviceaccount {name}",
         )
     if denied is None:
         return AdmissionError(
@@ -199,7 +199,7 @@ def _forbidden(told: str, answer: Answer, operation: Operation) -> ClusterError:
     else:
         rule = _rule(operation, denied["verb"])
     # One refusal names one rule, and a step needs several.
-    elsewhere = "; cluster/team/service-account.yaml has all that each step needs" if scope == "Role" else ""
+    elsewhere = "; cluster/base/roles.yaml has all that each step needs" if scope == "Role" else ""
     # The rule stands at the margin of its own block, to be copied as it is.
     indented = "\n".join(f"    {line}" for line in rule.splitlines())
     return AccessDeniedError(

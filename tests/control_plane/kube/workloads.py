@@ -15,6 +15,7 @@ from stepworks.errors import AccessDeniedError
 from stepworks.kube.api.cluster import Cluster, connect
 from stepworks.kube.api.objects import apply
 from stepworks.kube.kinds.manifests import Manifest
+from stepworks.operations.roles import rules_of
 
 OUTCOME = "testbed.stepworks.dev/outcome"
 AFTER = "testbed.stepworks.dev/after"
@@ -107,6 +108,11 @@ def allow(cluster: Cluster, account: str, rules: Sequence[Manifest]) -> None:
     }
     for each in (role, binding):
         apply(cluster, each)
+
+
+def allow_steps(cluster: Cluster, account: str, *components: str) -> None:
+    """Let a ServiceAccount do what the Roles of these components say, and nothing else."""
+    allow(cluster, account, [rule for component in components for rule in rules_of(component)])
 
 
 def connect_as(cluster: Cluster, account: str, folder: Path) -> Cluster:

@@ -1,11 +1,9 @@
 """The step run_job on a real API server, with the real Job controller and scheduler; the nodes are simulated."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stepworks.errors import AccessDeniedError, AlreadyExistsError, ClusterError, ConfigurationError
 from stepworks.kube.api.cluster import Cluster
@@ -14,8 +12,8 @@ from stepworks.kube.api.references import Selection, reference_to
 from stepworks.kube.builders.job import build_job
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.operations.clean_up import clean_up
-from tests.control_plane.jobs import ROOT, played, run_step
-from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
+from tests.control_plane.jobs import played, run_step
+from tests.control_plane.kube.workloads import allow, allow_steps, connect_as, once_allowed
 from tests.control_plane.pods import pods
 
 pytestmark = pytest.mark.usefixtures("bed")  # the nodes are simulated ones
@@ -72,10 +70,9 @@ def test_a_job_of_somebody_else_is_left_alone(cluster: Cluster, tmp_path: Path) 
     assert (after["spec"].get("suspend"), after["metadata"].get("labels")) == (False, before["metadata"].get("labels"))
 
 
-def test_the_permissions_of_the_page_are_enough(cluster: Cluster, tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
+def test_the_permissions_of_its_role_are_enough(cluster: Cluster, tmp_path: Path) -> None:
     account = connect_as(cluster, "runner", tmp_path)
-    allow(cluster, "runner", yaml.safe_load(text)["rules"])
+    allow_steps(cluster, "runner", "run_job")
     once_allowed(lambda: list_objects(account, Selection("batch/v1", "Job")))
     assert run_step(account, played("succeeded"), tmp_path / "good", name="good")["job"] == "good-r-1"
     with pytest.raises(ClusterError) as raised:

@@ -1,11 +1,9 @@
 """The compiled step run_job in a pod of its own, and its Job's pods beside it: all of them really run."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 from kfp import dsl
 
 from stepworks.components.operations.run_job.component import run_job
@@ -22,8 +20,8 @@ from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from tests import pod_namespaces
-from tests.control_plane.jobs import ROOT, SECONDS, TARGET, run_step
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.jobs import SECONDS, TARGET, run_step
+from tests.control_plane.kube.workloads import allow_steps, connect_as
 from tests.control_plane.pods import pods
 from tests.control_plane.step_pod import step_pod
 
@@ -80,9 +78,8 @@ def folder_of(cluster: Cluster, claim: Manifest) -> Path:
 )
 def test_a_job_writes_into_a_claim_and_the_step_hands_it_back(process_cluster: Cluster, tmp_path: Path) -> None:
     cluster = process_cluster
-    (rules,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
     connect_as(cluster, "runner", tmp_path)
-    allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+    allow_steps(cluster, "runner", "run_job")
     scratch = create(cluster, claim())
     step = create(cluster, pod_of_the_step())
     try:

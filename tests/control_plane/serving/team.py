@@ -1,7 +1,6 @@
 """A namespace that serves a model: its registry on a claim, its steps in pods of their own, and its clients."""
 
 import itertools
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import yaml
 from kfp import dsl
 from kfp.dsl import Artifact, Model, Output
 
@@ -37,13 +35,13 @@ from stepworks.serving.kserve.versions import find_version, served_version
 from stepworks.serving.manifest import Row, read_package
 from stepworks.serving.package import build_package
 from testbed.bed import Bed
-from tests.control_plane.jobs import ROOT
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.kube.workloads import allow_steps, connect_as
 from tests.control_plane.serving.conftest import claim
 from tests.control_plane.step_pod import step_pod
 from tests.unit.serving.conftest import write_model, write_raw_table
 
 MODEL = "flights"
+STEPS = ("deploy", "roll_out_canary", "serve_version", "compare_answers")
 LENIENT = {"margin": 0.1, "ceiling": 0.2}
 POLICY = {
     "stages": [10, 50, 100],
@@ -149,8 +147,7 @@ class Team:
         self.registry = Registry(self.claim)
         self._table = write_raw_table(folder / "test.parquet")
         connect_as(cluster, "runner", folder)
-        (rules,) = re.findall(r"```yaml\n( +rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL)
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+        allow_steps(cluster, "runner", *STEPS)
 
     def register(self, version: int, change: Callable[[Path], None] = lambda _: None) -> Path:
         """Register a version, and write what the steps before deploy hand over; its folder.

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import httpx
 import pytest
-import yaml
 from kfp import dsl
 
 from stepworks.components.serving.deploy_model_server.component import deploy_model_server
@@ -26,8 +25,8 @@ from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.manifest import Row, Samples, read_package, write_manifest
 from testbed.bed import Bed
 from tests import pod_namespaces
-from tests.control_plane.jobs import ROOT, TARGET
-from tests.control_plane.kube.workloads import allow
+from tests.control_plane.jobs import TARGET
+from tests.control_plane.kube.workloads import allow_steps
 from tests.control_plane.serving.team import MODEL, Team, register
 from tests.waiting import wait_for
 
@@ -62,10 +61,7 @@ class ServingTeam(Team):
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
         super().__init__(bed, cluster, folder, without_kserve)
-        (rules,) = re.findall(
-            r"^```yaml\n(rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL | re.MULTILINE
-        )
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+        allow_steps(cluster, "runner", "deploy_model_server")
 
     def serve(self, version: int) -> DeploymentDocument:
         """Run the step."""

@@ -1,11 +1,9 @@
 """The compiled step train_distributed in a pod of its own, and the training pods beside it: all of them really run."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 from kfp import dsl
 from kfp.dsl import Dataset, Output
 
@@ -25,7 +23,7 @@ from stepworks.kubeflow.placement_of import image_of, placement_of
 from testbed.bed import Bed
 from tests import pod_namespaces
 from tests.control_plane.jobs import ROOT
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.kube.workloads import allow_steps, connect_as
 from tests.control_plane.pods import pods
 from tests.control_plane.step_pod import step_pod
 from tests.control_plane.training.conftest import claim
@@ -88,8 +86,7 @@ def test_the_step_trains_in_a_train_job_and_hands_the_model_back(
 ) -> None:
     cluster = training_cluster
     connect_as(cluster, "runner", tmp_path)
-    (rules,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
-    allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+    allow_steps(cluster, "runner", "train_distributed")
     folder = claim(training_bed, cluster)
     (folder / "samples.json").write_text(json.dumps({"samples": 48, "seed": 1}))
     step = create(cluster, pod_of_the_step())

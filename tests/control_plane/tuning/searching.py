@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import list_objects
@@ -27,7 +25,7 @@ from stepworks.tuning.trial import of_trial, prepare
 from stepworks.tuning.trial_job import build_trial
 from testbed.bed import Bed
 from tests.control_plane.jobs import ROOT, RUN, TARGET
-from tests.control_plane.kube.workloads import allow, connect_as, once_allowed
+from tests.control_plane.kube.workloads import allow_steps, connect_as, once_allowed
 from tests.control_plane.pods import pods
 from tests.control_plane.tuning.katib import Katib, install
 from tests.waiting import wait_for
@@ -52,10 +50,9 @@ ENDS = {
 
 
 def as_step(cluster: Cluster, folder: Path) -> Cluster:
-    """Connect with the rights that docs/tuning.md asks for."""
-    (text,) = re.findall(r"```yaml\n(rules:.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL)
+    """Connect with the rights that the step has."""
     runner = connect_as(cluster, "runner", folder)
-    allow(cluster, "runner", yaml.safe_load(text)["rules"])
+    allow_steps(cluster, "runner", "tune")
     once_allowed(lambda: list_objects(runner, Selection("v1", "Pod")))
     return runner
 

@@ -205,7 +205,7 @@ def test_a_missing_permission_is_told_as_the_rule_that_grants_it(server: ApiServ
         '"jobs" in API group "batch"\n'
         "  Expected: the ServiceAccount runner of the namespace team may create, patch jobs\n"
         "  What to do: Add this rule to a Role that is bound to the ServiceAccount runner of the namespace team; "
-        "cluster/team/service-account.yaml has all that each step needs:\n"
+        "cluster/base/roles.yaml has all that each step needs:\n"
         '    - apiGroups: ["batch"]\n'
         '      resources: ["jobs"]\n'
         '      verbs: ["create", "patch"]'

@@ -1,0 +1,48 @@
+"""The overlays of `cluster` for teams of a test's own, as docs/cluster.md has them made: by a copy of the folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepworks.kube.api.cluster import Cluster, connect
+from testbed.bed import Bed
+from tests.control_plane.jobs import ROOT
+from tests.waiting import wait_for
+
+OVERLAYS = ("small", "a100", "mig")
+
+
+def copied(folder: Path, overlay: str, namespace: str, quota: Mapping[str, str] | None = None) -> Path:
+    """Copy an overlay for a team, with its namespace and what it may ask for at most; the folder to apply."""
+    cluster = folder / "cluster"
+    if not cluster.exists():
+        shutil.copytree(ROOT / "cluster", cluster)
+    made = cluster / "overlays" / namespace
+    shutil.copytree(cluster / "overlays" / overlay, made)
+    file = made / "kustomization.yaml"
+    file.write_text(file.read_text().replace("namespace: team-a", f"namespace: {namespace}"))
+    if quota:
+        spec: dict[str, Any] = {"hard": dict(quota)}
+        patch = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "stepworks"}, "spec": spec}
+        (made / "quota.yaml").write_text(yaml.safe_dump(patch))
+    return made
+
+
+@contextmanager
+def team(
+    bed: Bed, folder: Path, namespace: str, overlay: str = "a100", quota: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """Set up a team's namespace by an overlay, and delete it."""
+    bed.kubectl("apply", "-k", copied(folder, overlay, namespace, quota))
+    cluster = connect(kubeconfig=bed.kubeconfig, namespace=namespace)
+    try:
+        wait_for("its quota counts", lambda: "hard" in bed.kubectl("-n", namespace, "get", "quota", "-o", "yaml"))
+        yield cluster
+    finally:
+        bed.kubectl("delete", "namespace", namespace, "--wait=false")
