@@ -100,7 +100,8 @@ BED := .stepworks/clusters/$(or $(NAME),default)
 .PHONY: run-cluster
 run-cluster: cluster-up ## Run the flagship there as pods, to a model that KServe serves; a second run replaces it
 	@$(BED)/kubectl apply -k testbed/team >/dev/null
-	@KUBECONFIG=$(BED)/kubeconfig $(BIN)/stepworks run tabular_train_and_deploy --cluster --target a100 --namespace team \
+	@KUBECONFIG=$(BED)/kubeconfig $(BIN)/stepworks run tabular_train_and_deploy --cluster \
+		--targets testbed/targets --target testbed --namespace team \
 		-p roll-out-canary.policy="$$(cat testbed/roll-out.json)"
 	@echo "kubectl is $(BED)/kubectl here. Look around: $(BED)/kubectl -n team get inferenceservices,pods"
 	@echo "Stop it all:  make cluster-down$(if $(NAME), NAME=$(NAME))"

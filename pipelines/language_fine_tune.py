@@ -5,9 +5,8 @@ from typing import Any
 from kfp import dsl
 
 from stepworks.components.operations.check_first import check_first
-from stepworks.components.training.train.component import train
-from stepworks.kubeflow.pipeline import claim_path, pipeline
-from stepworks.kubeflow.place import place
+from stepworks.kubeflow.pipeline import pipeline
+from stepworks.pipelines.trained_model import train_model
 
 
 @pipeline(version="0.1.0")
@@ -18,14 +17,4 @@ def language_fine_tune(
     """Fine-tune a causal language model on a Parquet file with a column `text`, and resume after preemption."""
     check_first()
     imported = dsl.importer(artifact_uri=texts, artifact_class=dsl.Dataset)
-    place(
-        train(
-            train_features=imported.output,
-            workspace=claim_path("checkpoints"),
-            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            entrypoint="stepworks.examples.trainer_lora:train",
-            settings=settings,
-        ),
-        "training",
-        mounts=["checkpoints"],
-    )
+    train_model(train_features=imported.output, entrypoint="stepworks.examples.trainer_lora:train", settings=settings)

@@ -12,12 +12,12 @@ from stepworks.components.serving.check_serving.component import check_serving
 from stepworks.components.serving.deploy.component import deploy
 from stepworks.components.serving.package_model.component import package_model
 from stepworks.components.serving.roll_out_canary.component import roll_out_canary
-from stepworks.components.training.train.component import train
 from stepworks.kubeflow.pipeline import claim_path, on_vertex, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import placement_of
 from stepworks.kubeflow.vertex.deploy import deploy_on_vertex
 from stepworks.pipelines.prepared_table import FLIGHTS, FLIGHTS_CONTRACT, prepare_table
+from stepworks.pipelines.trained_model import train_model
 
 
 @pipeline(version="0.1.0")
@@ -40,18 +40,13 @@ def tabular_train_and_deploy(
     registry = claim_path("registry")
     ingested, validated, parts, encoded = prepare_table(source, contract, validation_from, test_from)
     place(profile_table(table=ingested.outputs["table"], contract=contract), "small").after(validated)
-    trained = place(
-        train(
-            train_features=encoded.outputs["train_features"],
-            validation_features=encoded.outputs["validation_features"],
-            transform=encoded.outputs["transform"],
-            workspace=claim_path("checkpoints"),
-            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            epochs=epochs,
-            learning_rate=learning_rate,
-        ),
-        "training",
-        mounts=["checkpoints", "datasets"],
+    trained = train_model(
+        train_features=encoded.outputs["train_features"],
+        validation_features=encoded.outputs["validation_features"],
+        transform=encoded.outputs["transform"],
+        epochs=epochs,
+        learning_rate=learning_rate,
+        mounts=["datasets"],
     )
     model = trained.outputs["trained_model"]
     evaluated = place(

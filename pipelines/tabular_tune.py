@@ -5,12 +5,12 @@ from kfp import dsl
 from stepworks.components.evaluation.evaluate.component import evaluate
 from stepworks.components.operations.check_first import check_first
 from stepworks.components.operations.run_claims import run_claims
-from stepworks.components.training.train.component import train
 from stepworks.components.tuning.tune.component import tune
 from stepworks.kubeflow.pipeline import claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
 from stepworks.pipelines.prepared_table import FLIGHTS, FLIGHTS_CONTRACT, prepare_table
+from stepworks.pipelines.trained_model import train_model
 
 
 @pipeline(version="0.1.0", targets=["a100", "amd", "mig"])
@@ -61,17 +61,7 @@ def tabular_tune(
             "waits",
             mounts=["shared"],
         )
-        trained = place(
-            train(
-                **features,
-                workspace=claim_path("checkpoints"),
-                run=run,
-                epochs=epochs,
-                parameters=searched.outputs["best"],
-            ),
-            "training",
-            mounts=["checkpoints"],
-        )
+        trained = train_model(**features, epochs=epochs, parameters=searched.outputs["best"])
         place(
             evaluate(
                 model=trained.outputs["trained_model"],

@@ -25,7 +25,7 @@ from stepworks.errors import ConfigurationError, NotFoundError, StepworksError
 from stepworks.kubeflow.dropped_settings import refuse_dropped_settings
 from stepworks.kubeflow.semantic_version import SemanticVersion
 from stepworks.kubeflow.shared_claims import refuse_shared_claims
-from stepworks.placement.target import Target
+from stepworks.placement.target import Target, TrainsIn
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,12 @@ def on_vertex() -> bool:
     """Whether the pipeline is being built for Vertex AI."""
     target = current_target()
     return target is not None and target.backend == "vertex"
+
+
+def trains_in() -> TrainsIn:
+    """In what the target has pipelines train; `step` on this machine."""
+    target = current_target()
+    return target.training if target else "step"
 
 
 def claim_path(name: str) -> str:

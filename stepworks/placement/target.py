@@ -20,6 +20,9 @@ from stepworks.settings_file import Setting, located_fault, read_settings
 LONGEST_NAME_OF_A_MADE_CLAIM = 26
 """A volume's name has at most 63 characters; a run id has 36, and a dash is between."""
 
+TrainsIn = Literal["step", "TrainJob"]
+"""In what a model is trained: the pod of the step, or the pods of a TrainJob that the step makes."""
+
 _Value = TypeVar("_Value")
 
 
@@ -38,6 +41,8 @@ class Target(Setting):
         roles: What pipelines ask for, and the placement that it gets here.
         claims: The volumes of the namespace, or of a run, under the names by which pipelines mount them; on Vertex AI
             folders in Cloud Storage.
+        training: In what a pipeline that leaves it to the target trains: `step`, the pod of its step, or `TrainJob`,
+            the pod of a job of Kubeflow Trainer, which the cluster then has.
         endpoint: Where models are deployed; for the backend vertex only.
     """
 
@@ -49,6 +54,7 @@ class Target(Setting):
     placements: dict[str, Placement]
     roles: dict[str, str]
     claims: dict[DnsLabel, Claim] = Field(default_factory=dict)
+    training: TrainsIn = "step"
     endpoint: Endpoint = Endpoint()
 
     @field_validator("install")
@@ -81,6 +87,10 @@ class Target(Setting):
             if on_vertex is not bool(claim.gcs):
                 expected = "gcs: bucket/path, since Vertex AI has no claims" if on_vertex else "a claim, not gcs"
                 raise located_fault(("claims", name), f"the backend {self.backend} needs for {name} {expected}")
+        if on_vertex and self.training != "step":
+            raise located_fault(
+                ("training",), f"training: {self.training} is for the backend kubeflow: Vertex AI has no TrainJobs"
+            )
         if not on_vertex and self.endpoint != Endpoint():
             raise located_fault(("endpoint",), "endpoint is for the backend vertex only")
         for name, placement in self.placements.items() if on_vertex else ():

@@ -34,6 +34,9 @@ def train_distributed(
     entrypoint: str = "",
     settings: dict[str, Any] = {},  # noqa: B006
     command: list[str] = [],  # noqa: B006
+    epochs: int = 20,
+    batch_size: int = 2048,
+    learning_rate: float = 2e-3,
     loop: dict[str, Any] = {},  # noqa: B006
     parallel: dict[str, Any] = {},  # noqa: B006
     checkpoints: dict[str, Any] = {},  # noqa: B006
@@ -80,7 +83,11 @@ def train_distributed(
         entrypoint: A function of your own, `package.module:name`, as of `training/train`.
         settings: Keyword arguments of the entrypoint.
         command: A command of your own and its arguments, as of `training/train`. A pod of a TFJob runs it once.
-        loop: Fields of `stepworks.training.spec.LoopSettings`: `epochs`, `batch_size`, `learning_rate`.
+        epochs: The most passes over the training samples.
+        batch_size: Samples an optimizer step, all processes together.
+        learning_rate: The peak of the schedule.
+        loop: Further fields of `stepworks.training.spec.LoopSettings`, as of `training/train`; one of the three above
+            that is here, too, is taken from here.
         parallel: Fields of `stepworks.training.spec.ParallelSettings`: `strategy`, `precision`, `compile`.
         checkpoints: Fields of `stepworks.training.spec.CheckpointSettings`: `every_steps`, `every_seconds`, `keep`.
         parameters: What a search chose, the output `best` of `tuning/tune`; they come before the others.
@@ -103,7 +110,7 @@ def train_distributed(
         entrypoint=entrypoint,
         settings=settings,
         command=command,
-        loop=loop,
+        loop={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **loop},
         parallel=parallel,
         parameters=parameters,
         checkpoints=checkpoints,

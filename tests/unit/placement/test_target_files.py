@@ -57,6 +57,7 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
         ("scratch:", "Scratch:", 13, "claims.Scratch"),
         ("memory:", "cpu: {request: 1, limit: 1}\n    memory:", 6, "the key 'cpu' comes twice"),
         ("name: here", "name: !!python/object:os.system here", 1, "could not determine a constructor"),
+        ("name: here", "name: here\ntraining: PyTorchJob", 2, "training: Input should be 'step' or 'TrainJob'"),
     ],
 )
 def test_a_fault_is_told_with_its_line_and_field(

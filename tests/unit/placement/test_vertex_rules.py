@@ -185,6 +185,7 @@ def test_a_fault_is_told_by_its_line_when_the_target_is_read(tmp_path: Path) -> 
         ({"claims": {"data": {"claim": "a", "mount_path": "/a", "access_mode": "ReadWriteMany"}}}, "has no claims"),
         ({"backend": "kubeflow", "claims": {"data": {"gcs": "abc", "access_mode": "ReadWriteMany"}}}, "not gcs"),
         ({"backend": "kubeflow", "endpoint": {"maximum_replicas": 3}}, "for the backend vertex only"),
+        ({"backend": "vertex", "claims": {}, "training": "TrainJob"}, "Vertex AI has no TrainJobs"),
     ],
 )
 def test_what_belongs_to_the_other_backend_is_refused(changed: dict[str, Any], message: str) -> None:
