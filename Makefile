@@ -239,6 +239,10 @@ bench-train: $(VENV)/.dev ## Compare our training loop with the barest one, and 
 bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a control plane (needs Go)
 	@$(BIN)/python -m benchmarks.wait
 
+.PHONY: bench-ready
+bench-ready: $(VENV)/.dev ## Compare the end of a deployment with the wait of KServe's client, on a control plane (needs Go)
+	@$(BIN)/python -W ignore -m benchmarks.ready
+
 .PHONY: bench-predictor
 bench-predictor: $(VENV)/.dev ## Compare our model server with a bare loop of ONNX Runtime and with KServe's server (needs Go)
 	@$(BIN)/python -W ignore -m benchmarks.predictor
