@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stepworks.errors import (
+    ConfigurationError,
     ConflictError,
     NotFoundError,
     ObjectFailedError,
@@ -36,11 +37,33 @@ from stepworks.kube.runs.adoption import DELETION_SECONDS
 from stepworks.kube.runs.belonging import belonging_to
 from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
 from stepworks.kube.waiting.wait import wait
+from stepworks.placement.names import LONGEST_NAME
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
+_NEWEST = "latest"
+"""KServe's tag for the newest revision; `prev`, for the one before, is shorter."""
+LONGEST_MODEL_NAME = LONGEST_NAME - len(f"{_NEWEST}--predictor")
+"""The most characters of a model that is served so."""
 _ATTEMPTS = 20
 """How often a write is tried anew because KServe has written the status meanwhile."""
+
+
+def check_model_name(model: str) -> None:
+    """See that the revisions of a model can have addresses of their own, by which a version is asked before it serves.
+
+    Raises:
+        ConfigurationError: The name is too long.
+    """
+    if len(model) > LONGEST_MODEL_NAME:
+        tagged = f"{_NEWEST}-{model}-predictor"
+        raise ConfigurationError(
+            "The model's name is too long for revisions of Knative",
+            received=f"{model!r} ({len(model)} characters)",
+            expected=f"up to {LONGEST_MODEL_NAME} characters: the newest revision is asked at {tagged}, which as one part "
+            f"of a host name has at most {LONGEST_NAME}, and would have {len(tagged)}",
+            what_to_do="Give the model a shorter name in the registry, or leave the mode Knative out.",
+        )
 
 
 class ModelRevisions:
@@ -54,6 +77,9 @@ class ModelRevisions:
         timeout: How long a revision may take to be ready, in seconds.
         scheduling_timeout: How long its pods may wait for room, in seconds.
         say: Is told each line of progress.
+
+    Raises:
+        ConfigurationError: The model's name leaves no room for what Knative and KServe put around it.
     """
 
     def __init__(
@@ -65,6 +91,7 @@ class ModelRevisions:
         scheduling_timeout: float = SCHEDULING_SECONDS,
         say: Callable[[str], None] = print,
     ) -> None:
+        check_model_name(model)
         self._cluster = cluster
         self._timeout = timeout
         self._scheduling_timeout = scheduling_timeout
@@ -80,7 +107,7 @@ class ModelRevisions:
     @property
     def candidate_url(self) -> str:
         """The address of the newest revision, whatever its share of the traffic."""
-        return self._tagged("latest")
+        return self._tagged(_NEWEST)
 
     @property
     def stable_url(self) -> str:

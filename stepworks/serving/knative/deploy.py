@@ -12,7 +12,7 @@ from stepworks.kube.api.references import Reference
 from stepworks.kube.builders.inference_service import build_inference_service
 from stepworks.kube.builders.revisions import Serving
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.model_revisions import ModelRevisions
+from stepworks.kube.model_revisions import ModelRevisions, check_model_name
 from stepworks.kube.runs.interrupts import cleaning_up_at_signals
 from stepworks.registry.registry import RegisteredModel
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
@@ -78,6 +78,7 @@ def model_revisions(
         ClusterError: The API server refuses, fails or does not answer.
     """
     _manifest(model, request)
+    check_model_name(model.name)
     if not is_served(cluster, "serving.knative.dev/v1", "Service"):
         raise ConfigurationError(
             "The cluster has no Knative, whose revisions the versions are to be",

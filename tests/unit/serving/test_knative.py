@@ -6,12 +6,24 @@ from typing import Any
 import pytest
 
 from stepworks.errors import ConfigurationError
-from stepworks.report.documents import DeploymentDocument
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.model_revisions import LONGEST_MODEL_NAME, ModelRevisions, check_model_name
+from stepworks.placement.storage import Mount
+from stepworks.registry.registry import Metadata, Registry
+from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.report.traffic_splitter import TrafficSplitter
+from stepworks.serving.knative.deploy import deploy_on_knative
 from stepworks.serving.knative.roll_out import refuse_metrics_of_ours
+from stepworks.serving.kserve.deploy import ServiceRequest
 from stepworks.serving.kserve.traffic import splitter_of, without_splitter
+from stepworks.serving.manifest import read_package
 from stepworks.serving.rollout.prometheus import PrometheusSource
 from stepworks.serving.step import deploy_server
+from tests.control_plane.jobs import TARGET
+
+PASS = VerdictDocument(verdict="pass", reason="It is better.", rules=[])
+NO_CLUSTER = Cluster(None, "team")
+"""Nothing may be asked of it."""
 
 
 def test_the_mode_travels_to_the_steps_that_follow(tmp_path: Path) -> None:
@@ -57,3 +69,27 @@ def test_metrics_that_do_not_tell_revisions_apart_are_refused() -> None:
     refuse_metrics_of_ours(PrometheusSource(url="http://prometheus:9090", latency="", **of_knative))
     with pytest.raises(ConfigurationError, match="do not tell the revisions of a model apart"):
         refuse_metrics_of_ours(PrometheusSource(url="http://prometheus:9090"))
+
+
+def test_a_name_that_leaves_no_room_for_the_address_of_a_revision_is_refused_before_the_cluster_is_asked(
+    package: Path, tmp_path: Path
+) -> None:
+    name = "f" * (LONGEST_MODEL_NAME + 1)
+    metadata = Metadata(run="run-1", created_by="test")
+    model = Registry(tmp_path).register(name, package, read_package(package).digest, metadata)
+    mount = Mount(claim="registry", mount_path=str(tmp_path), access_mode="ReadWriteMany")
+    request = ServiceRequest("run-1", TARGET.placement("serving"), (mount,), {"mode": "Knative"})
+    with pytest.raises(ConfigurationError) as caught:
+        deploy_on_knative(NO_CLUSTER, model, PASS, None, request)
+    told = str(caught.value)
+    assert f"'{name}' (47 characters)" in told
+    assert "up to 46 characters" in told
+    assert f"latest-{name}-predictor" in told
+    with pytest.raises(ConfigurationError, match="too long for revisions of Knative"):
+        ModelRevisions(NO_CLUSTER, name)
+
+
+def test_the_longest_name_has_an_address_of_63_characters() -> None:
+    longest = "f" * LONGEST_MODEL_NAME
+    check_model_name(longest)
+    assert len(f"latest-{longest}-predictor") == 63
