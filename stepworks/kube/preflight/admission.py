@@ -16,7 +16,7 @@ from stepworks.placement.placement import PRIORITY_CLASS_LABEL, QUEUE_LABEL
 NAME = "stepworks-preflight"
 _IMAGE = "registry.example.com/stepworks/preflight"
 _DROPPED = (
-    "Apply cluster/, which has the policy that gives such pods their class, or leave priority_class out of the target."
+    "Apply cluster/cluster-wide, whose policy gives such pods their class, or leave priority_class out of the target."
 )
 
 

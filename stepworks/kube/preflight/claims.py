@@ -27,7 +27,7 @@ def _check(view: View, name: str, pods: Sequence[PodNeed]) -> Check:
         return unknown("claim", subject, claim.reason, "Let whoever checks get persistentvolumeclaims.")
     if claim is None:
         who = ", ".join(dict.fromkeys(pod.who for pod in pods))
-        what_to_do = f"Create it, as cluster/ does, or correct its name in the target. It is mounted by {who}."
+        what_to_do = f"Create it, as cluster/base does, or correct its name in the target. It is mounted by {who}."
         return missing("claim", subject, f"it is not in the namespace {namespace}", what_to_do)
     return _check_present(view, subject, claim, pods)
 

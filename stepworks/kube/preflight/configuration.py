@@ -8,6 +8,8 @@ from stepworks.kube.preflight.needs import PodNeed
 from stepworks.kube.preflight.report import Check, fine, missing, unknown
 from stepworks.kube.preflight.view import Unseen, View
 
+_SET_UP = "Correct the name, or set it up: kubectl apply -k cluster/overlays/a100, or one of yours (docs/cluster.md)."
+
 
 def check_namespace(view: View) -> Check:
     """See whether the namespace exists, and is not on its way out."""
@@ -17,9 +19,7 @@ def check_namespace(view: View) -> Check:
     if isinstance(found, Unseen):
         return unknown("namespace", subject, found.reason, "Let whoever checks get namespaces.")
     if found is None:
-        return missing(
-            "namespace", subject, "it is not there", "Correct the name, or set it up: kubectl apply -k cluster/…"
-        )
+        return missing("namespace", subject, "it is not there", _SET_UP)
     if found["metadata"].get("deletionTimestamp"):
         return missing("namespace", subject, "it is being deleted", "Wait until it is gone, and set it up anew.")
     return fine("namespace", subject, "it is there")
@@ -47,7 +47,7 @@ def check_priority_classes(view: View, pods: Sequence[PodNeed]) -> list[Check]:
             "priority",
             f"PriorityClass {name}",
             "it is not there, and pods that name it are refused",
-            "Create it, as cluster/ does, or leave priority_class out of the target.",
+            "Create it, as cluster/cluster-wide does, or leave priority_class out of the target.",
         )
         for name in names
     ]

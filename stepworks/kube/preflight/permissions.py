@@ -79,7 +79,7 @@ def _check(step: str, rights: Sequence[Right], allowed: Mapping[Right, bool], se
         less = f"; the step says less where something breaks, without {_listed(denied)}" if denied else ""
         return fine("permission", step, told + less)
     told = f"{who} may not {_listed(lacking)}"
-    return missing("permission", step, told, "Bind the Role of the step to it, as cluster/ does (docs/cluster.md).")
+    return missing("permission", step, told, "Bind the Role of the step to it, as cluster/base does (docs/cluster.md).")
 
 
 def _listed(rights: Iterable[Right]) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,11 @@ import pytest
 from stepworks.errors import PreflightError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, create, get, list_objects
+from stepworks.kube.api.permissions import own_service_account
 from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.kinds.manifests import Manifest, conditions_of
 from stepworks.kube.preflight.admission import build_pod
-from stepworks.kube.preflight.needs import MakerNeed, Needs
+from stepworks.kube.preflight.needs import MAKERS, MakerNeed, Needs
 from stepworks.kube.preflight.queues import check_queues
 from stepworks.kube.preflight.report import Preflight, State
 from stepworks.kube.preflight.served import check_kinds, check_runtimes
@@ -28,8 +33,8 @@ from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import Mount
 from stepworks.placement.target import Target
 from testbed.bed import Bed
-from tests.control_plane.kube.workloads import allow
-from tests.control_plane.preflight.test_preflight import object_of, pods
+from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.preflight.test_preflight import claim, object_of, pods
 
 ROOT = Path(__file__).parents[3]
 A100 = Target.read(ROOT / "targets" / "a100.yaml")
@@ -222,8 +227,6 @@ def test_every_compiled_pipeline_is_looked_at_whole(kubeflow_cluster: Cluster) -
 
 
 def test_every_step_that_makes_something_has_a_builder() -> None:
-    from stepworks.kube.preflight.needs import MAKERS
-
     assert set(BUILDERS) == MAKERS
     assert set(PERMISSIONS) <= MAKERS
 
@@ -290,3 +293,52 @@ def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, b
     finally:
         for each in kinds:
             bed.kubectl("delete", "crd", each["metadata"]["name"])
+
+
+COMPILED = ROOT / "compiled" / "language_fine_tune" / "0.1.0" / "a100.yaml"
+
+
+def command(kubeconfig: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command, as a user types it."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("stepworks"), "preflight", *arguments],
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_tells_by_its_exit_code_and_in_json(team: Cluster, bed: Bed, tmp_path: Path) -> None:
+    lacking = command(bed.kubeconfig, COMPILED, "-n", team.namespace, "--service-account", "runner")
+    assert lacking.returncode == 1, lacking.stderr
+    assert "claim           PersistentVolumeClaim stepworks-checkpoints: it is not in the namespace" in lacking.stdout
+    assert lacking.stdout.startswith("MISSING\n")
+    create(team, claim("stepworks-checkpoints"))
+    written = tmp_path / "preflight.json"
+    options = ["--service-account", "runner", "--format", "json", "-o", written]
+    there = command(bed.kubeconfig, COMPILED, "-n", team.namespace, *options)
+    found = json.loads(written.read_text())
+    assert (there.returncode, found["can_run"]) == (0, True), there.stderr
+    assert {each["state"] for each in found["checks"] if each["topic"] == "claim"} <= {"fine", "waits"}
+
+
+def test_a_namespace_where_nothing_may_be_looked_at(cluster: Cluster, tmp_path: Path) -> None:
+    connect_as(cluster, "stranger", tmp_path)
+    blind = command(tmp_path / "stranger.yaml", COMPILED, "-n", cluster.namespace)
+    assert blind.returncode == 2, blind.stdout
+    assert "may be looked at" in blind.stderr
+    assert "ServiceAccount stranger" in blind.stderr
+
+
+def test_the_step_checks_under_its_own_service_account(team: Cluster, tmp_path: Path) -> None:
+    """What it may not look at does not end the run; what is missing does, after the page is written."""
+    runner = connect_as(team, "runner", tmp_path)
+    needs = needs_of(read_ir(COMPILED))
+    found = check(runner, needs, service_account=own_service_account(runner), as_itself=True)
+    assert found.service_account == "runner"
+    assert found.can_run
+    assert {each.topic for each in found.of(State.UNKNOWN)} >= {"nodes", "quota", "claim", "admission"}
+    allow(team, "runner", [{"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get"]}])
+    while check(runner, needs, service_account="runner", as_itself=True).can_run:  # the server hears of it soon
+        time.sleep(0.05)

@@ -6,6 +6,7 @@ from stepworks.report import canary_document as c
 from stepworks.report import documents as d
 from stepworks.report import run_record as r
 from stepworks.report.page import run_report
+from stepworks.report.preflight_document import PreflightCheck, PreflightDocument
 from stepworks.report.shadow_document import ShadowDifference, ShadowDocument
 
 
@@ -150,6 +151,24 @@ def comparison() -> d.ComparisonDocument:
     )
 
 
+def preflight() -> PreflightDocument:
+    checks = [
+        PreflightCheck(
+            topic="nodes",
+            subject="train",
+            state="missing",
+            told="no node fits (1 nvidia.com/gpu)",
+            what_to_do="Add one.",
+        ),
+        PreflightCheck(topic="room", subject="evaluate", state="waits", told="room for 0 of 1", what_to_do="Wait."),
+        PreflightCheck(topic="quota", subject="team", state="could not check", told="runner may not list quotas"),
+        PreflightCheck(topic="claim", subject="PersistentVolumeClaim data", state="fine", told="bound, ReadWriteMany"),
+    ]
+    return PreflightDocument(
+        namespace="team", service_account="runner", can_run=False, summary="The pipeline cannot run.", checks=checks
+    )
+
+
 def verdict() -> d.VerdictDocument:
     return d.VerdictDocument(
         verdict="pass",
@@ -267,6 +286,7 @@ WAITS_FOR = {
 @pytest.fixture(scope="session")
 def documents() -> dict[str, list[d.Document]]:
     return {
+        "preflight": [preflight()],
         "rehearsal": [canary(rehearsal=True)],
         "profile-table": [profile()],
         "validate-table": [validation()],
