@@ -243,6 +243,10 @@ bench-wait: $(VENV)/.run ## Compare a wait with reading every ten seconds, on a 
 bench-ready: $(VENV)/.dev ## Compare the end of a deployment with the wait of KServe's client, on a control plane (needs Go)
 	@$(BIN)/python -W ignore -m benchmarks.ready
 
+.PHONY: bench-preflight
+bench-preflight: $(VENV)/.run ## Time pre-flight on 1,000 simulated nodes with 5,000 pods (needs Go)
+	@$(BIN)/python -m benchmarks.preflight
+
 .PHONY: bench-predictor
 bench-predictor: $(VENV)/.dev ## Compare our model server with a bare loop of ONNX Runtime and with KServe's server (needs Go)
 	@$(BIN)/python -W ignore -m benchmarks.predictor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ def _look(
     from stepworks.kubeflow.needs import needs_of
     from stepworks.operations.preflight.step import check
 
+    gc.enable()  # of thousands of pods, those are let go that were looked at
     needs = needs_of(read_ir(path))
     connected = connect(context=context, namespace=namespace)
     # Somebody waits for the answer: what does not answer soon is told.

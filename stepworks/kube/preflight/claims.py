@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from stepworks.kube.api.commands import kubectl
 from stepworks.kube.kinds.manifests import Manifest, status_of
-from stepworks.kube.preflight.needs import PodNeed
+from stepworks.kube.preflight.needs import STAYING, PodNeed
 from stepworks.kube.preflight.report import Check, fine, missing, unknown, waits
 from stepworks.kube.preflight.view import Unseen, View
 from stepworks.placement.storage import SINGLE_NODE_MODES
@@ -37,9 +37,9 @@ def _check_present(view: View, subject: str, claim: Manifest, pods: Sequence[Pod
     if claim["metadata"].get("deletionTimestamp"):
         return missing("claim", subject, "it is being deleted", "Wait until it is gone, and create it anew.")
     modes = claim["spec"].get("accessModes") or []
-    several = [pod.who for pod in pods if pod.together > 1]
-    if several and set(modes) <= set(SINGLE_NODE_MODES):
-        told = f"its access modes are {', '.join(modes)}, and several pods of {', '.join(several)} mount it at once"
+    at_once = list(_at_once(pods))
+    if at_once and set(modes) <= set(SINGLE_NODE_MODES):
+        told = f"its access modes are {', '.join(modes)}, and {' and '.join(at_once)} mount it at once"
         return missing("claim", subject, told, "Use a claim that is ReadWriteMany.")
     phase = status_of(claim).get("phase") or "Pending"
     if phase == "Bound":
@@ -47,6 +47,16 @@ def _check_present(view: View, subject: str, claim: Manifest, pods: Sequence[Pod
     if phase != "Pending":
         return missing("claim", subject, f"it is {phase}: its volume is gone", f"See {describe}")
     return _check_pending(view, subject, claim, describe)
+
+
+def _at_once(pods: Sequence[PodNeed]) -> Iterator[str]:
+    """Which pods mount a claim at once: several of one job, or those of a job and the step that waits for them."""
+    waiting = {step for pod in pods if not pod.maker for step in pod.steps}
+    for pod in pods:
+        if pod.together > 1:
+            yield f"{pod.together} pods of {pod.who}"
+        elif pod.maker and pod.maker not in STAYING and waiting.intersection(pod.steps):
+            yield f"the pods of {pod.who} and the step"
 
 
 def _check_pending(view: View, subject: str, claim: Manifest, describe: str) -> Check:

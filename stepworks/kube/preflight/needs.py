@@ -27,6 +27,10 @@ MAKERS = frozenset(
 """The functions of the components that make or change objects in a cluster."""
 
 
+STAYING = ("InferenceService", "Deployment")
+"""The makers of pods that outlive the run."""
+
+
 class PodClass(Setting):
     """By what the scopes of a quota tell pods apart.
 

@@ -9,14 +9,12 @@ from typing import Any
 from stepworks.kube.api.commands import kubectl
 from stepworks.kube.kinds.manifests import Manifest, status_of
 from stepworks.kube.preflight.amounts import Amounts, amount_text, parse_amounts, times, total
-from stepworks.kube.preflight.needs import Needs, PodClass, PodNeed
+from stepworks.kube.preflight.needs import STAYING, Needs, PodClass, PodNeed
 from stepworks.kube.preflight.report import Check, fine, missing, unknown, waits
 from stepworks.kube.preflight.view import Unseen, View
 
 _SHORT = {"cpu": "requests.cpu", "memory": "requests.memory", "count/pods": "pods"}
 """Other names of a quota for the same."""
-STAYING = ("InferenceService", "Deployment")
-"""The makers of pods that outlive the run."""
 
 
 def check_quotas(view: View, needs: Needs, pods: Sequence[PodNeed], counts: Mapping[str, int]) -> list[Check]:

@@ -9,7 +9,7 @@ from stepworks.errors import ConfigurationError, NotFoundError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.preflight.check import Wanted
-from stepworks.kube.preflight.needs import MakerNeed, Needs, PodNeed
+from stepworks.kube.preflight.needs import STAYING, MakerNeed, Needs, PodNeed
 from stepworks.kube.preflight.permissions import Right
 from stepworks.kube.preflight.pods import pods_of_placement
 from stepworks.operations.permissions import PERMISSIONS, When
@@ -17,7 +17,6 @@ from stepworks.operations.preflight.objects import BUILDERS, objects_of
 from stepworks.placement.pod_placement import PodPlacement
 
 _AT_ONCE = ("nodes", "parallelism", "parallel_trials")
-_SERVING = ("InferenceService", "Deployment")
 _BY_KIND: Mapping[str, tuple[When, ...]] = {
     "PersistentVolumeClaim": ("claim",),
     "Job": ("job",),
@@ -107,7 +106,7 @@ def _pods_of(maker: MakerNeed, made: list[Manifest]) -> list[PodNeed]:
     pods = pods_of_placement(
         placement,
         steps=[maker.step],
-        maker=str(kind) if not serving or kind in _SERVING else _SERVING[0],
+        maker=str(kind) if not serving or kind in STAYING else STAYING[0],
         together=_together(given),
         secrets=given.get("secrets", ()),
         config_maps=given.get("config_maps", ()),

@@ -199,7 +199,11 @@ def test_a_claim_is_missing_bindable_bound_or_for_one_node_only(cluster: Cluster
     assert "with its first pod" in check().told
     several = check(together=2)
     assert several.state == State.MISSING
-    assert "access modes are ReadWriteOnce" in several.told
+    assert several.told == "its access modes are ReadWriteOnce, and 2 pods of train mount it at once"
+    with_step = only(check_claims(View(cluster), [pods(claims=["data"]), pods(claims=["data"], maker="Job")]))
+    assert with_step.told.endswith("the pods of the Job of train and the step mount it at once")
+    server = [pods(claims=["data"]), pods(claims=["data"], maker="InferenceService")]
+    assert only(check_claims(View(cluster), server)).state == State.FINE
     delete(cluster, Reference("v1", "PersistentVolumeClaim", "data"))
     bed.kubectl("-n", cluster.namespace, "wait", "pvc/data", "--for=delete")
     create(cluster, claim("data", storageClassName="nowhere"))
