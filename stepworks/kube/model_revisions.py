@@ -60,8 +60,8 @@ def check_model_name(model: str) -> None:
         raise ConfigurationError(
             "The model's name is too long for revisions of Knative",
             received=f"{model!r} ({len(model)} characters)",
-            expected=f"up to {LONGEST_MODEL_NAME} characters: the newest revision is asked at {tagged}, which as one "
-            f"part of a host name has at most {LONGEST_NAME}, and would have {len(tagged)}",
+            expected=f"up to {LONGEST_MODEL_NAME} characters: the newest revision is asked at {tagged}, which has "
+            f"{len(tagged)}, and one part of a host name may have {LONGEST_NAME}",
             what_to_do="Give the model a shorter name in the registry, or leave the mode Knative out.",
         )
 

@@ -66,6 +66,22 @@ def deploy_as_model_server(
         StepworksError: As of `deploy_model_server`.
     """
     stable_beside(model, verdict, registry.champion(model.name))
+    return serve_in_place(cluster, model, registry, image, request, say)
+
+
+def serve_in_place(
+    cluster: Cluster,
+    model: RegisteredModel,
+    registry: Registry,
+    image: str,
+    request: ServiceRequest,
+    say: Callable[[str], None] = print,
+) -> DeploymentDocument:
+    """Serve a version as `deploy_as_model_server` does, whatever a gate said of it: a person has asked for it.
+
+    Raises:
+        StepworksError: As of `deploy_as_model_server`, but of a verdict.
+    """
     spec = server_spec(model, image, request, name=model.name)
     refuse_route(cluster, model.name)
     url = deploy_model_server(

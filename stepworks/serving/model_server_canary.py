@@ -13,10 +13,13 @@ from stepworks.kube.model_server import deploy_model_server
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument, VerdictDocument
 from stepworks.serving.candidates import deployment_of, stable_beside
+from stepworks.serving.check import require_recorded_answers
 from stepworks.serving.kserve.deploy import ServiceRequest, asked, require_champion
 from stepworks.serving.kserve.model_servers import ModelServers
+from stepworks.serving.kserve.serve import make_champion_alone
 from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import ServedVersion, version_name
+from stepworks.serving.manifest import Samples
 from stepworks.serving.model_server import require_answers, server_spec
 
 
@@ -71,6 +74,51 @@ def deploy_model_server_beside(
     if version_name(model, candidate.version) not in asked(traffic.routes()):  # one that has traffic stays as it is
         deployed(candidate)
     return deployment_of(candidate, traffic.url, stable, splitter=request.splitter, plain=True)
+
+
+def serve_version_beside(
+    cluster: Cluster,
+    model: RegisteredModel,
+    registry: Registry,
+    image: str,
+    request: ServiceRequest,
+    say: Callable[[str], None] = print,
+) -> DeploymentDocument:
+    """Deploy a registered version, give it all traffic at once, and make it the champion; all other versions end.
+
+    The version that serves goes on until the new one answers its recorded rows rightly; one that is there already is
+    taken as it is, and has to answer, too. The function can be called again after it was killed at any point.
+
+    Args:
+        cluster: Where.
+        model: The version that is to serve.
+        registry: The registry.
+        image: The server's image, for a version that is not there any more.
+        request: How it is to be served; its `service` names a Gateway, beside fields of `ModelServerSpec`.
+        say: Is told each line of progress.
+
+    Returns:
+        Where the model is; there is no stable version beside it any more.
+
+    Raises:
+        ServingError: The version does not answer, or otherwise than its trained model; the traffic goes on as before.
+        ConfigurationError: Something cannot work, and nothing was made: a name, a setting, a registry on no claim.
+        StepworksError: As of `ModelTraffic.check`, `deploy_model_server` and `ModelTraffic.send`.
+    """
+    spec = _spec(model, image, request)
+    traffic = model_traffic(cluster, model.name, request.splitter, say=say)
+    traffic.check()
+    versions = ModelServers(cluster, model.name)
+    version = versions.find(model.version, model.directory)
+    if version is None:
+        version = _deploy(cluster, model, spec, registry, request, say)
+    else:
+        with version.client() as client:
+            samples = Samples.read(model.directory)
+            require_recorded_answers(client, samples, version.way.tolerance, version.way.excused)
+    traffic.send(Routes(version.route))
+    make_champion_alone(versions, registry, traffic, model.name, model.version, say)
+    return deployment_of(model, traffic.url, splitter=request.splitter, plain=True)
 
 
 def _spec(model: RegisteredModel, image: str, request: ServiceRequest) -> ModelServerSpec:

@@ -25,8 +25,8 @@ from stepworks.serving.kserve.deploy import ServiceRequest, deploy_on_kserve
 from stepworks.serving.kserve.roll_out import roll_out_on_kserve
 from stepworks.serving.kserve.serve import serve_version_on_kserve
 from stepworks.serving.kserve.traffic import splitter_of
-from stepworks.serving.model_server import deploy_as_model_server
-from stepworks.serving.model_server_canary import deploy_model_server_beside
+from stepworks.serving.model_server import deploy_as_model_server, serve_in_place
+from stepworks.serving.model_server_canary import deploy_model_server_beside, serve_version_beside
 from stepworks.serving.rollout.deployment import require_promotion, roll_out_deployment
 from stepworks.serving.rollout.policy import LAPTOP, RolloutPolicy
 from stepworks.serving.rollout.prometheus import prometheus_source
@@ -79,28 +79,37 @@ def serve_registered(
     registry: str,
     *,
     run: str,
+    image: str,
     placement: Mapping[str, Any],
     service: Mapping[str, Any],
 ) -> DeploymentDocument:
-    """Give all traffic of a model to a registered version: under the supervisor of a local run, or else by KServe.
+    """Give all traffic of a model to a registered version: under the supervisor of a local run, or else in a cluster.
 
     Args:
         name: The model's name.
         version: The version.
         registry: The registry's folder.
-        run: The run's id; for KServe only, as what follows.
+        run: The run's id; for a cluster only, as what follows.
+        image: The image of a plain Deployment's server; empty where KServe serves the model.
         placement: As of `deploy_version`.
-        service: As of `deploy_version`.
+        service: As of `deploy_version`; with an image as of `deploy_server`.
 
     Raises:
         NotFoundError: The registry has no such version.
-        StepworksError: As of `serve_version` and `serve_version_on_kserve`.
+        ConfigurationError: With an image the service has a mode, as of KServe.
+        StepworksError: As of `serve_version`, `serve_version_on_kserve`, `serve_version_on_knative`,
+            `serve_version_beside` and `serve_in_place`.
     """
+    if image:
+        _refuse_mode(service)
     models = Registry(registry)
     model = models.get(name, version)
     if manager := SupervisorClient.from_environment():
         return serve_version(model, models, manager)
     request = _request(run, placement, service)
+    if image:
+        serve_it = serve_version_beside if request.splitter.gateway else serve_in_place
+        return serve_it(connect(), model, models, image, request)
     serve_there = serve_version_on_knative if request.splitter.on_knative else serve_version_on_kserve
     return serve_there(connect(), model, models, request)
 
@@ -134,13 +143,7 @@ def deploy_server(
         ConfigurationError: The service has a mode, as of KServe.
         StepworksError: As of `serve_version`, `deploy_as_model_server` and `deploy_model_server_beside`.
     """
-    if "mode" in service:
-        raise ConfigurationError(
-            "A model server without KServe has no mode",
-            received=f"mode: {service['mode']}",
-            expected="gateway and host, or neither",
-            what_to_do="Leave it out; or serve the model by KServe, with the step deploy.",
-        )
+    _refuse_mode(service)
     models = Registry(registry)
     model = _registered(package, registration, models)
     judged = VerdictDocument.read(verdict)
@@ -152,6 +155,16 @@ def deploy_server(
         return serve_version(model, models, manager)
     deploy_it = deploy_model_server_beside if beside else deploy_as_model_server
     return deploy_it(connect(), model, judged, models, image, _request(run, placement, service))
+
+
+def _refuse_mode(service: Mapping[str, Any]) -> None:
+    if "mode" in service:
+        raise ConfigurationError(
+            "A model server without KServe has no mode",
+            received=f"mode: {service['mode']}",
+            expected="gateway and host, or neither",
+            what_to_do="Leave it out; or serve the model by KServe, with the step deploy.",
+        )
 
 
 def _registered(package: str, registration: str, models: Registry) -> RegisteredModel:

@@ -14,6 +14,7 @@ def serve_version(
     registry: str,
     deployment: Output[Artifact],
     run: str = "",
+    image: str = "",
     placement: dict[str, Any] = {},  # noqa: B006  # KFP reads the default; the body does not change it
     service: dict[str, Any] = {},  # noqa: B006
 ) -> None:
@@ -27,11 +28,13 @@ def serve_version(
         registry: The registry's folder; below a mounted claim in a cluster.
         deployment: Where the service is.
         run: The id of the run. This and what follows is for a cluster only.
+        image: The server's image, where plain Deployments serve the model: `image_of("serving")`; empty for KServe.
         placement: Where the model server runs: `placement_of("serving", mounts=["registry"])`.
         service: Fields of `stepworks.kube.builders.inference_service.InferenceServiceSpec`: `runtime`, `max_replicas`;
-            `gateway` with `host`, where an HTTPRoute is to split the traffic; or `mode: Knative`.
+            `gateway` with `host`, where an HTTPRoute is to split the traffic; or `mode: Knative`. With an
+            image, fields of `stepworks.kube.builders.model_server.ModelServerSpec`, or `gateway` with `host`.
     """
     from stepworks.serving.step import serve_registered
 
-    served = serve_registered(name, version, registry, run=run, placement=placement, service=service)
+    served = serve_registered(name, version, registry, run=run, image=image, placement=placement, service=service)
     served.write(deployment.path)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stepworks.errors import ConfigurationError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.routes import Routes
 from stepworks.kube.model_traffic import ModelTraffic
 from stepworks.registry.registry import RegisteredModel, Registry
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.candidates import deployment_of
-from stepworks.serving.kserve.deploy import ServiceRequest, deployed_version, present_version, require_shared_path
+from stepworks.serving.kserve.deploy import (
+    ServiceRequest,
+    asked,
+    deployed_version,
+    present_version,
+    require_shared_path,
+)
+from stepworks.serving.kserve.model_servers import ModelServers
 from stepworks.serving.kserve.traffic import model_traffic
 from stepworks.serving.kserve.versions import InferenceServices, Versions, served_version
 
@@ -39,17 +47,36 @@ def serve_version_on_kserve(
         Where the model is; there is no stable version beside it any more.
 
     Raises:
-        ConfigurationError: Something cannot work, and nothing was made.
+        ConfigurationError: Something cannot work, and nothing was made; or plain Deployments serve the model.
         StepworksError: As of `deploy_on_kserve` and `ModelTraffic.send`.
     """
     traffic = model_traffic(cluster, model.name, request.splitter, say=say)
     traffic.check()
+    _refuse_model_servers(cluster, model.name, traffic.routes())
     service = present_version(cluster, model, say) or deployed_version(cluster, model, request, traffic, say)
     version = served_version(model.version, service, model.directory)
     require_shared_path(version, request.splitter)
     traffic.send(Routes(version.route))
     make_champion_alone(InferenceServices(cluster, model.name), registry, traffic, model.name, model.version, say)
     return deployment_of(model, traffic.url, splitter=request.splitter)
+
+
+def _refuse_model_servers(cluster: Cluster, model: str, routes: Routes | None) -> None:
+    """Refuse to put an InferenceService in the place of a plain Deployment because an image was forgotten.
+
+    Raises:
+        ConfigurationError: A version that gets requests is a plain Deployment.
+        ClusterError: The API server refuses, fails or does not answer.
+    """
+    servers = ModelServers(cluster, model)
+    plain = [name for name in sorted(asked(routes)) if servers.has(name.removeprefix(f"{model}-v"))]
+    if plain:
+        raise ConfigurationError(
+            f"Plain Deployments serve {model}, and the version would be an InferenceService of KServe",
+            received=f"traffic that goes to the Deployment {plain[0]}, and no image",
+            expected="the image of the server, as of the step deploy_model_server",
+            what_to_do="Give the step its image: image=image_of('serving').",
+        )
 
 
 def make_champion_alone(

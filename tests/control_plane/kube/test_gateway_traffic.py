@@ -5,12 +5,8 @@ Whether a proxy follows the weights is for tests/gateway.
 
 from __future__ import annotations
 
-import json
 import shlex
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -24,49 +20,27 @@ from stepworks.errors import (
 )
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.objects import apply, create, find, get, list_objects
-from stepworks.kube.api.references import Reference, Selection
+from stepworks.kube.api.references import Selection
 from stepworks.kube.builders.inference_graph import build_inference_graph
 from stepworks.kube.builders.routes import Route, Routes
 from stepworks.kube.gateway_traffic import GatewayTraffic
 from stepworks.kube.graph_traffic import GraphTraffic
 from stepworks.kube.kinds.manifests import Manifest
 from testbed.bed import Bed
+from tests.control_plane.kube.played_gateway import API, ROUTE, TRUE, PlayedGateway
 
 pytestmark = pytest.mark.parametrize("kubeflow_bed", ["newer"], indirect=True)
-API = "gateway.networking.k8s.io/v1"
-ROUTE = Reference(API, "HTTPRoute", "flights")
 HOST = "flights.example.com"
-TRUE = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
-class Gateways:
+class Gateways(PlayedGateway):
     """A namespace with a Gateway and two versions' Services, and what plays the Gateway's controller."""
 
     def __init__(self, bed: Bed, cluster: Cluster) -> None:
-        self.bed = bed
-        self.cluster = cluster
+        super().__init__(bed, cluster)
         self.said: list[str] = []
         for version in (1, 2):
             create(cluster, service(f"flights-v{version}-predictor"))
-        self.make_gateway("public")
-
-    def make_gateway(self, name: str, *, programmed: bool = True, **listener: Any) -> None:
-        """Make a Gateway, which admits its own namespace."""
-        listeners = [{"name": "web", "protocol": "HTTP", "port": 8080, **listener}]
-        spec = {"gatewayClassName": "played", "listeners": listeners}
-        create(self.cluster, {"apiVersion": API, "kind": "Gateway", "metadata": {"name": name}, "spec": spec})
-        if programmed:
-            status = {
-                "addresses": [{"type": "IPAddress", "value": "10.1.2.3"}],
-                "conditions": [condition("Programmed", "True", "Programmed", 1)],
-            }
-            self.set_status("gateway", name, status)
-
-    def set_status(self, kind: str, name: str, status: Manifest) -> None:
-        """Write a status as a controller does."""
-        told = json.dumps({"status": status})
-        options = ("--subresource=status", "--type=merge", f"--patch={told}")
-        self.bed.kubectl("-n", self.cluster.namespace, "patch", kind, name, *options)
 
     def traffic(self, gateway: str = "", host: str = HOST, timeout: float = 20.0) -> GatewayTraffic:
         """The traffic of the model through a Gateway."""
@@ -84,44 +58,6 @@ class Gateways:
         """A version as the traffic knows it."""
         address = f"http://flights-v{version}-predictor.{self.cluster.namespace}.svc.cluster.local"
         return Route(f"flights-v{version}", f"{address}/v2/models/flights-v{version}/infer")
-
-    @contextmanager
-    def controller(self, **conditions: tuple[str, str]) -> Iterator[None]:
-        """Play a controller that says the same of every new generation of the route."""
-        ended = threading.Event()
-
-        def play() -> None:
-            seen = None
-            while not ended.wait(0.05):
-                present = find(self.cluster, ROUTE)
-                generation = present and (present["metadata"]["uid"], present["metadata"]["generation"])
-                if present is None or generation == seen:
-                    continue
-                parent = {"name": "public", "namespace": self.cluster.namespace}
-                told = [condition(name, *each, present["metadata"]["generation"]) for name, each in conditions.items()]
-                status = {"parentRef": parent, "controllerName": "example.com/played", "conditions": told}
-                self.set_status("httproute", "flights", {"parents": [status]})
-                seen = generation
-
-        thread = threading.Thread(target=play)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-
-def condition(name: str, status: str, reason: str, generation: int) -> Manifest:
-    """A condition as controllers write it."""
-    return {
-        "type": name,
-        "status": status,
-        "reason": reason,
-        "message": f"{reason}, it says",
-        "observedGeneration": generation,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
 
 
 def service(name: str) -> Manifest:
