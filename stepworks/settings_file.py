@@ -14,13 +14,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from stepworks.errors import ConfigurationError, NotFoundError
+from stepworks.errors import ConfigurationError, NotFoundError, ParameterError
 
 LARGEST_FILE = 4 * 1024 * 1024
 """In bytes. Most have some hundred lines; a baseline of lint with 10,000 findings has 3 million bytes."""
 
 LOCATED_FAULT = "located_fault"
 """The type of an error that knows which field it is about: its context holds the field's path under `at`."""
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Setting(BaseModel):
@@ -48,6 +51,32 @@ def whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def from_parameter(
+    model: type[_Model], value: Mapping[str, Any], *, name: str, expected: str, what_to_do: str
+) -> _Model:
+    """Read a model from a parameter of a step, also after Kubeflow Pipelines has made every number in it a float.
+
+    Args:
+        model: What the parameter holds.
+        value: Its value.
+        name: Its name, for the message.
+        expected: What should have been there.
+        what_to_do: The next action of the reader.
+
+    Raises:
+        ParameterError: It is nothing that the model writes.
+    """
+    try:
+        return model.model_validate(whole_numbers(value))
+    except ValidationError as error:
+        raise ParameterError(
+            f"The parameter {name} is wrong",
+            received=describe_faults(error),
+            expected=expected,
+            what_to_do=what_to_do,
+        ) from error
+
+
 def _unknown(name: str, known: Iterable[str]) -> PydanticCustomError:
     near = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
@@ -65,7 +94,6 @@ MOST_VALUES = 100_000
 _OF_KEY = "[key]"
 """What pydantic adds to a key's path when the key itself is wrong, and not its value."""
 
-_Model = TypeVar("_Model", bound=BaseModel)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import ValidationError
-
-from stepworks.errors import ParameterError
 from stepworks.placement.names import run_object_name
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
-from stepworks.settings_file import Setting, describe_faults, whole_numbers
+from stepworks.settings_file import Setting, from_parameter
 
 
 class PodPlacement(Setting):
@@ -57,12 +54,10 @@ class PodPlacement(Setting):
         Raises:
             ParameterError: It is nothing that `to_json` writes.
         """
-        try:
-            return cls.model_validate(whole_numbers(value))
-        except ValidationError as error:
-            raise ParameterError(
-                "The parameter placement is wrong",
-                received=describe_faults(error),
-                expected="what placement_of(role) returns",
-                what_to_do="Write placement=placement_of('training') in the pipeline, and compile it again.",
-            ) from error
+        return from_parameter(
+            cls,
+            value,
+            name="placement",
+            expected="what placement_of(role) returns",
+            what_to_do="Write placement=placement_of('training') in the pipeline, and compile it again.",
+        )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from stepworks.errors import ParameterError
-from stepworks.settings_file import Setting, describe_faults, whole_numbers
+from stepworks.settings_file import Setting, from_parameter
 
 MAKERS = frozenset(
     {
@@ -163,12 +162,10 @@ class Needs(Setting):
         Raises:
             ParameterError: It is nothing that `to_json` writes.
         """
-        try:
-            return cls.model_validate(whole_numbers(value))
-        except ValidationError as error:
-            raise ParameterError(
-                "The parameter needs is wrong",
-                received=describe_faults(error),
-                expected="what compiling writes",
-                what_to_do="Compile the pipeline again, and leave the parameter needs as it is.",
-            ) from error
+        return from_parameter(
+            cls,
+            value,
+            name="needs",
+            expected="what compiling writes",
+            what_to_do="Compile the pipeline again, and leave the parameter needs as it is.",
+        )
