@@ -73,8 +73,9 @@ def _check(view: View, quota: Manifest, needs: Needs, pods: Sequence[PodNeed], c
             for key in short
         )
         return waits("quota", name, told, f"Wait until others end, or have the quota raised: {describe}")
-    counted = [f"{_text(key, peak[key])} of {_text(key, left[key])} left" for key in peak if key in left]
-    return fine("quota", name, "; ".join(counted) or "it limits nothing that the pipeline asks for")
+    counted = [f"{amount_text(key, peak[key])} of {_text(key, left[key])}" for key in peak if key in left]
+    told = f"of what is left, it takes {', '.join(counted)}"
+    return fine("quota", name, told if counted else "it limits nothing that the pipeline asks for")
 
 
 def _text(key: str, amount: Decimal) -> str:

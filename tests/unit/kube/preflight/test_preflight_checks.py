@@ -136,7 +136,7 @@ def test_what_outlives_the_run_comes_on_top_of_its_peak() -> None:
     (check,) = check_quotas(
         view(quotas=[quota({"requests.cpu": "9"}, {"requests.cpu": "1"})]), needs, [pods(), server], {}
     )
-    assert (check.state, check.told) == (State.FINE, "4 requests.cpu of 8 requests.cpu left")
+    assert (check.state, check.told) == (State.FINE, "of what is left, it takes 4 of 8 requests.cpu")
 
 
 def test_a_scoped_quota_is_held_against_the_peak_of_its_class() -> None:
@@ -149,7 +149,7 @@ def test_a_scoped_quota_is_held_against_the_peak_of_its_class() -> None:
     (check,) = check_quotas(
         view(quotas=[quota({"pods": "2"}, **scope)]), Needs(peak={"pods": "7"}, peaks=peaks), both, {}
     )
-    assert check.told == "2 pods of 2 pods left"
+    assert check.told == "of what is left, it takes 2 of 2 pods"
 
 
 def test_objects_are_counted_too() -> None:
