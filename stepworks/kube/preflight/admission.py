@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, NotFoundError
+from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, ClusterError, NotFoundError
 from stepworks.kube.api.objects import create
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.preflight.needs import PodNeed
@@ -14,6 +14,7 @@ from stepworks.kube.preflight.view import View, denial
 from stepworks.placement.placement import PRIORITY_CLASS_LABEL, QUEUE_LABEL
 
 NAME = "stepworks-preflight"
+_NO_DRY_RUN = "does not support dry run"
 _IMAGE = "registry.example.com/stepworks/preflight"
 _DROPPED = (
     "Apply cluster/cluster-wide, whose policy gives such pods their class, or leave priority_class out of the target."
@@ -98,13 +99,21 @@ def build_pod(need: PodNeed, service_account: str) -> Manifest:
 def _send(view: View, subject: str, manifest: Manifest) -> Manifest | Check:
     try:
         return create(view.cluster, manifest, dry_run=True)
-    except AlreadyExistsError:
-        return fine("admission", subject, "there is one of that name already")
-    except AccessDeniedError as error:
-        return unknown("admission", subject, denial(error), "Let whoever checks create it, which a dry run asks for.")
     except NotFoundError:  # a kind that the cluster does not know is told elsewhere
         return manifest
-    except AdmissionError as error:
-        if "exceeded quota" in error.received:
-            return fine("admission", subject, "only a quota that is used up refuses it")
+    except ClusterError as error:
+        return _refused(subject, error)
+
+
+def _refused(subject: str, error: ClusterError) -> Check:
+    if isinstance(error, AlreadyExistsError):
+        return fine("admission", subject, "there is one of that name already")
+    if isinstance(error, AccessDeniedError):
+        return unknown("admission", subject, denial(error), "Let whoever checks create it, which a dry run asks for.")
+    if "exceeded quota" in error.received:
+        return fine("admission", subject, "only a quota that is used up refuses it")
+    if isinstance(error, AdmissionError) and _NO_DRY_RUN not in error.received:
         return missing("admission", subject, error.received, error.what_to_do)
+    if getattr(error.__cause__, "status", None) is None:  # there was no answer at all
+        raise error
+    return unknown("admission", subject, error.received, error.what_to_do)

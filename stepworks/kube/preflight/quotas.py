@@ -50,15 +50,14 @@ def _check(view: View, quota: Manifest, needs: Needs, pods: Sequence[PodNeed], c
         return unknown("quota", name, f"its scope {scope} is not understood", "See that it has room for the pods.")
     hard = _amounts(quota.get("spec", {}).get("hard") or {})
     used = _amounts(status_of(quota).get("used") or {})
-    meant = [pod for pod in pods if _matches(scopes, pod.pod_class)]
-    groups = {pod.who: times(asked_by_quota(pod), pod.together) for pod in meant}
-    staying = [groups[pod.who] for pod in meant if pod.maker in STAYING]
+    groups = [(pod, times(asked_by_quota(pod), pod.together)) for pod in pods if _matches(scopes, pod.pod_class)]
+    staying = [asked for pod, asked in groups if pod.maker in STAYING]
     peak = total([_peak(needs, pods, scopes), *staying])
     peak |= {} if scopes else {key: Decimal(number) for key, number in counts.items()}
     describe = kubectl("describe", "resourcequota", name, namespace=view.cluster.namespace)
     too_much = [
-        f"{who} asks for {_text(key, amount)}, and the quota is {_text(key, hard[key])}"
-        for who, asked in groups.items()
+        f"{pod.who} asks for {_text(key, amount)}, and the quota is {_text(key, hard[key])}"
+        for pod, asked in groups
         for key, amount in asked.items()
         if key in hard and amount > hard[key]
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +318,26 @@ def test_what_may_not_be_looked_at_is_never_fine(cluster: Cluster, tmp_path: Pat
     ]
     assert {check.state for check in checks} == {State.UNKNOWN}
     assert all("may not" in check.told for check in checks)
+
+
+def test_a_webhook_that_does_not_answer_is_no_verdict(cluster: Cluster) -> None:
+    """The API server cannot call it, and so says nothing of the pod."""
+    webhook = {
+        "name": "pods.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:9/pods"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+    }
+    group, name = "admissionregistration.k8s.io/v1", f"pods.{cluster.namespace}.example.com"
+    hook = object_of(group, "ValidatingWebhookConfiguration", name, webhooks=[webhook])
+    create(cluster, hook)
+    impatient = replace(cluster, give_up_at=cluster.clock.now())
+    try:
+        while (check := only(check_pods(View(impatient), [pods()], "default"))).state == State.FINE:
+            time.sleep(0.05)  # the API server hears of it soon
+    finally:
+        delete(cluster, reference_to(hook))
+    assert (check.state, "failed calling webhook" in check.told) == (State.UNKNOWN, True)
