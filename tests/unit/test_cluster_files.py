@@ -98,7 +98,7 @@ def test_the_claims_are_those_of_the_target(name: str) -> None:
 
 @pytest.mark.parametrize(("overlay", "name"), OVERLAYS.items())
 def test_the_quota_lets_in_what_the_target_asks_for(overlay: str, name: str) -> None:
-    target, hard = Target.read(TARGETS[name]), quota(overlay)
+    target, hard = Target.read(TARGETS[name]), {**quota(overlay), **quota(overlay, "stepworks-training")}
     for placement in target.placements.values():
         assert parse_cpu(str(placement.cpu.request)) <= parse_cpu(hard["requests.cpu"])
         assert parse_memory(str(placement.memory.request)) <= parse_memory(hard["requests.memory"])
@@ -111,14 +111,13 @@ def test_the_quota_lets_in_what_the_target_asks_for(overlay: str, name: str) -> 
 
 
 @pytest.mark.parametrize("overlay", ["small", *OVERLAYS])
-def test_the_claims_fit_into_the_quota_and_inference_has_a_part_of_it(overlay: str) -> None:
-    hard, inference = quota(overlay), quota(overlay, "stepworks-inference")
+def test_the_claims_fit_into_the_quota(overlay: str) -> None:
+    hard = quota(overlay)
     sizes = [parse_memory(each["spec"]["resources"]["requests"]["storage"]) for each in claims_of(overlay)]
     assert sum(sizes) <= parse_memory(hard["requests.storage"])
     (limits,) = objects("base", "LimitRange").values()
     (of_claims,) = (each for each in limits["spec"]["limits"] if each["type"] == "PersistentVolumeClaim")
     assert max(sizes) <= parse_memory(of_claims["max"]["storage"])
-    assert all(int(inference[name]) <= int(hard[name]) for name in inference if "gpu" in name or "mig" in name)
 
 
 def claims_of(overlay: str) -> Iterable[dict[str, Any]]:
@@ -138,8 +137,10 @@ def test_the_priority_classes_and_the_queue_are_those_that_targets_name() -> Non
     assert classes["inference"]["preemptionPolicy"] == "PreemptLowerPriority"
     assert classes["training"]["preemptionPolicy"] == "Never"
     assert set(re.findall(r"queue: (\S+)", text)) == set(objects("kueue", "LocalQueue"))
-    (scope,) = objects("base", "ResourceQuota")["stepworks-inference"]["spec"]["scopeSelector"]["matchExpressions"]
-    assert scope["values"] == ["inference"]
+    quotas = objects("base", "ResourceQuota")
+    for name, operator in (("stepworks-inference", "In"), ("stepworks-training", "NotIn")):
+        (scope,) = quotas[name]["spec"]["scopeSelector"]["matchExpressions"]
+        assert (scope["operator"], scope["values"]) == (operator, ["inference"])
 
 
 def test_the_nodes_of_the_queue_are_those_of_the_target() -> None:
@@ -150,8 +151,9 @@ def test_the_nodes_of_the_queue_are_those_of_the_target() -> None:
     assert flavor["spec"]["tolerations"] == tolerations
     (queue,) = objects("kueue", "ClusterQueue").values()
     (group,) = queue["spec"]["resourceGroups"]
+    hard = {**quota("a100"), **quota("a100", "stepworks-training")}
     for resource in group["flavors"][0]["resources"]:
-        assert resource["nominalQuota"] == quota("a100")[f"requests.{resource['name']}"]
+        assert resource["nominalQuota"] == hard[f"requests.{resource['name']}"]
 
 
 def test_labels_are_those_that_the_library_sets() -> None:

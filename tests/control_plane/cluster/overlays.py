@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from stepworks.kube.api.cluster import Cluster, connect
 from testbed.bed import Bed
@@ -18,8 +15,8 @@ from tests.waiting import wait_for
 OVERLAYS = ("small", "a100", "mig")
 
 
-def copied(folder: Path, overlay: str, namespace: str, quota: Mapping[str, str] | None = None) -> Path:
-    """Copy an overlay for a team, with its namespace and what it may ask for at most; the folder to apply."""
+def copied(folder: Path, overlay: str, namespace: str, gpus: int | None = None) -> Path:
+    """Copy an overlay for a team, with its namespace and how many GPUs it may train on; the folder to apply."""
     cluster = folder / "cluster"
     if not cluster.exists():
         shutil.copytree(ROOT / "cluster", cluster)
@@ -27,19 +24,16 @@ def copied(folder: Path, overlay: str, namespace: str, quota: Mapping[str, str] 
     shutil.copytree(cluster / "overlays" / overlay, made)
     file = made / "kustomization.yaml"
     file.write_text(file.read_text().replace("namespace: team-a", f"namespace: {namespace}"))
-    if quota:
-        spec: dict[str, Any] = {"hard": dict(quota)}
-        patch = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "stepworks"}, "spec": spec}
-        (made / "quota.yaml").write_text(yaml.safe_dump(patch))
+    if gpus is not None:
+        quota = made / "quota.yaml"
+        quota.write_text(quota.read_text().replace('nvidia.com/gpu: "8"', f'nvidia.com/gpu: "{gpus}"'))
     return made
 
 
 @contextmanager
-def team(
-    bed: Bed, folder: Path, namespace: str, overlay: str = "a100", quota: Mapping[str, str] | None = None
-) -> Iterator[Cluster]:
-    """Set up a team's namespace by an overlay, and delete it."""
-    bed.kubectl("apply", "-k", copied(folder, overlay, namespace, quota))
+def team(bed: Bed, folder: Path, namespace: str, *, gpus: int | None = None) -> Iterator[Cluster]:
+    """Set up a team's namespace by the overlay a100, and delete it."""
+    bed.kubectl("apply", "-k", copied(folder, "a100", namespace, gpus))
     cluster = connect(kubeconfig=bed.kubeconfig, namespace=namespace)
     try:
         wait_for("its quota counts", lambda: "hard" in bed.kubectl("-n", namespace, "get", "quota", "-o", "yaml"))

@@ -13,7 +13,7 @@ import pytest
 
 from stepworks.errors import TrainingError, WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import apply, create, delete, get
+from stepworks.kube.api.objects import create, delete, get
 from stepworks.kube.api.references import Reference
 from stepworks.kube.builders.workload import TrainingJobSpec
 from stepworks.kube.kinds.manifests import Manifest
@@ -56,6 +56,8 @@ class Run:
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path, kind: TrainingJobKind) -> None:
         self.bed, self.cluster, self.kind = bed, cluster, kind
+        self.said: list[str] = []
+        bed.kubectl("apply", "-f", ROOT / "cluster" / "cluster-wide" / "priority-classes.yaml")
         mount = claim(bed, cluster)
         self.workspace = Workspace(mount / "run-1")
         self.data = folder / "samples.json"
@@ -76,6 +78,7 @@ class Run:
             "memory": memory,
             "shared_memory": "512Mi",
             "timeout_seconds": None,
+            "priority_class": "training",
         }
         return TrainingJobSpec(
             image=IMAGE,
@@ -97,7 +100,7 @@ class Run:
             grace_seconds=10,
         )
         job = TrainingJob(self.cluster, self.kind, "fit", "run-1", self.pods, scheduling_timeout=SECONDS)
-        return train_on_cluster(spec, self.workspace, job)
+        return train_on_cluster(spec, self.workspace, job, say=self.said.append)
 
     @contextmanager
     def training(self) -> Iterator[Future[Manifest]]:
@@ -139,16 +142,7 @@ class Run:
 
 
 def preempt(run: Run) -> None:
-    """Start an inference pod of higher priority, which takes two of the four GPUs, and let it go again."""
-    apply(
-        run.cluster,
-        {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": "inference"},
-            "value": 1000,
-        },
-    )
+    """Start a pod of the class inference, which takes two of the four GPUs, and let it go again."""
     placement = TARGET.placement("training")
     resources = {"limits": {"nvidia.com/gpu": "2"}}
     container = {"name": "server", "image": IMAGE, "command": ["sleep", "600"], "resources": resources}
@@ -170,6 +164,7 @@ def preempt(run: Run) -> None:
     wait_for(
         "the inference pod runs", lambda: get(run.cluster, reference).get("status", {}).get("phase") == "Running", 120
     )
+    wait_for("the step tells of it", lambda: [line for line in run.said if "was preempted" in line], SECONDS)
     delete(run.cluster, reference)
 
 

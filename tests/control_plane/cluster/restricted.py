@@ -1,0 +1,101 @@
+"""A step under a token of its ServiceAccount, with the Role that is shipped for it and no more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from stepworks.errors import StepworksError
+from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.objects import patch
+from stepworks.kube.api.references import Reference
+from stepworks.operations.permissions import PERMISSIONS
+from stepworks.operations.roles import rules_of
+from testbed.audit import Call
+from testbed.bed import Bed
+from tests.control_plane.kube.workloads import allow, connect_as
+from tests.waiting import wait_for
+
+ACCOUNT = "pipeline-runner"
+SECONDS = 90.0
+
+
+class Step:
+    """A namespace with the ServiceAccount of one component.
+
+    Attributes:
+        admin: The cluster, as its administrator sees it.
+        cluster: The cluster, as the step does.
+    """
+
+    def __init__(self, bed: Bed, admin: Cluster, folder: Path, component: str, without: Call | None = None) -> None:
+        self.bed, self.admin, self.folder = bed, admin, folder
+        self.cluster = connect_as(admin, ACCOUNT, folder)
+        self._component = component
+        allow(admin, ACCOUNT, [rule for each in rules_of(component) for rule in _split(each, without)])
+        granted = sorted(self.granted() - ({without} if without else set()), key=str)
+        wait_for("the Role is known", lambda: self._may(granted[-1]))
+
+    def _may(self, call: Call) -> bool:
+        kind, _, part = call.resource.partition("/")
+        asked = f"{kind}.{call.group}".rstrip(".")
+        command = ["auth", "can-i", call.verb, asked, "-n", self.admin.namespace, f"--subresource={part}"]
+        with suppress(StepworksError):
+            self.bed.kubectl(*command, f"--as=system:serviceaccount:{self.admin.namespace}:{ACCOUNT}")
+            return True
+        return False
+
+    def granted(self) -> set[Call]:
+        """What the Role grants."""
+        return {
+            Call(verb, each.group, resource)
+            for each in PERMISSIONS[self._component]
+            if each.namespace == "run"
+            for resource in each.resources
+            for verb in each.verbs
+        }
+
+    def asked(self) -> set[Call]:
+        """What was asked for, beside what everybody may: the API's description, and what one may do oneself."""
+        found = self.bed.audited(self.admin.namespace, ACCOUNT)
+        return {each for each in found if each.group != "authorization.k8s.io"}
+
+
+def _split(rule: dict[str, Any], without: Call | None) -> list[dict[str, Any]]:
+    """A rule without one verb on one resource."""
+    (group,) = rule["apiGroups"]
+    return [
+        {"apiGroups": [group], "resources": [resource], "verbs": verbs}
+        for resource in rule["resources"]
+        if (verbs := [verb for verb in rule["verbs"] if Call(verb, group, resource) != without])
+    ]
+
+
+def in_background(action: Callable[[], Any], meanwhile: Callable[[], Any]) -> None:
+    """Do something while a step runs."""
+    with ThreadPoolExecutor(1) as executor:
+        step = executor.submit(action)
+        try:
+            meanwhile()
+        finally:
+            with suppress(StepworksError):
+                step.result(SECONDS)
+
+
+def while_deleted(step: Step, reference: Reference, action: Callable[[], Any]) -> None:
+    """Do something of which an object keeps the name that is being deleted, for a second more."""
+    namespace, kind = step.admin.namespace, f"{reference.kind}.{reference.api_version.partition('/')[0]}".lower()
+    if "/" not in reference.api_version:
+        kind = reference.kind.lower()
+    patch(step.admin, reference, {"metadata": {"finalizers": ["example.com/held"]}})
+    step.bed.kubectl("-n", namespace, "delete", kind, reference.name, "--wait=false")
+
+    def let_go() -> None:
+        time.sleep(1)
+        patch(step.admin, reference, {"metadata": {"finalizers": None}})
+
+    in_background(action, let_go)
