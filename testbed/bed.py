@@ -31,6 +31,7 @@ SIMULATED = {"testbed.stepworks.dev/node": "simulated"}
 _APPLY = ("apply", "--server-side", "--force-conflicts", "--validate=false")
 """Without kubectl's validation, for which it reads the schema of everything that a busy API server serves."""
 _NODES_READY_WITHIN = 120
+_ESTABLISHED_WITHIN = 30
 
 _NOT_READY = (
     "{{range $node := .items}}{{range .spec.taints}}"
@@ -235,10 +236,23 @@ class Bed:
                 self._before_each_step()
                 self.kubectl(*_APPLY, "-f", path)
         if any(recipe.files for recipe in recipes):
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+            self._wait_for_kinds()
         for recipe in recipes:
             if recipe.objects:  # some are of the kinds that have just been made
                 self.apply(*recipe.objects)
+
+    def _wait_for_kinds(self) -> None:
+        """Wait until the API server serves the kinds that were made. kubectl gives up on one that says nothing yet."""
+        deadline = time.monotonic() + _ESTABLISHED_WITHIN
+        while True:
+            try:
+                self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+            except RunError as error:
+                if "accessor error" not in error.received or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _write_kubeconfig(self, authority: Authority, admin: Pair) -> None:
         named = {
