@@ -125,6 +125,14 @@ _ON_KSERVE = (
 
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = MappingProxyType(
     {
+        # It looks, and tells what it may not look at; what is of the whole cluster is in cluster/cluster-wide.
+        "preflight": (
+            Permission(
+                "", ("namespaces", "serviceaccounts", "persistentvolumeclaims", "configmaps"), ("get",), optional=True
+            ),
+            Permission("", ("resourcequotas",), ("list",), optional=True),
+            Permission(_KSERVE, ("servingruntimes",), ("list",), "inference-service", optional=True),
+        ),
         "make_claim": (
             Permission("", ("persistentvolumeclaims",), ("create", "get", *_WAIT)),
             *_OWNER,

@@ -21,16 +21,20 @@ from stepworks.kube.builders.job import JobSpec
 from stepworks.kube.builders.pytorch_job import build_pytorch_job
 from stepworks.kube.builders.tf_job import build_tf_job
 from stepworks.kube.builders.workload import TrainingJobSpec
+from stepworks.kube.preflight.needs import MakerNeed, Needs, PodNeed
+from stepworks.kube.preflight.report import State
 from stepworks.kube.training_job import TrainingJobKind, make_runtime, run_training_job, train_job_and_runtime
 from stepworks.operations.clean_up import clean_up
 from stepworks.operations.make_claim import make_run_claim
 from stepworks.operations.permissions import PERMISSIONS
+from stepworks.operations.preflight.step import check
+from stepworks.placement.pod_placement import PodPlacement
 from stepworks.tuning.experiment import build_experiment, trial_template
 from stepworks.tuning.katib import tune_in_cluster
 from stepworks.tuning.trial_job import build_trial
 from testbed.audit import Call
 from testbed.bed import Bed
-from tests.control_plane.cluster.restricted import SECONDS, Step, in_background, while_deleted
+from tests.control_plane.cluster.restricted import ACCOUNT, SECONDS, Step, in_background, while_deleted
 from tests.control_plane.conftest import fresh_namespace
 from tests.control_plane.jobs import TARGET, job_of_run, run_step
 from tests.control_plane.jobs import played as played_job
@@ -54,6 +58,9 @@ NOT_MADE = (
     "secrets",
 )
 """What no step makes, or what outlives its run: the exit step looks, is refused, and passes over it."""
+NOT_SEEN = ("nodes", "priorityclasses", "clusterservingruntimes", "pods", "inferenceservices", "inferencegraphs")
+"""What pre-flight may not look at by its Role alone, or may not make, not even as a dry run: it says so."""
+REFUSED = {"clean_up_run": NOT_MADE, "preflight": NOT_SEEN}
 
 
 def run_job(step: Step) -> None:
@@ -188,8 +195,22 @@ def _made(step: Step, manifest: dict[str, Any]) -> bool:
     return True
 
 
+def preflight(step: Step) -> None:
+    """A look at all that there is for a pipeline which serves a model."""
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"url": "x"}}
+    create(step.admin, config)
+    placed = PodPlacement(role="serving", placement=TARGET.placement("serving")).to_json()
+    needs = Needs(
+        pods=[PodNeed(steps=["train"], claims=["data"], config_maps={"settings": ["url"]}, priority_class="training")],
+        makers=[MakerNeed(step="deploy", component="deploy", given={"placement": placed, "format": "onnxruntime"})],
+    )
+    found = check(step.cluster, needs, service_account=ACCOUNT, as_itself=True)
+    unseen = {each.topic for each in found.of(State.UNKNOWN)}
+    assert unseen == {"nodes", "priority", "runtime", "admission"}, found.of(State.UNKNOWN)
+
+
 SCENARIOS: dict[str, Callable[[Step], None]] = {
-    each.__name__: each for each in (run_job, make_claim, train_distributed, tune, clean_up_run)
+    each.__name__: each for each in (preflight, run_job, make_claim, train_distributed, tune, clean_up_run)
 }
 
 
@@ -214,7 +235,7 @@ def test_a_role_is_enough_and_no_rule_of_it_is_idle(
         SCENARIOS[component](step)
         asked = step.asked()
     denied = {each for each in asked if each.denied}
-    assert denied == ({each for each in denied if each.resource in NOT_MADE} if component == "clean_up_run" else set())
+    assert denied == {each for each in denied if each.resource in REFUSED.get(component, ())}
     assert asked - denied == step.granted()
 
 
