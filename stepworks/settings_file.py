@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from stepworks.errors import ConfigurationError, NotFoundError, ParameterError
 
@@ -92,6 +92,8 @@ MOST_VALUES = 100_000
 """Values in a file, with each use of a YAML alias counted."""
 
 _OF_KEY = "[key]"
+_OF_NUMBERS = ("int_", "float_", "greater_than", "less_than", "multiple_of", "finite_number")
+_MOST_SHOWN = 40
 """What pydantic adds to a key's path when the key itself is wrong, and not its value."""
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -230,11 +232,18 @@ def faults(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
         as a whole; that of a mapping's wrong key ends with the key.
     """
     found = []
-    for fault in error.errors(include_url=False, include_input=False):
+    for fault in error.errors(include_url=False):
         at = fault["ctx"]["at"] if fault["type"] == LOCATED_FAULT else ()
         field = (*(part for part in fault["loc"] if part != _OF_KEY), *at)
-        found.append((field, fault["msg"].removeprefix("Value error, ")))
+        found.append((field, fault["msg"].removeprefix("Value error, ") + _received(fault)))
     return found
+
+
+def _received(fault: ErrorDetails) -> str:
+    """What a number was instead; of other values, which may be secret or long, nothing is said."""
+    if fault["type"].startswith(_OF_NUMBERS) and isinstance(fault["input"], int | float | str):
+        return f", not {repr(fault['input'])[:_MOST_SHOWN]}"
+    return ""
 
 
 def validated(

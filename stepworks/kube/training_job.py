@@ -24,7 +24,7 @@ from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import TRAIN_JOB_COMPLETE, TRAINING_OPERATOR_JOB_SUCCEEDED
 from stepworks.kube.runs.adoption import Adoption
 from stepworks.kube.runs.belonging import belonging_to
-from stepworks.kube.runs.lifetime import run_to_end
+from stepworks.kube.runs.lifetime import STEP_SETTING, run_to_end
 from stepworks.settings_file import validated
 
 TrainingJobKind = Literal["TrainJob", "PyTorchJob", "TFJob"]
@@ -140,6 +140,7 @@ def run_training_job(
         timeout=spec.active_deadline_seconds + scheduling_timeout,
         on_failure="suspend",
         scheduling_timeout=scheduling_timeout,
+        scheduling_setting=STEP_SETTING,
         before_making=prepare,
         say=say,
     )

@@ -15,7 +15,7 @@ from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.builders.job import JobSpec, build_job
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import JOB_COMPLETE
-from stepworks.kube.runs.lifetime import run_to_end
+from stepworks.kube.runs.lifetime import STEP_SETTING, run_to_end
 from stepworks.operations.run_folders import make_folder
 from stepworks.placement.placeholders import PLACEHOLDER, RUN_PLACEHOLDER
 from stepworks.placement.storage import SINGLE_NODE_MODES, Mount, mount_of
@@ -77,6 +77,7 @@ def run_job(
         timeout=spec.active_deadline_seconds + scheduling_timeout,
         on_failure="suspend",
         scheduling_timeout=scheduling_timeout,
+        scheduling_setting=STEP_SETTING,
         before_making=partial(_forget_result, Path(folder)) if folder else None,
     )
     identity = {key: job["metadata"][key] for key in ("namespace", "uid")}

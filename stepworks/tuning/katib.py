@@ -9,7 +9,7 @@ from stepworks.kube.api.objects import list_objects
 from stepworks.kube.api.references import Selection
 from stepworks.kube.kinds.manifests import Manifest
 from stepworks.kube.kinds.rules import EXPERIMENT_SUCCEEDED
-from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, run_to_end
+from stepworks.kube.runs.lifetime import SCHEDULING_SECONDS, STEP_SETTING, run_to_end
 from stepworks.report.documents import TuningDocument
 from stepworks.tuning.experiment import API_VERSION, EXPERIMENT_LABEL
 from stepworks.tuning.result import read_tuning
@@ -58,6 +58,7 @@ def tune_in_cluster(
         timeout=timeout,
         on_failure="delete",
         scheduling_timeout=scheduling_timeout,
+        scheduling_setting=STEP_SETTING,
         before_making=before_making,
     )
     label = f"{EXPERIMENT_LABEL}={ended['metadata']['name']}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stepworks.kube.builders.pod_template import placed_pod_template
 from stepworks.kube.kinds.manifests import Manifest
@@ -30,6 +30,19 @@ class Token(Setting):
 
     audience: str = Field(min_length=1)
     mount_path: MountPath
+
+
+LONGEST_DEADLINE = 2**31 - 1
+"""In seconds: what Kubernetes takes for a pod, 68 years."""
+
+
+def _check_deadline(seconds: int) -> int:
+    if not 1 <= seconds <= LONGEST_DEADLINE:
+        raise ValueError(f"{seconds} is not from 1 to {LONGEST_DEADLINE} seconds")
+    return seconds
+
+
+Deadline = Annotated[int, AfterValidator(_check_deadline)]
 
 
 class WorkloadSpec(Setting):
@@ -61,7 +74,7 @@ class WorkloadSpec(Setting):
     tokens: tuple[Token, ...] = ()
     placement: Placement
     mounts: tuple[Mount, ...] = ()
-    active_deadline_seconds: int = Field(default=86_400, ge=1)
+    active_deadline_seconds: Deadline = 86_400
     suspend: bool = False
     termination_grace_period_seconds: int = Field(default=DEFAULT_GRACE_SECONDS, ge=0)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from stepworks.errors import WorkloadFailedError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.references import Reference
 from stepworks.kube.diagnosis.causes import judge_obstacles
@@ -32,18 +34,25 @@ class ObstacleCheck:
         reference: The object.
         scheduling_timeout: How long the object may wait for room in the cluster, in seconds.
         say: Is told what the pods do, when that changes.
+        setting: What a reader raises so that it may wait longer for room, as a step calls it; empty where nothing is.
 
     Raises:
         WorkloadFailedError: From a call: there is no tolerance.
     """
 
     def __init__(
-        self, cluster: Cluster, reference: Reference, scheduling_timeout: float, say: Callable[[str], None]
+        self,
+        cluster: Cluster,
+        reference: Reference,
+        scheduling_timeout: float,
+        say: Callable[[str], None],
+        setting: str = "",
     ) -> None:
         self._cluster = cluster
         self._reference = reference
         self._limits: dict[Tolerance, float] = {"none": 0.0, "soon": GRACE_SECONDS, "room": scheduling_timeout}
         self._say = say
+        self._setting = setting
         self._said = ""
         self._since: dict[str, float] = {}
 
@@ -63,8 +72,20 @@ class ObstacleCheck:
         self._since = {found.cause: self._since.get(found.cause, now)}
         limit = self._limits.get(found.tolerance)
         if limit is not None and now - self._since[found.cause] >= limit:
+            raise self._given_up(manifest, found.tolerance, limit)
+
+    def _given_up(self, manifest: Manifest, tolerance: Tolerance, seconds: float) -> WorkloadFailedError:
+        """The error that says why, and of missing room how long it was waited for."""
+        if tolerance != "room":
             lead = f"The {self._reference} cannot go on"
-            raise diagnose(self._cluster, self._reference, manifest=manifest, lead=lead).error()
+            return diagnose(self._cluster, self._reference, manifest=manifest, lead=lead).error()
+        lead = f"The {self._reference} has waited {seconds:,g} s for room"
+        diagnosis = diagnose(self._cluster, self._reference, manifest=manifest, lead=lead)
+        if self._setting:
+            longer = f"If room comes later, as from nodes that are added on demand, raise {self._setting}."
+            finding = replace(diagnosis.finding, what_to_do=f"{diagnosis.finding.what_to_do} {longer}".strip())
+            diagnosis = replace(diagnosis, finding=finding)
+        return diagnosis.error()
 
 
 def _gets_on(manifest: Manifest, facts: Facts) -> bool:

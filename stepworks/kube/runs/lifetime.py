@@ -30,6 +30,8 @@ from stepworks.kube.runs.interrupts import Interruption, cleaning_up_at_signals
 from stepworks.kube.runs.suspension import check_may_let_go
 from stepworks.kube.waiting.wait import wait
 
+STEP_SETTING = "scheduling_timeout_seconds"
+"""How the steps that make jobs call the time that one may wait for room."""
 SCHEDULING_SECONDS = 1800.0
 """How long an object may wait for room in the cluster, unless the caller says otherwise."""
 
@@ -43,6 +45,7 @@ def run_to_end(
     timeout: float,
     on_failure: Literal["suspend", "delete"],
     scheduling_timeout: float = SCHEDULING_SECONDS,
+    scheduling_setting: str = "",
     before_making: Callable[[], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
@@ -56,6 +59,7 @@ def run_to_end(
         timeout: How long to wait for its end at most, in seconds; while a queue holds it back does not count.
         on_failure: What becomes of the object when it does not succeed. One that cannot be suspended is deleted.
         scheduling_timeout: How long it may wait for room, in seconds: for nodes, quota, volumes and its queue.
+        scheduling_setting: What a reader raises so that it may wait longer for room; empty where nothing is.
         before_making: Called each time before the object is made; not where one is adopted.
         say: Is told each line of progress.
 
@@ -81,7 +85,8 @@ def run_to_end(
     with cleaning_up_at_signals(hold.let_go) as interruption:
         try:
             hold.take(present := adoption.make_or_adopt())
-            look = partial(_look, interruption, hold, ObstacleCheck(cluster, reference, scheduling_timeout, say))
+            check = ObstacleCheck(cluster, reference, scheduling_timeout, say, scheduling_setting)
+            look = partial(_look, interruption, hold, check)
             uid = str(present["metadata"]["uid"])
             return wait(cluster, reference, until=until, timeout=timeout, uid=uid, while_waiting=look, held=held_by)
         except BaseException as error:

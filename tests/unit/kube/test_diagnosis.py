@@ -197,7 +197,7 @@ class Checked:
     def __init__(self, cluster: Cluster, manifest: Manifest) -> None:
         self.said: list[str] = []
         self.manifest = manifest
-        self.check = ObstacleCheck(cluster, TRAIN, 600, self.said.append)
+        self.check = ObstacleCheck(cluster, TRAIN, 600, self.said.append, "scheduling_timeout_seconds")
 
     def __call__(self) -> None:
         self.check(self.manifest, Pending("not yet"))
@@ -243,6 +243,21 @@ def test_room_may_be_waited_for_as_long_as_the_caller_says(
     with pytest.raises(WorkloadFailedError, match="there is no node for the pod train-0-x") as caught:
         checked()
     assert not caught.value.permanent
+    told = " ".join(str(caught.value).split())
+    assert "The Job train has waited 600 s for room" in told
+    assert "as from nodes that are added on demand, raise scheduling_timeout_seconds." in told
+
+
+def test_what_is_no_matter_of_room_is_not_waited_for_longer(
+    server: ApiServer, cluster: Cluster, clock: JumpingClock
+) -> None:
+    put_pod(server, "train-0-x", 0, waiting("ImagePullBackOff"))
+    checked = Checked(cluster, put_job(server, failed=False))
+    checked()
+    clock.time += GRACE_SECONDS
+    with pytest.raises(WorkloadFailedError, match="cannot go on") as caught:
+        checked()
+    assert "scheduling_timeout_seconds" not in str(caught.value)
 
 
 def test_what_is_refused_is_hopeless_at_once(server: ApiServer, cluster: Cluster) -> None:

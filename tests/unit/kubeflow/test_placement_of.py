@@ -162,3 +162,23 @@ def jobs(pods: int = 3):
     compiled = compile_pipeline(load_pipeline(str(path)), TARGETS["a100"])
     peak = peak_accelerators(parse_ir(compiled.text, path))
     assert (peak.count, peak.by_type, len(peak.unknown)) == (count, {"nvidia.com/gpu": count}, unknown)
+
+
+@pipeline(version="1.0.0")
+def in_a_cached_role() -> None:
+    """Run a Job by a step whose role may be taken from the cache."""
+    job = run_job(
+        name="convert",
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        image=image_of("cpu"),
+        placement=placement_of("training"),
+    )
+    place(job, "small")
+
+
+def test_the_run_is_part_of_what_kubeflow_asks_its_cache_by() -> None:
+    ir = next(iter(yaml.safe_load_all(compile_pipeline(in_a_cached_role, target()).text)))
+    task = ir["root"]["dag"]["tasks"]["run-job"]
+    assert task["cachingOptions"] == {"enableCache": True}
+    # Kubeflow fills it in before it makes the key of all inputs, since it is all of a value.
+    assert task["inputs"]["parameters"]["run"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
