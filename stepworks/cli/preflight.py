@@ -53,7 +53,7 @@ def _look(
     from stepworks.kube.api.cluster import connect
     from stepworks.kubeflow.ir.read import read_ir
     from stepworks.kubeflow.needs import needs_of
-    from stepworks.operations.preflight.step import check
+    from stepworks.preflight.step import check
 
     gc.enable()  # of thousands of pods, those are let go that were looked at
     needs = needs_of(read_ir(path))

@@ -25,6 +25,6 @@ def preflight(
         page: The same as a page. Both are written before a refusal, too.
         more_nodes_may_come: Whether an autoscaler adds nodes, so that one that is missing is no fault.
     """
-    from stepworks.operations.preflight.step import preflight
+    from stepworks.preflight.step import preflight
 
     preflight(needs, checks.path, page.path, more_nodes_may_come=more_nodes_may_come)

@@ -27,8 +27,8 @@ from stepworks.kube.training_job import TrainingJobKind, make_runtime, run_train
 from stepworks.operations.clean_up import clean_up
 from stepworks.operations.make_claim import make_run_claim
 from stepworks.operations.permissions import PERMISSIONS
-from stepworks.operations.preflight.step import check
 from stepworks.placement.pod_placement import PodPlacement
+from stepworks.preflight.step import check
 from stepworks.tuning.experiment import build_experiment, trial_template
 from stepworks.tuning.katib import tune_in_cluster
 from stepworks.tuning.trial_job import build_trial

@@ -13,7 +13,7 @@ from stepworks.kube.api.references import Selection
 from stepworks.kube.preflight.report import State
 from stepworks.kubeflow.ir.read import read_ir
 from stepworks.kubeflow.needs import needs_of
-from stepworks.operations.preflight.step import check
+from stepworks.preflight.step import check
 from testbed.bed import Bed
 from tests.control_plane.cluster.overlays import team
 from tests.control_plane.cluster.restricted import ACCOUNT

@@ -27,11 +27,11 @@ from stepworks.kube.preflight.view import View
 from stepworks.kubeflow.ir.read import read_ir
 from stepworks.kubeflow.needs import needs_of
 from stepworks.operations.permissions import PERMISSIONS
-from stepworks.operations.preflight.objects import BUILDERS, objects_of
-from stepworks.operations.preflight.step import check, require_can_run
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import Mount
 from stepworks.placement.target import Target
+from stepworks.preflight.objects import BUILDERS, objects_of
+from stepworks.preflight.step import check, require_can_run
 from testbed.bed import Bed
 from tests.control_plane.kube.workloads import allow, connect_as
 from tests.control_plane.preflight.test_preflight import claim, object_of, pods

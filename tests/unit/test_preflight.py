@@ -10,15 +10,15 @@ from stepworks.errors import PreflightError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.preflight.needs import MakerNeed, Needs
 from stepworks.kube.preflight.report import Check, Preflight, State
-from stepworks.operations.preflight.objects import objects_of
-from stepworks.operations.preflight.step import document_of, require_can_run
-from stepworks.operations.preflight.wanted import wanted_by
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.placement.storage import Mount
 from stepworks.placement.target import Target
+from stepworks.preflight.objects import objects_of
+from stepworks.preflight.step import document_of, require_can_run
+from stepworks.preflight.wanted import wanted_by
 from stepworks.report.page import document_page
 
-A100 = Target.read(Path(__file__).parents[3] / "targets" / "a100.yaml")
+A100 = Target.read(Path(__file__).parents[2] / "targets" / "a100.yaml")
 NOWHERE = Cluster(None, "team")
 """These builders ask no cluster."""
 

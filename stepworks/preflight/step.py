@@ -14,7 +14,7 @@ from stepworks.kube.preflight.needs import Needs
 from stepworks.kube.preflight.report import Preflight, State
 from stepworks.kube.preflight.text import missing_text, text_of
 from stepworks.operations.in_cluster import connect_from_step
-from stepworks.operations.preflight.wanted import wanted_by
+from stepworks.preflight.wanted import wanted_by
 from stepworks.report.page import write_page
 from stepworks.report.preflight_document import PreflightCheck, PreflightDocument
 

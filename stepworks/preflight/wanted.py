@@ -13,8 +13,8 @@ from stepworks.kube.preflight.needs import STAYING, MakerNeed, Needs, PodNeed
 from stepworks.kube.preflight.permissions import Right
 from stepworks.kube.preflight.pods import pods_of_placement
 from stepworks.operations.permissions import PERMISSIONS, When
-from stepworks.operations.preflight.objects import BUILDERS, objects_of
 from stepworks.placement.pod_placement import PodPlacement
+from stepworks.preflight.objects import BUILDERS, objects_of
 
 _AT_ONCE = ("nodes", "parallelism", "parallel_trials")
 _BY_KIND: Mapping[str, tuple[When, ...]] = {
