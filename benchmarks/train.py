@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks.train_case import Case, Rows, build_model, read_rows
 from benchmarks.train_peers import PEERS
-from benchmarks.train_start import starts
+from benchmarks.train_start import show, starts
 from stepworks.report.documents import Epoch
 from stepworks.training.data.loader import Loader
 from stepworks.training.data.order import Order
@@ -64,10 +64,12 @@ def main() -> None:
     """Measure and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--start", action="store_true", help="measure only how long the first step takes to come")
+    given = parser.parse_args()
+    rounds = given.rounds
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, {platform.machine()}")
     with tempfile.TemporaryDirectory() as folder:
-        for case in CASES:
+        for case in () if given.start else CASES:
             _measure(case, Path(folder) / case.name.replace(" ", "-"), rounds)
         _measure_start(Path(folder), rounds)
 
@@ -75,9 +77,7 @@ def main() -> None:
 def _measure_start(folder: Path, rounds: int) -> None:
     rows_file = folder / "few-rows"
     rows_file.write_text("256")
-    spec = CASES[0].spec(1, rows_file, CheckpointSettings()).model_copy(update={"log_every_steps": 1})
-    ours, bare = starts(spec, folder, rounds)
-    print(f"to the first step: bare {bare:.2f} s, ours {ours:.2f} s, {ours - bare:+.2f} s (to be at most +1)")
+    show(starts(CASES[0].spec(1, rows_file, CheckpointSettings()), folder, rounds))
 
 
 def _measure(case: Case, folder: Path, rounds: int) -> None:
