@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import Any
 
 from stepworks.errors import StepworksError
 from stepworks.kube.api.cluster import Cluster
-from stepworks.kube.api.objects import patch
-from stepworks.kube.api.references import Reference
-from stepworks.operations.permissions import PERMISSIONS
+from stepworks.kube.api.objects import create, patch
+from stepworks.kube.api.references import Reference, reference_to
+from stepworks.operations.permissions import PERMISSIONS, When
 from stepworks.operations.roles import rules_of
 from testbed.audit import Call
 from testbed.bed import Bed
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.kube.workloads import allow, connect_as, pod_template
 from tests.waiting import wait_for
 
 ACCOUNT = "pipeline-runner"
@@ -36,7 +36,9 @@ class Step:
         self.bed, self.admin, self.folder = bed, admin, folder
         self.cluster = connect_as(admin, ACCOUNT, folder)
         self._component = component
-        allow(admin, ACCOUNT, [rule for each in rules_of(component) for rule in _split(each, without)])
+        # The Gateways of these tests are in the namespace of the run.
+        rules = [*rules_of(component), *rules_of(component, namespace="gateway")]
+        allow(admin, ACCOUNT, [rule for each in rules for rule in _split(each, without)])
         granted = sorted(self.granted() - ({without} if without else set()), key=str)
         wait_for("the Role is known", lambda: self._may(granted[-1]))
 
@@ -49,12 +51,12 @@ class Step:
             return True
         return False
 
-    def granted(self) -> set[Call]:
-        """What the Role grants."""
+    def granted(self, besides: Collection[When] = ()) -> set[Call]:
+        """What the Role grants, but for what only these cases need."""
         return {
             Call(verb, each.group, resource)
             for each in PERMISSIONS[self._component]
-            if each.namespace == "run"
+            if each.when not in besides
             for resource in each.resources
             for verb in each.verbs
         }
@@ -97,5 +99,25 @@ def while_deleted(step: Step, reference: Reference, action: Callable[[], Any]) -
     def let_go() -> None:
         time.sleep(1)
         patch(step.admin, reference, {"metadata": {"finalizers": None}})
+
+    in_background(action, let_go)
+
+
+def while_a_pod_ends(step: Step, action: Callable[[], Any], labels: dict[str, str]) -> None:
+    """Do something that waits for a pod from before to end, which it does when it is seen to be watched.
+
+    No node has the pod: simulated ones let go of theirs at once.
+    """
+    pod = pod_template("Always", labels, {})
+    pod["metadata"] |= {"name": "from-before", "finalizers": ["example.com/held"]}
+    pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "none"}
+    reference = reference_to(create(step.admin, {"apiVersion": "v1", "kind": "Pod", **pod}))
+    step.bed.kubectl("-n", step.admin.namespace, "delete", "pod", reference.name, "--wait=false")
+
+    def let_go() -> None:
+        try:
+            wait_for("it is watched", lambda: Call("watch", "", "pods") in step.asked(), SECONDS)
+        finally:
+            patch(step.admin, reference, {"metadata": {"finalizers": None}})
 
     in_background(action, let_go)
