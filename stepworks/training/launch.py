@@ -26,6 +26,8 @@ _POLL_SECONDS = 0.1
 _OVERTIME_SECONDS = 5.0
 """How long after the grace period torchrun may take to end by itself."""
 
+_OF_A_STEP = "_KFP_RUNTIME"
+
 
 def run(spec: TrainingSpec, workspace: Workspace, *, processes: int = 1) -> Outcome:
     """Train on this machine, and wait for the end. What rank 0 prints is printed here.
@@ -62,7 +64,8 @@ def _started(spec: TrainingSpec, workspace: Workspace, processes: int) -> Iterat
     worker = ["-m", "stepworks.training.worker", str(workspace.root)]
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=0"]
     environment = {
-        **os.environ,
+        # By it kfp takes a process for a step that it has started, and leaves out of itself what a pipeline is made of.
+        **{name: value for name, value in os.environ.items() if name != _OF_A_STEP},
         **workspace.environment(spec.inputs, spec.grace_seconds),
         LOG_VARIABLE: "1",
         LIFELINE_VARIABLE: "1",

@@ -175,6 +175,16 @@ def test_a_command_that_leaves_no_model_has_failed(tmp_path: Path, mark: str) ->
         run(TrainingSpec(command=["true"]), Workspace(tmp_path / "run"))
 
 
+def test_training_is_no_step_so_that_its_modules_may_import_all_of_kfp(
+    tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_KFP_RUNTIME", "true")
+    workspace = Workspace(tmp_path / "run")
+    script = f'printenv _KFP_RUNTIME > {tmp_path}/told; mkdir -p "$STEPWORKS_MODEL"; touch "$STEPWORKS_MODEL/x"'
+    run(TrainingSpec(command=["sh", "-c", script]), workspace)
+    assert (tmp_path / "told").read_text() == ""
+
+
 @pytest.mark.parametrize("form", [{"command": ["true"]}, {"entrypoint": "builtins:repr"}])
 def test_a_model_that_an_earlier_attempt_left_is_not_taken_for_this_ones(
     tmp_path: Path, mark: str, form: dict[str, object]
