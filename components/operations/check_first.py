@@ -12,8 +12,9 @@ def check_first(role: str = "effects", *, more_nodes_may_come: bool = False) -> 
     """Have the cluster checked before anything else of the pipeline runs.
 
     Every task that waits for no other waits for this step. What the pipeline needs is read from its IR when it is
-    compiled, and given to the step; so the check knows all of it, wherever in the function this is called. On this
-    machine and on Vertex AI, where there is no cluster to check, the pipeline has no such step.
+    compiled, and given to the step; so the check knows all of it, wherever in the function this is called, as long as
+    it is outside of every `with` block. On this machine and on Vertex AI, where there is no cluster to check, the
+    pipeline has no such step.
 
     Args:
         role: Where the step runs, as targets name it. Its results must not be cached: a cluster changes.

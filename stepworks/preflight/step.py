@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stepworks.errors import PreflightError
+from stepworks.errors import ClusterError, NotFoundError, PreflightError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.permissions import own_service_account
 from stepworks.kube.preflight.check import check_cluster
@@ -20,6 +21,8 @@ from stepworks.report.preflight_document import PreflightCheck, PreflightDocumen
 
 DEFAULT_SERVICE_ACCOUNT = "pipeline-runner"
 """What Kubeflow gives a run where nobody names another."""
+PATIENCE_SECONDS = 30.0
+"""For how long a request of the step that fails is tried again."""
 
 
 def check(
@@ -66,12 +69,14 @@ def preflight(needs: Mapping[str, Any], document: str | Path, page: str | Path, 
         ClusterError: The API server fails or does not answer.
     """
     read = Needs.from_json(needs)
-    cluster = connect_from_step("its checks")
-    account = own_service_account(cluster)
+    connected = connect_from_step("its checks")
+    # What does not answer soon is told as that; the run need not wait for it.
+    cluster = replace(connected, give_up_at=connected.clock.now() + PATIENCE_SECONDS)
+    account = _own_account(cluster)
     found = check(
         cluster,
         read,
-        service_account=account or DEFAULT_SERVICE_ACCOUNT,
+        service_account=account,
         as_itself=True,
         more_nodes_may_come=more_nodes_may_come,
     )
@@ -80,6 +85,14 @@ def preflight(needs: Mapping[str, Any], document: str | Path, page: str | Path, 
     written.write(document)
     write_page(page, "Pre-flight", written)
     require_can_run(found)
+
+
+def _own_account(cluster: Cluster) -> str:
+    """The ServiceAccount of this step; empty where an older cluster does not say."""
+    try:
+        return own_service_account(cluster)
+    except (ClusterError, NotFoundError):
+        return ""
 
 
 def require_can_run(found: Preflight) -> None:

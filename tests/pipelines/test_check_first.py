@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from stepworks.components.operations.check_first import check_first
 from stepworks.components.operations.run_job.component import run_job
@@ -169,6 +169,89 @@ def test_it_is_checked_once_and_never_from_the_cache() -> None:
         needs_by(twice)
     with pytest.raises(ConfigurationError, match="must not be taken from the cache, and small may be"):
         needs_by(cached)
+
+
+def test_within_a_block_there_is_no_first_step() -> None:
+    def looped() -> None:
+        with dsl.ParallelFor([1, 2]) as item:
+            check_first()
+            place(work(amount=item), "small")
+
+    with pytest.raises(ConfigurationError, match="the check is within a block"):
+        needs_by(looped)
+
+
+def test_a_function_of_others_by_our_name_is_not_ours() -> None:
+    @dsl.component(base_image="registry.example.com/team/x:1", install_kfp_package=False)
+    def deploy(target: str = "x") -> None:
+        print(target)  # noqa: T201
+
+    def theirs() -> None:
+        deploy().set_cpu_limit("2").set_memory_limit("4G")
+
+    needs = needs_by(theirs)
+    assert needs.makers == ()
+    (pod,) = needs.pods
+    assert pod.requests == pod.limits == {"cpu": "2", "memory": "3906250Ki"}  # a limit alone is the request, too
+
+
+def test_tasks_of_a_branch_are_needed_only_where_it_is_taken() -> None:
+    def branched(wanted: bool = False) -> None:
+        place(work(), "small")
+        with dsl.If(wanted == True):  # noqa: E712
+            place(work(), "training")
+
+    conditional = {pod.steps: pod.conditional for pod in needs_by(branched).pods}
+    assert conditional == {("work",): False, ("condition-1/work-2",): True}
+
+
+def job_of(parallelism: int) -> None:
+    place(
+        run_job(
+            name="train",
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            image="registry.example.com/team/train:1",
+            placement=placement_of("training"),
+            parallelism=parallelism,
+            completions=parallelism,
+        ),
+        "waits",
+    )
+
+
+def test_what_a_run_may_give_otherwise_is_not_known_within_it() -> None:
+    def given(parallelism: int = 2) -> None:
+        check_first()
+        job_of(parallelism)
+
+    compiled = compile_pipeline(pipeline(version="1.0.0")(given), A100)
+    ir = parse_ir(compiled.text, Path("x.yaml"))
+    (before,), (within,) = needs_of(ir).makers, needs_of(ir, checked_by="preflight").makers
+    assert (before.given["parallelism"], before.later) == (2, ())
+    assert ("parallelism" in within.given, within.later) == (False, ("completions", "parallelism"))
+
+
+def test_claims_that_the_run_makes_are_not_looked_for() -> None:
+    def made() -> None:
+        claim = kubernetes.CreatePVC(
+            pvc_name="scratch", access_modes=["ReadWriteOnce"], size="1Gi", storage_class_name="standard"
+        )
+        task = place(work(), "small").after(claim)
+        kubernetes.mount_pvc(task, pvc_name="scratch", mount_path="/mnt/scratch")
+        kubernetes.mount_pvc(task, pvc_name="data", mount_path="/mnt/data")
+
+    (pod,) = needs_by(made).pods
+    assert pod.claims == ("data",)
+
+
+def test_names_that_a_parameter_gives_are_its_default_or_told_as_unknown() -> None:
+    def named(claim: str = "data") -> None:
+        task = place(work(), "small")
+        kubernetes.mount_pvc(task, pvc_name=claim, mount_path="/mnt/data")
+        kubernetes.use_secret_as_volume(task, secret_name=claim, mount_path="/mnt/secret")
+
+    (pod,) = needs_by(named).pods
+    assert (pod.claims, pod.unnamed) == (("data",), ("Secret",))
 
 
 def test_on_this_machine_nothing_is_checked() -> None:

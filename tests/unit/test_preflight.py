@@ -78,7 +78,47 @@ def wanted(component: str, **given: Any) -> Any:
 
 def test_the_pods_of_a_search_are_there_once_for_each_trial_at_once() -> None:
     (pods,) = wanted("tune", **SEARCH).pods
-    assert (pods.together, pods.maker, pods.requests["nvidia.com/gpu"]) == (2, "Experiment", "1")
+    assert (pods.together, pods.parallel, pods.maker, pods.requests["nvidia.com/gpu"]) == (1, 2, "Experiment", "1")
+
+
+@pytest.mark.parametrize(
+    ("given", "together", "parallel"),
+    [
+        ({"nodes": 4.0}, 4, 1),
+        ({"kind": "PyTorchJob", "nodes": 8.0, "least_nodes": 2.0}, 2, 1),
+        ({"kind": "TFJob", "nodes": 2.0, "parameter_servers": 1.0, "evaluator": True}, 4, 1),
+        ({"completions": 9.0, "parallelism": 3.0}, 1, 3),
+    ],
+)
+def test_only_nodes_need_each_other(given: dict[str, Any], together: int, parallel: int) -> None:
+    component = "run_job" if "parallelism" in given else "train_distributed"
+    (pods,) = wanted(component, placement=placement("training"), **{"kind": "PyTorchJob", **given}).pods
+    assert (pods.together, pods.parallel) == (together, parallel)
+
+
+def test_a_model_server_has_its_least_replicas() -> None:
+    service = {"min_replicas": 3.0, "max_replicas": 4.0}
+    (pods,) = wanted("deploy", placement=placement("serving"), format="onnxruntime", service=service).pods
+    assert pods.at_once == 3
+
+
+def test_of_a_step_whose_inputs_the_run_gives_nothing_is_checked_by_a_guess() -> None:
+    given = {"placement": placement("training")}
+    maker = MakerNeed(step="it", component="train_distributed", given=given, later=("kind", "nodes"))
+    found = wanted_by(NOWHERE, Needs(makers=[maker]))
+    assert found.unclear == {"it": "its kind: only the run knows"}
+    assert (found.objects, found.pods, found.rights) == ((), (), {})
+
+
+def test_where_only_a_number_is_not_known_the_least_is_looked_at() -> None:
+    given = {"placement": placement("training"), "kind": "PyTorchJob"}
+    found = wanted_by(
+        NOWHERE, Needs(makers=[MakerNeed(step="it", component="train_distributed", given=given, later=("nodes",))])
+    )
+    assert found.unclear == {"it": "its nodes: only the run knows, and the least is looked at"}
+    assert [pods.together for pods in found.pods] == [1]
+    assert [made["kind"] for _, made in found.objects] == ["PyTorchJob"]
+    assert found.rights["it"]
 
 
 def test_a_server_outlives_the_run_and_mounts_nothing_by_its_deadline() -> None:
@@ -89,10 +129,9 @@ def test_a_server_outlives_the_run_and_mounts_nothing_by_its_deadline() -> None:
 @pytest.mark.parametrize(
     ("component", "given", "told"),
     [
-        ("deploy", {"placement": placement("serving")}, "its format is known only when it runs"),
-        ("run_job", {}, "its placement is known only when it runs"),
+        ("deploy", {"placement": placement("serving")}, "its format: only the run knows"),
+        ("run_job", {}, "its placement: only the run knows"),
         ("deploy", {"placement": placement("small"), "format": "onnxruntime"}, "of a model server is inference"),
-        ("of_others", {}, "it is no step of this library"),
     ],
 )
 def test_what_is_not_known_is_told_and_no_error(component: str, given: dict[str, Any], told: str) -> None:

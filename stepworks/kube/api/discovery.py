@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stepworks.errors import NotFoundError
+from stepworks.errors import ClusterError, NotFoundError
 from stepworks.kube.api.cluster import Cluster
 from stepworks.kube.api.refusals import Operation
 from stepworks.kube.api.requests import Request, send
@@ -130,5 +130,5 @@ def _resources(cluster: Cluster, api_version: str) -> list[dict[str, Any]]:
     try:
         request = Request(Operation("look up", "API version", api_version), "GET", group_version_path(api_version))
         return [each for each in send(cluster, request)["resources"] if "/" not in each["name"]]
-    except NotFoundError:  # a group that was taken away between the two requests
+    except (NotFoundError, ClusterError):  # a group that was taken away meanwhile, or whose own server is down
         return []

@@ -52,22 +52,27 @@ def is_allowed(
         namespace: The namespace; empty for that of the cluster.
 
     Raises:
-        AccessDeniedError: This process may not ask of others.
+        AccessDeniedError: This process may not ask of others; whoever owns the cluster's namespace mostly may.
         ClusterError: The API server fails or does not answer.
     """
     name, _, subresource = resource.partition("/")
     asked = {"verb": verb, "group": group, "resource": name, "namespace": namespace or cluster.namespace}
     spec: dict[str, Any] = {"resourceAttributes": asked | ({"subresource": subresource} if subresource else {})}
-    kind = "SelfSubjectAccessReview"
+    kind, within = "SelfSubjectAccessReview", ""
     if service_account:
-        kind = "SubjectAccessReview"
+        # One of the namespace takes no rights on the cluster as a whole.
+        local = namespace in ("", cluster.namespace)
+        kind = "LocalSubjectAccessReview" if local else "SubjectAccessReview"
+        within = f"namespaces/{cluster.namespace}/" if local else ""
         accounts = "system:serviceaccounts"
         spec["user"] = f"{_ACCOUNTS}{cluster.namespace}:{service_account}"
         spec["groups"] = [accounts, f"{accounts}:{cluster.namespace}", "system:authenticated"]
     plural = f"{kind.lower()}s"
-    review = {"apiVersion": f"{_GROUP}/v1", "kind": kind, "spec": spec}
+    review: dict[str, Any] = {"apiVersion": f"{_GROUP}/v1", "kind": kind, "spec": spec}
+    if within:
+        review["metadata"] = {"namespace": cluster.namespace}
     operation = Operation("create", kind, group=_GROUP, resource=plural)
-    answer = send(cluster, Request(operation, "POST", f"/apis/{_GROUP}/v1/{plural}", body=review))
+    answer = send(cluster, Request(operation, "POST", f"/apis/{_GROUP}/v1/{within}{plural}", body=review))
     return answer["status"].get("allowed") is True
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stepworks.errors import AccessDeniedError, AdmissionError, AlreadyExistsError, ClusterError, NotFoundError
 from stepworks.kube.api.objects import create
 from stepworks.kube.kinds.manifests import Manifest
+from stepworks.kube.preflight.amounts import parse_amount
 from stepworks.kube.preflight.needs import PodNeed
-from stepworks.kube.preflight.report import Check, fine, missing, unknown
+from stepworks.kube.preflight.report import Check, State, fine, missing, unknown, waits
 from stepworks.kube.preflight.view import View, denial
 from stepworks.placement.placement import PRIORITY_CLASS_LABEL, QUEUE_LABEL
 
 NAME = "stepworks-preflight"
 _NO_DRY_RUN = "does not support dry run"
-_IMAGE = "registry.example.com/stepworks/preflight"
+_BY_POLICY = re.compile(r"denied the request|denied request|violates PodSecurity|ValidatingAdmissionPolicy")
+_QUOTA = re.compile(r"exceeded quota: [^,]+, requested: (?P<asked>.*), used: .*, limited: (?P<limited>[^\s]*)")
+_IMAGE = "registry.example.com/stepworks/preflight:1"
 _DROPPED = (
     "Apply cluster/cluster-wide, whose policy gives such pods their class, or leave priority_class out of the target."
 )
@@ -47,13 +51,17 @@ def check_pods(view: View, pods: Sequence[PodNeed], service_account: str) -> lis
         account = pod.service_account or ("" if pod.maker else service_account)
         if account and view.find("v1", "ServiceAccount", account) is None:
             continue  # that is told elsewhere, and all of its pods are refused for it
+        if pod.later:
+            continue  # what the run gives it is told with the nodes
         found = _send(view, subject, build_pod(pod, account))
         if isinstance(found, Check):
-            checks.append(found)
+            checks.append(_of_a_stand_in(found))
+        elif found is None:
+            continue
         elif pod.priority_class and found["spec"].get("priorityClassName") != pod.priority_class:
             given = found["spec"].get("priorityClassName") or "none"
             told = f"the placement asks for the priority class {pod.priority_class}, and the pod gets {given}"
-            checks[-1:] = [missing("admission", subject, told, _DROPPED)]
+            checks.append(missing("admission", subject, told, _DROPPED))
         else:
             checks.append(fine("admission", subject, "the API server takes it"))
     return checks
@@ -96,11 +104,23 @@ def build_pod(need: PodNeed, service_account: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": labels}, "spec": spec}
 
 
-def _send(view: View, subject: str, manifest: Manifest) -> Manifest | Check:
+def _of_a_stand_in(check: Check) -> Check:
+    """A refusal of a pod: a policy may judge its image, its labels or its security, which are not the real ones.
+
+    What is wrong with its resources, its ServiceAccount or its class is wrong with the real one, too.
+    """
+    if check.state != State.MISSING or not _BY_POLICY.search(check.told):
+        return check
+    told = f"a policy refuses a pod like it, with another image and without its labels: {check.told}"
+    return unknown(check.topic, check.subject, told, check.what_to_do)
+
+
+def _send(view: View, subject: str, manifest: Manifest) -> Manifest | Check | None:
+    """Send an object; None where the cluster does not know its kind or its namespace, which is told elsewhere."""
     try:
         return create(view.cluster, manifest, dry_run=True)
-    except NotFoundError:  # a kind that the cluster does not know is told elsewhere
-        return manifest
+    except NotFoundError:
+        return None
     except ClusterError as error:
         return _refused(subject, error)
 
@@ -110,10 +130,20 @@ def _refused(subject: str, error: ClusterError) -> Check:
         return fine("admission", subject, "there is one of that name already")
     if isinstance(error, AccessDeniedError):
         return unknown("admission", subject, denial(error), "Let whoever checks create it, which a dry run asks for.")
-    if "exceeded quota" in error.received:
-        return fine("admission", subject, "only a quota that is used up refuses it")
+    if quota := _QUOTA.search(error.received):
+        return _beyond_quota(subject, quota, error)
     if isinstance(error, AdmissionError) and _NO_DRY_RUN not in error.received:
         return missing("admission", subject, error.received, error.what_to_do)
     if getattr(error.__cause__, "status", None) is None:  # there was no answer at all
         raise error
     return unknown("admission", subject, error.received, error.what_to_do)
+
+
+def _beyond_quota(subject: str, quota: re.Match[str], error: ClusterError) -> Check:
+    """A quota that has no room: for good where it is smaller than the object alone."""
+    asked, limited = (
+        dict(each.split("=", 1) for each in quota[name].split(",") if "=" in each) for name in _QUOTA.groupindex
+    )
+    if any(name in limited and parse_amount(amount) > parse_amount(limited[name]) for name, amount in asked.items()):
+        return missing("admission", subject, error.received, "Ask for less, or have the quota raised.")
+    return waits("admission", subject, error.received, "It waits until others end, or until the quota is raised.")

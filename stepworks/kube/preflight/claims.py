@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from stepworks.kube.api.commands import kubectl
 from stepworks.kube.kinds.manifests import Manifest, status_of
 from stepworks.kube.preflight.needs import STAYING, PodNeed
+from stepworks.kube.preflight.nodes import most_on_one_node
 from stepworks.kube.preflight.report import Check, fine, missing, unknown, waits
 from stepworks.kube.preflight.view import Unseen, View
 from stepworks.placement.storage import SINGLE_NODE_MODES
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_OLD_DEFAULT_CLASS = "storageclass.beta.kubernetes.io/is-default-class"
 
 
 def check_claims(view: View, pods: Sequence[PodNeed]) -> list[Check]:
@@ -40,7 +42,12 @@ def _check_present(view: View, subject: str, claim: Manifest, pods: Sequence[Pod
     at_once = list(_at_once(pods))
     if at_once and set(modes) <= set(SINGLE_NODE_MODES):
         told = f"its access modes are {', '.join(modes)}, and {' and '.join(at_once)} mount it at once"
-        return missing("claim", subject, told, "Use a claim that is ReadWriteMany.")
+        if "ReadWriteOnce" not in modes or not _share_a_node(view, pods):
+            return missing("claim", subject, told, "Use a claim that is ReadWriteMany.")
+        told = f"{told}, which works on one node only"
+        return unknown(
+            "claim", subject, told, "Use a claim that is ReadWriteMany, or see that one node takes all of it."
+        )
     phase = status_of(claim).get("phase") or "Pending"
     if phase == "Bound":
         return fine("claim", subject, f"bound, {', '.join(modes)}")
@@ -49,12 +56,19 @@ def _check_present(view: View, subject: str, claim: Manifest, pods: Sequence[Pod
     return _check_pending(view, subject, claim, describe)
 
 
+def _share_a_node(view: View, pods: Sequence[PodNeed]) -> bool:
+    """Whether one node may have all the pods at once that need each other; true also where that is not seen."""
+    places = [most_on_one_node(view, pod) for pod in pods if pod.together > 1]
+    wanted = [pod.together for pod in pods if pod.together > 1]
+    return all(most is None or most >= number for most, number in zip(places, wanted, strict=True))
+
+
 def _at_once(pods: Sequence[PodNeed]) -> Iterator[str]:
     """Which pods mount a claim at once: several of one job, or those of a job and the step that waits for them."""
     waiting = {step for pod in pods if not pod.maker for step in pod.steps}
     for pod in pods:
-        if pod.together > 1:
-            yield f"{pod.together} pods of {pod.who}"
+        if pod.at_once > 1:
+            yield f"{pod.at_once} pods of {pod.who}"
         elif pod.maker and pod.maker not in STAYING and waiting.intersection(pod.steps):
             yield f"the pods of {pod.who} and the step"
 
@@ -91,4 +105,5 @@ def check_storage_class(view: View, name: str, who: str) -> Check:
 
 
 def _is_default(storage_class: Manifest) -> bool:
-    return (storage_class["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    annotations = storage_class["metadata"].get("annotations") or {}
+    return "true" in (annotations.get(_DEFAULT_CLASS), annotations.get(_OLD_DEFAULT_CLASS))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from stepworks.kube.preflight.needs import PodNeed
-from stepworks.kube.preflight.report import Check, fine, missing, unknown
+from stepworks.kube.preflight.report import Check, State, fine, missing, unknown
 from stepworks.kube.preflight.view import Unseen, View
 
 _SET_UP = "Correct the name, or set it up: kubectl apply -k cluster/overlays/a100, or one of yours (docs/cluster.md)."
@@ -28,7 +29,9 @@ def check_namespace(view: View) -> Check:
 def check_service_accounts(view: View, run: str, pods: Sequence[PodNeed]) -> list[Check]:
     """See whether the ServiceAccounts exist: the run's, and those that placements name."""
     wanted = {pod.service_account for pod in pods if pod.service_account}
-    return [_named(view, "ServiceAccount", name) for name in sorted({run, *wanted})]
+    checks = [_named(view, "ServiceAccount", name) for name in sorted({run, *wanted} - {""})]
+    hint = "Create it, or name that of the run by --service-account; in a Profile of Kubeflow it is default-editor."
+    return [replace(each, what_to_do=hint) if each.state == State.MISSING else each for each in checks]
 
 
 def check_priority_classes(view: View, pods: Sequence[PodNeed]) -> list[Check]:
@@ -56,13 +59,29 @@ def check_priority_classes(view: View, pods: Sequence[PodNeed]) -> list[Check]:
 def check_configuration(view: View, pods: Sequence[PodNeed]) -> list[Check]:
     """See whether the Secrets and ConfigMaps exist, with the keys that are read."""
     secrets = _merged(pod.secrets for pod in pods)
-    for pod in pods:
-        for name in pod.image_pull_secrets:
-            secrets.setdefault(name, set())
     maps = _merged(pod.config_maps for pod in pods)
     wanted = [("Secret", name, keys) for name, keys in sorted(secrets.items())]
     wanted += [("ConfigMap", name, keys) for name, keys in sorted(maps.items())]
-    return [_with_keys(view, kind, name, sorted(keys)) for kind, name, keys in wanted]
+    pulling = sorted({name for pod in pods for name in pod.image_pull_secrets} - set(secrets))
+    unnamed = [
+        unknown("configuration", pod.who, f"only the run knows the name of its {what}")
+        for pod in pods
+        for what in pod.unnamed
+    ]
+    return [
+        *(_with_keys(view, kind, name, sorted(keys)) for kind, name, keys in wanted),
+        *(_for_pulling(view, name) for name in pulling),
+        *unnamed,
+    ]
+
+
+def _for_pulling(view: View, name: str) -> Check:
+    """A pod starts without such a Secret, where its node may pull the image, too."""
+    check = _named(view, "Secret", name)
+    if check.state != State.MISSING:
+        return check
+    told = f"{check.told}; without it only images that the nodes may pull by themselves are pulled"
+    return unknown(check.topic, check.subject, told, check.what_to_do)
 
 
 def _merged(many: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, set[str]]:

@@ -9,21 +9,20 @@ from pydantic import Field
 
 from stepworks.settings_file import Setting, from_parameter
 
-MAKERS = frozenset(
-    {
-        "clean_up_run",
-        "compare_answers",
-        "deploy",
-        "deploy_model_server",
-        "make_claim",
-        "roll_out_canary",
-        "run_job",
-        "serve_version",
-        "train_distributed",
-        "tune",
-    }
-)
-"""The functions of the components that make or change objects in a cluster."""
+MAKERS: Mapping[str, str] = {
+    "clean_up_run": "folders",
+    "compare_answers": "requests",
+    "deploy": "placement",
+    "deploy_model_server": "placement",
+    "make_claim": "access_mode",
+    "roll_out_canary": "deployment",
+    "run_job": "placement",
+    "serve_version": "placement",
+    "train_distributed": "placement",
+    "tune": "placement",
+}
+"""The functions of the components that make or change objects in a cluster, each with an input by which it is told from
+another function of that name."""
 
 
 STAYING = ("InferenceService", "Deployment")
@@ -48,7 +47,8 @@ class PodNeed(Setting):
     Attributes:
         steps: The tasks that have such a pod, by their paths.
         maker: The kind of the object that makes the pods, `TrainJob`; empty for the pod of the task itself.
-        together: How many of them one task has at once: all of them have to find room.
+        together: How many of them need each other, as the nodes of a training: all of them have to find room at once.
+        parallel: How many such groups one task has at once, as the trials of a search, which also run in turn.
         requests: What each is guaranteed, by resource: `{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"}`.
         limits: The most that each may use.
         node_selector: Labels that the node must have.
@@ -62,12 +62,15 @@ class PodNeed(Setting):
         priority_class: Its PriorityClass; empty for the cluster's default.
         queue: The LocalQueue of Kueue that admits it; empty for none.
         endless: Whether it has no `activeDeadlineSeconds`, by which scoped quotas tell pods apart.
-        later: Its settings that only a run knows, such as `node selector`.
+        later: What of its resources and its nodes only a run knows, such as `node selector`.
+        unnamed: What it mounts or reads under a name that only a run knows, such as `claim`.
+        conditional: Whether it is there only where a condition of the pipeline holds.
     """
 
     steps: tuple[str, ...]
     maker: str = ""
     together: int = Field(default=1, ge=1)
+    parallel: int = Field(default=1, ge=1)
     requests: dict[str, str] = Field(default_factory=dict)
     limits: dict[str, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -82,6 +85,13 @@ class PodNeed(Setting):
     queue: str = ""
     endless: bool = False
     later: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    conditional: bool = False
+
+    @property
+    def at_once(self) -> int:
+        """How many of them one task has at once."""
+        return self.together * self.parallel
 
     @property
     def pod_class(self) -> PodClass:
@@ -120,11 +130,15 @@ class MakerNeed(Setting):
         component: The function of its component, `train_distributed`.
         given: What is known of its inputs, as far as it says what is made. `format` is the format of the package that
             it serves.
+        later: Those of its inputs that say what is made and that only a run knows.
+        conditional: Whether it runs only where a condition of the pipeline holds.
     """
 
     step: str
     component: str
     given: dict[str, Any] = Field(default_factory=dict)
+    later: tuple[str, ...] = ()
+    conditional: bool = False
 
 
 class PeakNeed(PodClass):

@@ -15,8 +15,12 @@ from stepworks.kube.preflight.needs import PodNeed
 from stepworks.kube.preflight.report import Check, State, fine, missing, unknown, waits
 from stepworks.kube.preflight.view import Node, Unseen, View
 
+_WHOLE = re.compile(r"-?[0-9]+")
 _KEEPING_OUT = ("NoSchedule", "NoExecute")
 _NO_DEVICE = re.compile(r"cpu|memory|pods|ephemeral-storage|hugepages-.*|attachable-volumes-.*")
+_TAINT = "untolerated taint "
+_PASSING = "node.kubernetes.io/"
+"""How the taints begin by which Kubernetes itself keeps pods from a node for a while: it is not ready, or drained."""
 _MOST_FITTING = 100_000
 """Pods that ask for nothing fit any number of times."""
 
@@ -42,13 +46,22 @@ def check_nodes(view: View, need: PodNeed, *, more_may_come: bool = False) -> li
     places = sum(_places(node.allocatable, requests) for node in fitting)
     if places < need.together:
         problem = _no_place(need, asked, obstacles, places, nodes)
-        return [unknown(problem.topic, problem.subject, f"{problem.told}; nodes may be added when a pod asks for them")
-                if more_may_come else problem]  # fmt: skip
-    room = _check_room(view, need, requests, fitting)
+        doubt = _doubt(need, obstacles, more_may_come=more_may_come)
+        return [unknown("nodes", need.who, f"{problem.told}; {doubt}", problem.what_to_do) if doubt else problem]
+    room = _check_room(view, need, requests, [node for node in fitting if not _is_away(need, node)])
     told = f"{len(fitting)} of {len(nodes)} nodes fit ({asked})"
     if room.state == State.FINE:
         return [fine("nodes", need.who, f"{told}, {room.told}")]
     return [fine("nodes", need.who, told), room]
+
+
+def most_on_one_node(view: View, need: PodNeed) -> int | None:
+    """How many such pods the node can have that can have most; None where the nodes are not seen."""
+    if isinstance(view.nodes, Unseen):
+        return None
+    requests = parse_amounts(need.requests)
+    fitting = [node for node in view.nodes if not _obstacle(need, requests, node)]
+    return max((_places(node.allocatable, requests) for node in fitting), default=0)
 
 
 def _no_place(need: PodNeed, asked: str, obstacles: Mapping[str, str], places: int, nodes: Iterable[Node]) -> Check:
@@ -64,6 +77,18 @@ def _no_place(need: PodNeed, asked: str, obstacles: Mapping[str, str], places: i
         there = ", ".join(f"{name} ({number})" for name, number in offered.items()) or "no accelerators"
         told += f"; the nodes offer {there}"
     return missing("nodes", need.who, told, said.advice(kubectl()))
+
+
+def _doubt(need: PodNeed, obstacles: Mapping[str, str], *, more_may_come: bool) -> str:
+    """Why pods without a node may find one all the same; empty where they do not."""
+    if more_may_come:
+        return "nodes may be added when a pod asks for them"
+    if need.queue:
+        return f"Kueue may add a selector and tolerations to what its queue {need.queue} admits"
+    taints = [each.partition(_TAINT)[2] for each in obstacles.values() if each.startswith(_TAINT)]
+    if any(taint.partition("=")[0] in need.requests for taint in taints):
+        return "some clusters let a pod that asks for a device onto the nodes that are tainted by its name"
+    return ""
 
 
 def _asked_text(need: PodNeed, requests: Mapping[str, Decimal]) -> str:
@@ -93,10 +118,12 @@ def _check_room(view: View, need: PodNeed, requests: Amounts, fitting: Iterable[
         taken = total(levels.values())
         free = {name: amount - taken.get(name, Decimal(0)) for name, amount in node.allocatable.items()}
         places += _places(free, requests)
-    if places >= need.together:
+    if places >= need.at_once:
         return fine("room", need.who, f"with room for {min(places, _MOST_FITTING)} such pods now")
-    told = f"room for {places} of {need.together} such pods now: others use the rest"
-    return waits("room", need.who, told, "Wait until others end, or see who they are: kubectl get pods -A -o wide")
+    told = f"room for {places} of {need.at_once} such pods now"
+    return waits(
+        "room", need.who, told, "It waits until others end, or nodes come back: kubectl get nodes,pods -A -o wide"
+    )
 
 
 def _gives_way(view: View, need: PodNeed, level: int) -> bool:
@@ -120,16 +147,27 @@ def _obstacle(need: PodNeed, requests: Mapping[str, Decimal], node: Node) -> str
     """Why a node does not fit, in the words of the scheduler; empty if it fits."""
     if not _is_meant(need, node):
         return "didn't match Pod's node affinity/selector"
-    if node.cordoned:
-        return "were unschedulable"
-    for taint in node.taints:
-        if taint.get("effect") in _KEEPING_OUT and not any(_tolerates(each, taint) for each in need.tolerations):
+    for taint in _untolerated(need, node):
+        if not taint["key"].startswith(_PASSING):
             value = f"={taint['value']}" if taint.get("value") else ""
-            return f"untolerated taint {taint['key']}{value}"
+            return f"{_TAINT}{taint['key']}{value}"
     lacking = [name for name, amount in requests.items() if amount > node.allocatable.get(name, Decimal(0))]
     # A device says more than the CPUs that go with it.
     lacking.sort(key=lambda name: _NO_DEVICE.fullmatch(name) is not None)
     return f"Insufficient {lacking[0]}" if lacking else ""
+
+
+def _untolerated(need: PodNeed, node: Node) -> list[Mapping[str, str]]:
+    return [
+        taint
+        for taint in node.taints
+        if taint.get("effect") in _KEEPING_OUT and not any(_tolerates(each, taint) for each in need.tolerations)
+    ]
+
+
+def _is_away(need: PodNeed, node: Node) -> bool:
+    """Whether a node takes no pods for the moment: it is cordoned, or Kubernetes itself has tainted it."""
+    return node.cordoned or any(taint["key"].startswith(_PASSING) for taint in _untolerated(need, node))
 
 
 def _is_meant(need: PodNeed, node: Node) -> bool:
@@ -145,11 +183,7 @@ def _meets(term: Mapping[str, Any], node: Node) -> bool:
 
 
 def meets_expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether labels meet a requirement of a selector, as Kubernetes has them for nodes.
-
-    Raises:
-        ValueError: The operator is none of Kubernetes'.
-    """
+    """Whether labels meet a requirement of a selector, as Kubernetes has them for nodes."""
     key, operator = str(expression["key"]), str(expression["operator"])
     values: Sequence[str] = expression.get("values") or []
     present = labels.get(key)
@@ -159,12 +193,12 @@ def meets_expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -
         return present not in values
     if operator in ("Exists", "DoesNotExist"):
         return (present is not None) == (operator == "Exists")
-    if operator in ("Gt", "Lt"):
-        if present is None or not re.fullmatch(r"-?\d+", present):
+    if operator in ("Gt", "Lt") and values:
+        if not (_WHOLE.fullmatch(present or "") and _WHOLE.fullmatch(values[0])):
             return False
-        difference = int(present) - int(values[0])
+        difference = int(present or "") - int(values[0])
         return difference > 0 if operator == "Gt" else difference < 0
-    raise ValueError(f"{operator!r} is no operator of a selector")
+    return False  # the API server takes no other pod
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, str]) -> bool:

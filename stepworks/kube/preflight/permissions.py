@@ -53,7 +53,7 @@ def check_permissions(view: View, rights: Mapping[str, Iterable[Right]], service
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             answers = list(pool.map(lambda right: _may(view, right, service_account), wanted))
     except AccessDeniedError as error:
-        what_to_do = "Let whoever checks create subjectaccessreviews, or run the check under that ServiceAccount."
+        what_to_do = "Let whoever checks create localsubjectaccessreviews, or run the check under that ServiceAccount."
         return [unknown("permission", step, denial(error), what_to_do) for step in rights]
     allowed = dict(zip(wanted, answers, strict=True))
     return [_check(step, sorted(set(each)), allowed, service_account) for step, each in rights.items()]

@@ -21,6 +21,7 @@ def pods_of_placement(
     steps: Iterable[str],
     maker: str = "",
     together: int = 1,
+    parallel: int = 1,
     secrets: Iterable[Mapping[str, Any]] = (),
     config_maps: Iterable[Mapping[str, Any]] = (),
 ) -> PodNeed | None:
@@ -30,7 +31,8 @@ def pods_of_placement(
         given: The placement that the step is given.
         steps: The steps.
         maker: The kind of the object that makes the pods.
-        together: How many of them there are at once.
+        together: How many of them need each other.
+        parallel: How many such groups there are at once.
         secrets: The step's own Secrets, on top of the placement's, as a target writes them.
         config_maps: Its ConfigMaps, likewise.
 
@@ -43,17 +45,17 @@ def pods_of_placement(
     template = {"spec": {"containers": [{"name": _CONTAINER}]}}
     placement = with_sources(given.placement, *own)
     placed = placed_pod_template(template, placement, given.mounts, container=_CONTAINER)
-    return need_of(placed, steps=steps, maker=maker, together=together)
+    need = need_of(placed, steps=steps, maker=maker)
+    return need.model_copy(update={"together": together, "parallel": parallel})
 
 
-def need_of(template: Mapping[str, Any], *, steps: Iterable[str], maker: str = "", together: int = 1) -> PodNeed:
+def need_of(template: Mapping[str, Any], *, steps: Iterable[str], maker: str = "") -> PodNeed:
     """What pods of a template need of the cluster.
 
     Args:
         template: A PodTemplateSpec.
         steps: The steps.
         maker: The kind of the object that makes the pods.
-        together: How many of them there are at once.
     """
     spec, labels = template["spec"], (template.get("metadata") or {}).get("labels") or {}
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
@@ -62,8 +64,7 @@ def need_of(template: Mapping[str, Any], *, steps: Iterable[str], maker: str = "
     return PodNeed(
         steps=tuple(steps),
         maker=maker,
-        together=together,
-        requests=resources[0].get("requests") or {},
+        requests={**(resources[0].get("limits") or {}), **(resources[0].get("requests") or {})},
         limits=resources[0].get("limits") or {},
         node_selector=spec.get("nodeSelector") or {},
         node_terms=tuple(required.get("nodeSelectorTerms") or ()),

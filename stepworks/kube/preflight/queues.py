@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from stepworks.errors import NotFoundError
 from stepworks.kube.api.commands import kubectl
-from stepworks.kube.api.discovery import discover
+from stepworks.kube.api.discovery import is_served
 from stepworks.kube.kinds.manifests import Manifest, condition_line, conditions_of, status_of
 from stepworks.kube.kinds.table import PROVIDERS
 from stepworks.kube.preflight.amounts import Amounts, amount_text, parse_amount, parse_amounts, times, total
@@ -26,19 +25,11 @@ def check_queues(view: View, pods: Sequence[PodNeed]) -> list[Check]:
     names = sorted({pod.queue for pod in pods if pod.queue})
     if not names:
         return []
-    version = next((each for each in _VERSIONS if _is_served(view, each)), "")
+    version = next((each for each in _VERSIONS if is_served(view.cluster, each, "LocalQueue")), "")
     if not version:
         install = f"Have {PROVIDERS[_GROUP]} installed, or leave the queue out of the target."
         return [missing("queue", f"LocalQueue {name}", "the cluster has no Kueue", install) for name in names]
     return [_check(view, version, name, [pod for pod in pods if pod.queue == name]) for name in names]
-
-
-def _is_served(view: View, version: str) -> bool:
-    try:
-        discover(view.cluster, version, "LocalQueue")
-    except NotFoundError:
-        return False
-    return True
 
 
 def _check(view: View, version: str, name: str, pods: Sequence[PodNeed]) -> Check:
@@ -49,16 +40,24 @@ def _check(view: View, version: str, name: str, pods: Sequence[PodNeed]) -> Chec
     if local is None:
         told = f"it is not in the namespace {view.cluster.namespace}, and what names it waits for ever"
         return missing("queue", subject, told, "Create it, as cluster/kueue does, or correct its name in the target.")
+    return _check_behind(view, version, subject, local, pods)
+
+
+def _check_behind(view: View, version: str, subject: str, local: Manifest, pods: Sequence[PodNeed]) -> Check:
     behind = (local.get("spec") or {}).get("clusterQueue") or ""
     queue = view.find(version, "ClusterQueue", behind)
     if isinstance(queue, Unseen):
         return unknown("queue", subject, queue.reason, "Let whoever checks get clusterqueues.")
     if queue is None:
         return missing("queue", subject, f"its ClusterQueue {behind} is not there", "Create it, as cluster/kueue does.")
-    active = conditions_of(queue).get("Active")
-    if active and active.get("status") != "True":
-        see = f"See {kubectl('describe', 'clusterqueue', behind)}"
-        return missing("queue", subject, f"its ClusterQueue {behind} admits nothing: {condition_line(active)}", see)
+    for each, what in ((local, "it"), (queue, f"its ClusterQueue {behind}")):
+        active = conditions_of(each).get("Active")
+        if active and active.get("status") != "True":
+            see = f"See {kubectl('describe', 'clusterqueue', behind)}"
+            return missing("queue", subject, f"{what} admits nothing: {condition_line(active)}", see)
+    if queue["spec"].get("namespaceSelector") is None:
+        told = f"its ClusterQueue {behind} has no namespaceSelector, and so admits nothing of any namespace"
+        return missing("queue", subject, told, "Give it one; an empty one, {}, is for all namespaces.")
     return _check_room(subject, behind, queue, pods)
 
 
@@ -68,7 +67,9 @@ def _check_room(subject: str, behind: str, queue: Manifest, pods: Sequence[PodNe
     cohort = queue["spec"].get("cohort") or queue["spec"].get("cohortName")
     too_much, taken = [], []
     for pod in pods:
-        for name, amount in times(parse_amounts(pod.requests), pod.together).items():
+        # Of a Job Kueue admits all pods at once; each trial of a search is admitted by itself.
+        number = pod.at_once if pod.maker == "Job" else pod.together
+        for name, amount in times(parse_amounts(pod.requests), number).items():
             if name not in quota:
                 continue
             # Without a limit of its own a queue borrows what its cohort has.
@@ -81,14 +82,16 @@ def _check_room(subject: str, behind: str, queue: Manifest, pods: Sequence[PodNe
                 taken.append(f"{asked}, and {amount_text(name, left)} of {amount_text(name, most)} is left")
     if too_much:
         return missing("queue", subject, "; ".join(too_much), f"Ask for less, or have the quota of {behind} raised.")
-    if taken:
-        see = f"Wait until others end; see {kubectl('get', 'workloads')}"
-        return waits("queue", subject, "; ".join(taken), see)
     lacking = {name for pod in pods for name in pod.requests} - set(quota)
     if lacking and quota:
         names = ", ".join(sorted(lacking))
-        told = f"its ClusterQueue {behind} covers no {names}, and admits nothing that asks for it"
-        return missing("queue", subject, told, f"Add {names} to coveredResources of {behind}.")
+        told = (
+            f"its ClusterQueue {behind} covers no {names}, which keeps out what asks for it unless Kueue passes it over"
+        )
+        return unknown("queue", subject, told, f"Add {names} to coveredResources, or see excludeResourcePrefixes.")
+    if taken:
+        see = f"Wait until others end; see {kubectl('get', 'workloads')}"
+        return waits("queue", subject, "; ".join(taken), see)
     return fine("queue", subject, f"the ClusterQueue {behind} has room")
 
 

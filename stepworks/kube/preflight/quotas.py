@@ -15,6 +15,7 @@ from stepworks.kube.preflight.view import Unseen, View
 
 _SHORT = {"cpu": "requests.cpu", "memory": "requests.memory", "count/pods": "pods"}
 """Other names of a quota for the same."""
+_KNOWN_SCOPES = ("Terminating", "NotTerminating", "NotBestEffort", "PriorityClass")
 
 
 def check_quotas(view: View, needs: Needs, pods: Sequence[PodNeed], counts: Mapping[str, int]) -> list[Check]:
@@ -45,13 +46,14 @@ def asked_by_quota(pod: PodNeed) -> Amounts:
 def _check(view: View, quota: Manifest, needs: Needs, pods: Sequence[PodNeed], counts: Mapping[str, int]) -> Check:
     name = quota["metadata"]["name"]
     scopes = _scopes(quota)
-    if any(each["scopeName"] in ("BestEffort", "CrossNamespacePodAffinity") for each in scopes):
+    if any(each["scopeName"] not in _KNOWN_SCOPES for each in scopes):
         scope = ", ".join(each["scopeName"] for each in scopes)
         return unknown("quota", name, f"its scope {scope} is not understood", "See that it has room for the pods.")
     hard = _amounts(quota.get("spec", {}).get("hard") or {})
     used = _amounts(status_of(quota).get("used") or {})
-    groups = [(pod, times(asked_by_quota(pod), pod.together)) for pod in pods if _matches(scopes, pod.pod_class)]
-    staying = [asked for pod, asked in groups if pod.maker in STAYING]
+    meant = [pod for pod in pods if _matches(scopes, pod.pod_class)]
+    groups = [(pod, times(asked_by_quota(pod), pod.together)) for pod in meant]
+    staying = [times(asked_by_quota(pod), pod.at_once) for pod in meant if pod.maker in STAYING]
     peak = total([_peak(needs, pods, scopes), *staying])
     peak |= {} if scopes else {key: Decimal(number) for key, number in counts.items()}
     describe = kubectl("describe", "resourcequota", name, namespace=view.cluster.namespace)
@@ -82,7 +84,11 @@ def _text(key: str, amount: Decimal) -> str:
 
 
 def _amounts(texts: Mapping[str, Any]) -> Amounts:
-    return {_SHORT.get(key, key): amount for key, amount in parse_amounts(texts).items()}
+    amounts: Amounts = {}
+    for key, amount in parse_amounts(texts).items():
+        name = _SHORT.get(key, key)
+        amounts[name] = min(amount, amounts.get(name, amount))
+    return amounts
 
 
 def _scopes(quota: Manifest) -> list[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from stepworks.kube.preflight.view import Unseen, View
 
 _API_VERSION = "serving.kserve.io/v1alpha1"
 _PROTOCOL = "v1"
-"""What KServe takes where a runtime names no protocol."""
+"""What KServe takes where a service names no protocol."""
 
 
 def check_kinds(view: View, objects: Iterable[tuple[str, Manifest]]) -> list[Check]:
@@ -77,18 +77,15 @@ def _serves(runtime: Manifest, wanted: str, protocol: str, *, chosen: bool) -> b
     if spec.get("disabled"):
         return False
     formats = [each for each in spec.get("supportedModelFormats") or [] if chosen or each.get("autoSelect")]
-    return wanted in {each["name"] for each in formats} and protocol in _protocols(spec)
-
-
-def _protocols(spec: Mapping[str, Any]) -> list[str]:
-    return spec.get("protocolVersions") or [_PROTOCOL]
+    protocols = spec.get("protocolVersions")  # a runtime that lists none is taken for any
+    return wanted in {each["name"] for each in formats} and (not protocols or protocol in protocols)
 
 
 def _told(runtime: Manifest) -> str:
     spec = runtime["spec"]
     if spec.get("disabled"):
         return "it is disabled"
-    return f"it takes {', '.join(_formats(spec))} by {', '.join(_protocols(spec))}"
+    return f"it takes {', '.join(_formats(spec))} by {', '.join(spec.get('protocolVersions') or ['any protocol'])}"
 
 
 def _formats(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeVar
 
-from stepworks.errors import AccessDeniedError, NotFoundError
+from stepworks.errors import AccessDeniedError
 from stepworks.kube.api.cluster import Cluster
+from stepworks.kube.api.discovery import is_served
 from stepworks.kube.api.objects import find, list_objects, list_parts
 from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.kinds.manifests import Manifest, labels_of, status_of
@@ -114,19 +115,16 @@ class View:
 
     def all_of(self, api_version: str, kind: str) -> list[Manifest] | Unseen:
         """The objects of a kind in the namespace, or in the cluster; none where the cluster has no such kind."""
-        try:
-            return seen(lambda: list_objects(self.cluster, Selection(api_version, kind)))
-        except NotFoundError:
+        if not is_served(self.cluster, api_version, kind):
             return []
+        return seen(lambda: list_objects(self.cluster, Selection(api_version, kind)))
 
     def find(self, api_version: str, kind: str, name: str) -> Manifest | Unseen | None:
         """An object; None where it or its kind is not there."""
         reference = Reference(api_version, kind, name)
         if reference not in self._found:
-            try:
-                self._found[reference] = seen(lambda: find(self.cluster, reference))
-            except NotFoundError:
-                self._found[reference] = None
+            there = is_served(self.cluster, api_version, kind)
+            self._found[reference] = seen(lambda: find(self.cluster, reference)) if there else None
         return self._found[reference]
 
 
@@ -159,7 +157,8 @@ def requests_of(pod: Mapping[str, Any]) -> Amounts:
             first = {name: max(first.get(name, Decimal(0)), asked.get(name, Decimal(0))) for name in {*first, *asked}}
     together = total(containers)
     least = {name: max(together.get(name, Decimal(0)), first.get(name, Decimal(0))) for name in {*together, *first}}
-    return total([least, parse_amounts(pod.get("overhead") or {})])
+    stated = _requests(pod)  # of the pod as a whole, where somebody says so
+    return total([least | stated, parse_amounts(pod.get("overhead") or {})])
 
 
 def _requests(container: Mapping[str, Any]) -> Amounts:
@@ -181,4 +180,5 @@ def _node(manifest: Manifest) -> Node:
 
 def _pod(manifest: Manifest) -> tuple[str, int, Amounts]:
     spec = manifest.get("spec") or {}
-    return spec.get("nodeName") or "", spec.get("priority") or 0, requests_of(spec)
+    requests = requests_of(spec) | {"pods": Decimal(1)}
+    return spec.get("nodeName") or "", spec.get("priority") or 0, requests

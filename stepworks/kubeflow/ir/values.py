@@ -83,6 +83,20 @@ class Values:
             return self._default(task.component, name)
         return self.of_source(task, found.source, found.selector)
 
+    def is_of_run(self, task: Task, name: str) -> bool:
+        """Whether a parameter of the pipeline gives a task's input, so that a run may give another value."""
+        found = self._inputs(task).get(name)
+        return found is not None and self.is_parameter(task, found.source)
+
+    def is_parameter(self, task: Task, source: Source) -> bool:
+        """Whether a source, as it is read in the dag that a task is in, is a parameter of the pipeline."""
+        origin = self.origin(task, source)
+        return isinstance(origin.source, ComponentInput) and not origin.holder and not origin.loop
+
+    def is_given(self, task: Task, name: str) -> bool:
+        """Whether a task's input is given something, known or not."""
+        return name in self._inputs(task)
+
     def accelerator_count(self, task: Task) -> int | None:
         """The accelerators of a task, or of the pods that it makes, such as those of a training job.
 

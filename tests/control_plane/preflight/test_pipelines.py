@@ -227,8 +227,8 @@ def test_every_compiled_pipeline_is_looked_at_whole(kubeflow_cluster: Cluster) -
 
 
 def test_every_step_that_makes_something_has_a_builder() -> None:
-    assert set(BUILDERS) == MAKERS
-    assert set(PERMISSIONS) - {"preflight"} <= MAKERS
+    assert set(BUILDERS) == set(MAKERS)
+    assert set(PERMISSIONS) - {"preflight"} <= set(MAKERS)
 
 
 KUEUE = "kueue.x-k8s.io"
@@ -276,13 +276,15 @@ def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, b
             "flavors": [{"name": "a100", "resources": quota}],
         }
 
-        def queue(**status: Any) -> None:
-            spec = {"resourceGroups": [group]}
+        def queue(selector: dict[str, Any] | None = {}, **status: Any) -> None:  # noqa: B006
+            spec = {"resourceGroups": [group]} | ({} if selector is None else {"namespaceSelector": selector})
             apply(cluster, object_of(f"{KUEUE}/v1beta1", "ClusterQueue", "gpus", spec=spec, status=status))
 
         queue(conditions=[{"type": "Active", "status": "False", "reason": "FlavorNotFound"}])
         assert told() == (State.MISSING, "its ClusterQueue gpus admits nothing: Active is False (FlavorNotFound)")
         active = [{"type": "Active", "status": "True"}]
+        queue(None, conditions=active)
+        assert told()[1].endswith("has no namespaceSelector, and so admits nothing of any namespace")
         used = [{"name": "a100", "resources": [{"name": "nvidia.com/gpu", "total": "3"}]}]
         queue(conditions=active, flavorsReservation=used)
         assert told() == (State.WAITS, "train asks for 2 nvidia.com/gpu, and 1 of 4 is left")

@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
-from stepworks.errors import ParameterError
-from stepworks.kube.preflight.admission import build_pod
+from stepworks.errors import AdmissionError, ClusterError, ParameterError
+from stepworks.kube.api.references import Reference
+from stepworks.kube.preflight.admission import _of_a_stand_in, _refused, build_pod
 from stepworks.kube.preflight.amounts import parse_amounts
+from stepworks.kube.preflight.claims import check_claims
 from stepworks.kube.preflight.needs import Needs, PeakNeed, PodNeed, alike
 from stepworks.kube.preflight.nodes import check_nodes, meets_expression
 from stepworks.kube.preflight.quotas import check_quotas
 from stepworks.kube.preflight.report import Check, Preflight, State
 from stepworks.kube.preflight.text import text_of
-from stepworks.kube.preflight.view import Class, Unseen
+from stepworks.kube.preflight.view import Class, Unseen, View
 from tests.unit.kube.preflight.views import GPU, node, pods, view
 
 NO_SCHEDULE = {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}
@@ -37,9 +39,88 @@ def test_a_requirement_holds_as_in_kubernetes(expression: dict[str, Any], holds:
     assert meets_expression({"key": "letter", **expression}, {"letter": "a", "number": "5"}) == holds
 
 
-def test_an_unknown_operator_is_no_silent_no() -> None:
-    with pytest.raises(ValueError, match="no operator"):
-        meets_expression({"key": "a", "operator": "Like"}, {})
+@pytest.mark.parametrize("expression", [{"operator": "Like"}, {"operator": "Gt"}, {"operator": "Gt", "values": ["x"]}])
+def test_what_no_api_server_takes_is_met_by_nothing(expression: dict[str, Any]) -> None:
+    assert not meets_expression({"key": "a", **expression}, {"a": "1"})
+
+
+def test_a_node_that_is_away_for_a_while_is_waited_for() -> None:
+    drained = node(taints=({"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"},))
+    fitting, room = check_nodes(view(nodes=[drained]), pods())
+    assert (fitting.state, room.state) == (State.FINE, State.WAITS)
+
+
+def test_a_taint_by_the_name_of_a_device_may_be_tolerated_by_the_cluster() -> None:
+    tainted = node(taints=({"key": GPU, "value": "present", "effect": "NoSchedule"},), allocatable={GPU: "8"})
+    (check,) = check_nodes(view(nodes=[tainted]), pods(requests={GPU: "1"}))
+    assert (check.state, "some clusters let a pod" in check.told) == (State.UNKNOWN, True)
+    assert check_nodes(view(nodes=[tainted]), pods())[0].state == State.MISSING
+
+
+def test_of_what_a_queue_admits_its_flavors_say_more() -> None:
+    assert check_nodes(view(nodes=[node()]), pods(queue="team", node_selector={"a": "b"}))[0].state == State.UNKNOWN
+
+
+def test_pods_that_do_not_need_each_other_take_turns() -> None:
+    seen = view(nodes=[node()])
+    fitting, room = check_nodes(seen, pods(requests={"cpu": "3"}, parallel=16))
+    assert (fitting.state, room.told) == (State.FINE, "room for 2 of 16 such pods now")
+    assert check_nodes(seen, pods(requests={"cpu": "3"}, together=16))[0].state == State.MISSING
+
+
+def test_a_node_has_so_many_pods_and_no_more() -> None:
+    used = {"node": {0: parse_amounts({"pods": "10"})}}
+    _, room = check_nodes(view(nodes=[node()], used=used), pods())
+    assert room.state == State.WAITS
+
+
+def claim_view(*nodes: Any, modes: tuple[str, ...] = ("ReadWriteOnce",)) -> View:
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": [*modes]}, "status": {"phase": "Bound"}}
+    seen = view(nodes=[*nodes])
+    seen._found[Reference("v1", "PersistentVolumeClaim", "data")] = claim
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("need", "modes", "state"),
+    [
+        ({"together": 2}, ("ReadWriteOnce",), State.UNKNOWN),  # one node may take both
+        ({"together": 2, "requests": {"cpu": "6"}}, ("ReadWriteOnce",), State.MISSING),
+        ({"together": 2}, ("ReadWriteOncePod",), State.MISSING),
+        ({"together": 2}, ("ReadWriteMany",), State.FINE),
+        ({"parallel": 2}, ("ReadWriteOnce",), State.UNKNOWN),
+        ({}, ("ReadWriteOnce",), State.FINE),
+    ],
+)
+def test_a_claim_for_one_node_is_for_pods_that_one_node_takes(
+    need: dict[str, Any], modes: tuple[str, ...], state: State
+) -> None:
+    (check,) = check_claims(claim_view(node("a"), node("b"), modes=modes), [pods(claims=["data"], **need)])
+    assert check.state == state
+
+
+def refusal(received: str, kind: type[ClusterError] = AdmissionError) -> Check:
+    return _of_a_stand_in(_refused("pod of train", kind("refused", received=received)))
+
+
+@pytest.mark.parametrize(
+    ("received", "state"),
+    [
+        ('admission webhook "validate.kyverno.svc" denied the request: untagged', State.UNKNOWN),
+        ('violates PodSecurity "restricted:latest": allowPrivilegeEscalation', State.UNKNOWN),
+        ("maximum cpu usage per Container is 500m, but limit is 1", State.MISSING),
+        ("exceeded quota: team, requested: pods=1, used: pods=9, limited: pods=9", State.WAITS),
+        ("exceeded quota: team, requested: storage=2Ti, used: storage=0, limited: storage=1Ti", State.MISSING),
+        ("exceeded quota: team, requested: cpu=4,pods=1, used: cpu=7,pods=1, limited: cpu=8,pods=9", State.WAITS),
+    ],
+)
+def test_a_refusal_counts_as_far_as_it_is_about_the_real_pod(received: str, state: State) -> None:
+    assert refusal(received).state == state
+
+
+def test_where_the_server_does_not_answer_nothing_is_told_of_the_pod() -> None:
+    with pytest.raises(ClusterError):
+        refusal("connection refused", ClusterError)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +148,8 @@ def test_a_taint_that_only_prefers_keeps_nobody_out() -> None:
 
 
 def test_a_cordoned_node_and_a_cluster_without_nodes() -> None:
-    (check,) = check_nodes(view(nodes=[node(cordoned=True)]), pods())
-    assert "1 of 1 nodes: were unschedulable" in check.told
+    fitting, room = check_nodes(view(nodes=[node(cordoned=True)]), pods())
+    assert (fitting.state, room.state) == (State.FINE, State.WAITS)  # it comes back
     (check,) = check_nodes(view(nodes=[]), pods(requests={GPU: "1"}))
     assert check.told.endswith("the cluster has no nodes; the nodes offer no accelerators")
 
@@ -79,7 +160,7 @@ def test_room_is_counted_node_by_node() -> None:
     seen = view(nodes=nodes, used=used)
     assert "room for 1 such pods now" in check_nodes(seen, pods(requests={"cpu": "3"}))[0].told
     _, room = check_nodes(seen, pods(requests={"cpu": "3"}, together=2))
-    assert (room.state, room.told) == (State.WAITS, "room for 1 of 2 such pods now: others use the rest")
+    assert (room.state, room.told) == (State.WAITS, "room for 1 of 2 such pods now")
 
 
 def test_what_gives_way_to_a_higher_priority_is_room() -> None:
@@ -115,6 +196,7 @@ def by_scope(name: str, operator: str = "Exists", *values: str) -> dict[str, Any
         ({"scopes": ["NotTerminating"]}, State.FINE),
         ({"scopes": ["NotBestEffort"]}, State.MISSING),
         ({"scopes": ["BestEffort"]}, State.UNKNOWN),
+        (by_scope("VolumeAttributesClass", "In", "fast"), State.UNKNOWN),
         (by_scope("PriorityClass", "In", "training"), State.MISSING),
         (by_scope("PriorityClass", "In", "inference"), State.FINE),
         (by_scope("PriorityClass", "NotIn", "training"), State.FINE),
