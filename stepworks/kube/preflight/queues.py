@@ -63,6 +63,7 @@ def _check_behind(view: View, version: str, subject: str, local: Manifest, pods:
 
 def _check_room(subject: str, behind: str, queue: Manifest, pods: Sequence[PodNeed]) -> Check:
     quota, borrowable = _quota(queue)
+    largest = _largest(queue)
     used = total(_reserved(queue))
     cohort = queue["spec"].get("cohort") or queue["spec"].get("cohortName")
     too_much, taken = [], []
@@ -74,9 +75,11 @@ def _check_room(subject: str, behind: str, queue: Manifest, pods: Sequence[PodNe
                 continue
             # Without a limit of its own a queue borrows what its cohort has.
             most = quota[name] + borrowable.get(name, Decimal(0))
+            in_one = largest[name]
             asked = f"{pod.who} asks for {amount_text(name, amount)} {name}"
-            if amount > most and not (cohort and name not in borrowable):
-                too_much.append(f"{asked}, and the queue has {amount_text(name, most)}")
+            if amount > in_one and not (cohort and name not in borrowable):
+                one = "" if in_one == most else " in one flavor, and pods that belong together get one"
+                too_much.append(f"{asked}, and the queue has {amount_text(name, in_one)}{one}")
             elif amount > most - used.get(name, Decimal(0)):
                 left = max(most - used.get(name, Decimal(0)), Decimal(0))
                 taken.append(f"{asked}, and {amount_text(name, left)} of {amount_text(name, most)} is left")
@@ -107,6 +110,15 @@ def _quota(queue: Manifest) -> tuple[Amounts, Amounts]:
     quota = total({each["name"]: parse_amount(each["nominalQuota"])} for each in resources)
     limited = [each for each in resources if each.get("borrowingLimit") is not None]
     return quota, total({each["name"]: parse_amount(each["borrowingLimit"])} for each in limited)
+
+
+def _largest(queue: Manifest) -> Amounts:
+    """What the flavor has of each resource that has most of it, what it may borrow included."""
+    largest: Amounts = {}
+    for each in _flavors(queue):
+        most = parse_amount(each["nominalQuota"]) + parse_amount(each.get("borrowingLimit") or 0)
+        largest[each["name"]] = max(most, largest.get(each["name"], most))
+    return largest
 
 
 def _reserved(queue: Manifest) -> Iterable[Amounts]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -116,9 +115,3 @@ def waits(topic: str, subject: str, told: str, what_to_do: str) -> Check:
 def unknown(topic: str, subject: str, told: str, what_to_do: str = "") -> Check:
     """A thing that cannot be seen from here."""
     return Check(topic, subject, State.UNKNOWN, told, what_to_do)
-
-
-def worst(checks: Iterable[Check]) -> State:
-    """The worst state of some checks; fine where there are none."""
-    order = list(State)
-    return max((check.state for check in checks), key=order.index, default=State.FINE)

@@ -290,7 +290,13 @@ def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, b
         assert told() == (State.WAITS, "train asks for 2 nvidia.com/gpu, and 1 of 4 is left")
         queue(conditions=active)
         assert told() == (State.FINE, "the ClusterQueue gpus has room")
+        group["flavors"].append({**group["flavors"][0], "name": "h100"})
+        queue(conditions=active)
         need = pods(gpus=5, queue="team")
+        assert told()[0] == State.MISSING
+        assert told()[1].endswith("the queue has 4 in one flavor, and pods that belong together get one")
+        del group["flavors"][1]
+        queue(conditions=active)
         assert told() == (State.MISSING, "train asks for 5 nvidia.com/gpu, and the queue has 4")
     finally:
         for each in kinds:
