@@ -47,13 +47,13 @@ def main() -> None:
             bed.kubectl("create", "namespace", NAMESPACE)
             _fill(connect(kubeconfig=bed.kubeconfig, namespace=NAMESPACE))
             environment = {**os.environ, "KUBECONFIG": str(bed.kubeconfig)}
-            command = Path(sys.executable).with_name("stepworks")
-            ours = [str(command), "preflight", _COMPILED, "-n", NAMESPACE]
+            ours = [str(Path(sys.executable).with_name("stepworks")), "preflight", _COMPILED, "-n", NAMESPACE]
             peer = [sys.executable, "-c", _PEER]
             figures = [(_run(ours, environment, 1), _run(peer, environment, 0)) for _ in range(ROUNDS)]
-            for name, some in zip(("stepworks preflight", "the client's lists"), zip(*figures, strict=True), strict=True):
-                _show(name, some)
-            ratio = statistics.median(theirs[0] / own[0] for own, theirs in figures)
+            own, theirs = zip(*figures, strict=True)
+            _show("stepworks preflight", own)
+            _show("the client's lists", theirs)
+            ratio = statistics.median(lists[0] / command[0] for command, lists in figures)
             print(f"the client's lists/ours {ratio:.2f} (ours is to be under {LIMIT_SECONDS:.0f} s and 200 MB)")
         finally:
             bed.stop()
