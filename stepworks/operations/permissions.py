@@ -162,6 +162,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = MappingProxyType(
             *_OWNER,
         ),
         "deploy": _ON_KSERVE,
+        # Where the versions are plain Deployments, it takes what deploy_model_server does, too.
         "serve_version": (
             *_ON_KSERVE,
             _OLD_ROUTERS,

@@ -143,6 +143,11 @@ def _deploy_model_server(_: Cluster, given: Given) -> Iterable[Manifest]:
         yield from _splitting(splitter)
 
 
+def _serve_version(cluster: Cluster, given: Given) -> Iterable[Manifest]:
+    """With an image the versions are plain Deployments."""
+    return _deploy_model_server(cluster, given) if given.get("image") else _inference_service(cluster, given)
+
+
 def _make_claim(_: Cluster, given: Given) -> Iterable[Manifest]:
     storage_class = given.get("storage_class") or None
     yield build_claim(NAME, RUN, size=given["size"], access_mode=given["access_mode"], storage_class=storage_class)
@@ -171,7 +176,7 @@ BUILDERS: Mapping[str, Callable[[Cluster, Given], Iterable[Manifest]]] = {
     "train_distributed": _train_distributed,
     "tune": _tune,
     "deploy": _inference_service,
-    "serve_version": _inference_service,
+    "serve_version": _serve_version,
     "deploy_model_server": _deploy_model_server,
     "make_claim": _make_claim,
     # These change what others made, and need permissions only.

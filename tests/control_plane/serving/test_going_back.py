@@ -1,11 +1,9 @@
 """The compiled step serve_version where plain Deployments serve a model: real servers, and a Gateway that is played."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import dsl
 
 from stepworks.components.serving.deploy_model_server.component import deploy_model_server
@@ -20,12 +18,12 @@ from stepworks.kube.gateway_traffic import GatewayTraffic
 from stepworks.kubeflow.pipeline import Pipeline, claim_path, pipeline
 from stepworks.kubeflow.place import place
 from stepworks.kubeflow.placement_of import image_of, placement_of
+from stepworks.operations.roles import rules_of
 from stepworks.report.documents import DeploymentDocument
 from stepworks.serving.kserve.model_servers import ModelServers
 from stepworks.serving.manifest import Samples, read_package, write_manifest
 from testbed.bed import Bed
 from tests import pod_namespaces
-from tests.control_plane.jobs import ROOT
 from tests.control_plane.kube.played_gateway import ROUTE, TRUE, PlayedGateway
 from tests.control_plane.kube.workloads import allow
 from tests.control_plane.serving.team import MODEL, Team, register
@@ -74,14 +72,13 @@ def steps(gateway: dict[str, str], image: str = "serving") -> Pipeline:
 
 
 class ServerTeam(Team):
-    """A namespace whose steps may do what the docs say that they need without KServe, and no more."""
+    """A namespace whose steps may do what they need without KServe, and no more."""
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path, pipeline: Pipeline) -> None:
         super().__init__(bed, cluster, folder, pipeline)
-        (rules,) = re.findall(
-            r"^```yaml\n(rules:.*?)```", (ROOT / "docs" / "deploying.md").read_text(), re.DOTALL | re.MULTILINE
-        )
-        allow(cluster, "runner", yaml.safe_load(rules)["rules"])
+        steps = ("deploy_model_server", "serve_version")
+        here = [rule for step in steps for where in ("run", "gateway") for rule in rules_of(step, namespace=where)]
+        allow(cluster, "runner", here)  # the Gateway is in the same namespace
 
     def deploy(self, version: int) -> DeploymentDocument:
         """Run the step deploy_model_server."""
