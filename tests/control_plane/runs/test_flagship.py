@@ -33,8 +33,7 @@ def whole_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 @pytest.fixture
 def team(whole_bed: Bed) -> Cluster:
     """The namespace that `make run-cluster` makes."""
-    whole_bed.kubectl("create", "namespace", "team")
-    whole_bed.kubectl("apply", "-k", ROOT / "cluster" / "team")
+    whole_bed.kubectl("apply", "-k", ROOT / "testbed" / "team")
     return connect(kubeconfig=whole_bed.kubeconfig, namespace="team")
 
 
