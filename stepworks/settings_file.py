@@ -51,6 +51,14 @@ def whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+class ParameterValue(Setting):
+    """A setting that a step is given as one parameter; it is read by `from_parameter`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of a parameter of Kubeflow Pipelines, without what is left at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
 def from_parameter(
     model: type[_Model], value: Mapping[str, Any], *, name: str, expected: str, what_to_do: str
 ) -> _Model:

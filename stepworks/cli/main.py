@@ -15,6 +15,7 @@ import typer
 from stepworks.cli.cronjob import cronjob
 from stepworks.cli.deliver import deploy, schedule, upload
 from stepworks.cli.diff import diff
+from stepworks.cli.garbage import collect_garbage_again
 from stepworks.cli.lint import lint
 from stepworks.cli.options import (
     CaFileOption,
@@ -110,7 +111,7 @@ def run(
     ca_file: CaFileOption = None,
 ) -> None:
     """Run a pipeline on this machine; with --cluster, as pods; with --host, in Kubeflow, followed to its end."""
-    _collect_garbage_again()
+    collect_garbage_again()
     in_kubeflow = host is not None or token_from is not None
     _refuse_options_of_another_way(context, "host" if in_kubeflow else "cluster" if cluster else "")
     if in_kubeflow:
@@ -187,7 +188,7 @@ def serve(
     """Serve a packaged model by the Open Inference Protocol (V2, REST), until Ctrl-C."""
     from stepworks.serving.server import serve as serve_model
 
-    _collect_garbage_again()
+    collect_garbage_again()
     serve_model(model_directory, name, "127.0.0.1", port)
 
 
@@ -260,12 +261,6 @@ def _refuse_options_of_another_way(context: typer.Context, way: str) -> None:
             expected="options of one way: here, as pods with --cluster, or in Kubeflow with --host",
             what_to_do=", or ".join([f"Leave out {given[0]}", *change]) + ".",
         )
-
-
-def _collect_garbage_again() -> None:
-    """For commands that last; what was imported is left alone."""
-    gc.freeze()
-    gc.enable()
 
 
 def _end(number: int, _frame: object) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from stepworks.cli.garbage import collect_garbage_again
 
 if TYPE_CHECKING:
     from stepworks.kube.preflight.report import Preflight
@@ -55,7 +56,7 @@ def _look(
     from stepworks.kubeflow.needs import needs_of
     from stepworks.preflight.step import check
 
-    gc.enable()  # of thousands of pods, those are let go that were looked at
+    collect_garbage_again()  # of thousands of pods, those are let go that were looked at
     needs = needs_of(read_ir(path))
     connected = connect(context=context, namespace=namespace)
     # Somebody waits for the answer: what does not answer soon is told.

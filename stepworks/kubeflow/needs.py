@@ -254,8 +254,6 @@ class _Reader:
 
     def _claim(self, task: Task, mount: Mount) -> str:
         """The name of a claim; empty where a step makes it, or only the run knows it."""
-        if mount.claim and not placeholder_input(mount.claim):
-            return mount.claim
         if mount.claim:
             return self._text(task, mount.claim)
         if self._in_run and self._values.is_parameter(task, mount.source):

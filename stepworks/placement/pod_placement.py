@@ -8,10 +8,10 @@ from typing import Any, Self
 from stepworks.placement.names import run_object_name
 from stepworks.placement.placement import Placement
 from stepworks.placement.storage import Mount
-from stepworks.settings_file import Setting, from_parameter
+from stepworks.settings_file import ParameterValue, from_parameter
 
 
-class PodPlacement(Setting):
+class PodPlacement(ParameterValue):
     """What a target has for a role, as the parameter of a step that makes pods.
 
     It is resolved when the pipeline is compiled, so that the IR shows which nodes and accelerators a job gets. On this
@@ -42,10 +42,6 @@ class PodPlacement(Setting):
         names = (run_object_name("PersistentVolumeClaim", each.claim, run) for each in self.run_mounts)
         made = (each.model_copy(update={"claim": name}) for each, name in zip(self.run_mounts, names, strict=True))
         return (*self.mounts, *made)
-
-    def to_json(self) -> dict[str, Any]:
-        """The value of a parameter of Kubeflow Pipelines, without what is left at its default."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

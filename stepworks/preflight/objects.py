@@ -22,7 +22,7 @@ from stepworks.kube.builders.routes import Route, Routes
 from stepworks.kube.builders.scalers import build_scaler
 from stepworks.kube.builders.tf_job import build_tf_job
 from stepworks.kube.kinds.manifests import Manifest
-from stepworks.kube.preflight.admission import NAME
+from stepworks.kube.preflight.admission import NAME, STAND_IN_IMAGE
 from stepworks.kube.training_job import DEFAULT_RUNTIME, train_job_and_runtime, training_job_kind, training_job_spec
 from stepworks.placement.pod_placement import PodPlacement
 from stepworks.report.traffic_splitter import TrafficSplitter
@@ -35,7 +35,6 @@ from stepworks.tuning.trial_job import build_trial
 
 RUN = "preflight"
 """Stands for the run's id in names and labels."""
-_IMAGE = "registry.example.com/stepworks/preflight"
 _ADDRESS = f"http://{NAME}.{RUN}.svc"
 _GATEWAY = "gateway.networking.k8s.io/v1"
 
@@ -99,11 +98,8 @@ def _tune(cluster: Cluster, given: Given) -> Iterable[Manifest]:
 
 
 def _inference_service(cluster: Cluster, given: Given) -> Iterable[Manifest]:
-    placement = PodPlacement.from_json(given["placement"])
-    service = given.get("service", {})
-    splitter = splitter_of(service)
-    asked = {name: value for name, value in without_splitter(service).items() if name != "annotations"}
-    way = served(given["format"], str(service.get("runtime", "")))
+    placement, splitter, asked = _service(given)
+    way = served(given["format"], str(asked.get("runtime", "")))
     spec = inference_service_spec(
         **{**asked, "runtime": way.runtime},
         storage_uri=_model_uri(placement),
@@ -121,6 +117,13 @@ def _inference_service(cluster: Cluster, given: Given) -> Iterable[Manifest]:
     yield from _splitting(splitter)
 
 
+def _service(given: Given) -> tuple[PodPlacement, TrafficSplitter, dict[str, Any]]:
+    """Where a model server runs, what splits its traffic, and the other settings of its service."""
+    service = given.get("service", {})
+    asked = {name: value for name, value in without_splitter(service).items() if name != "annotations"}
+    return PodPlacement.from_json(given["placement"]), splitter_of(service), asked
+
+
 def _splitting(splitter: TrafficSplitter) -> Iterator[Manifest]:
     """What splits the traffic of the versions; Knative does that by itself."""
     routes = Routes(Route(NAME, _ADDRESS))
@@ -133,11 +136,10 @@ def _splitting(splitter: TrafficSplitter) -> Iterator[Manifest]:
 
 
 def _deploy_model_server(_: Cluster, given: Given) -> Iterable[Manifest]:
-    placement = PodPlacement.from_json(given["placement"])
-    service = given.get("service", {})
-    splitter = splitter_of(service)
-    asked = {name: value for name, value in without_splitter(service).items() if name != "annotations"}
-    spec = model_server_spec(**asked, image=given.get("image", _IMAGE), version="1", placement=placement.placement)
+    placement, splitter, asked = _service(given)
+    spec = model_server_spec(
+        **asked, image=given.get("image", STAND_IN_IMAGE), version="1", placement=placement.placement
+    )
     yield from build_model_server(spec, name=NAME)
     if splitter.gateway:
         yield from _splitting(splitter)
@@ -160,7 +162,7 @@ def _nothing(_: Cluster, _given: Given) -> Iterable[Manifest]:
 def _pods(given: Given, *fields: str) -> dict[str, Any]:
     placement = PodPlacement.from_json(given["placement"])
     return {
-        "image": given.get("image", _IMAGE),
+        "image": given.get("image", STAND_IN_IMAGE),
         "placement": placement.placement,
         "mounts": placement.mounts_of(RUN),
         **{name: given[name] for name in fields if name in given},

@@ -19,7 +19,8 @@ NAME = "stepworks-preflight"
 _NO_DRY_RUN = "does not support dry run"
 _BY_POLICY = re.compile(r"denied the request|denied request|violates PodSecurity|ValidatingAdmissionPolicy")
 _QUOTA = re.compile(r"exceeded quota: [^,]+, requested: (?P<asked>.*), used: .*, limited: (?P<limited>[^\s]*)")
-_IMAGE = "registry.example.com/stepworks/preflight:1"
+STAND_IN_IMAGE = "registry.example.com/stepworks/preflight:1"
+"""Stands for an image that is not known, in what is sent as a dry run."""
 _DROPPED = (
     "Apply cluster/cluster-wide, whose policy gives such pods their class, or leave priority_class out of the target."
 )
@@ -36,7 +37,7 @@ def check_objects(view: View, objects: Iterable[tuple[str, Manifest]]) -> list[C
     for step, manifest in objects:
         found = _send(view, f"{manifest['kind']} of {step}", manifest)
         checks += [found] if isinstance(found, Check) else []
-    return list(dict.fromkeys(checks))
+    return checks
 
 
 def check_pods(view: View, pods: Sequence[PodNeed], service_account: str) -> list[Check]:
@@ -90,7 +91,7 @@ def build_pod(need: PodNeed, service_account: str) -> Manifest:
         "tolerations": list(need.tolerations),
         "imagePullSecrets": [{"name": name} for name in need.image_pull_secrets],
         "containers": [
-            {"name": "main", "image": _IMAGE, "resources": {"requests": need.requests, "limits": need.limits}}
+            {"name": "main", "image": STAND_IN_IMAGE, "resources": {"requests": need.requests, "limits": need.limits}}
         ],
         "volumes": volumes,
     }

@@ -58,9 +58,8 @@ def _check_present(view: View, subject: str, claim: Manifest, pods: Sequence[Pod
 
 def _share_a_node(view: View, pods: Sequence[PodNeed]) -> bool:
     """Whether one node may have all the pods at once that need each other; true also where that is not seen."""
-    places = [most_on_one_node(view, pod) for pod in pods if pod.together > 1]
-    wanted = [pod.together for pod in pods if pod.together > 1]
-    return all(most is None or most >= number for most, number in zip(places, wanted, strict=True))
+    needing = [pod for pod in pods if pod.together > 1]
+    return all((most := most_on_one_node(view, pod)) is None or most >= pod.together for pod in needing)
 
 
 def _at_once(pods: Sequence[PodNeed]) -> Iterator[str]:

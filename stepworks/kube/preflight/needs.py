@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from stepworks.settings_file import Setting, from_parameter
+from stepworks.settings_file import ParameterValue, Setting, from_parameter
 
 MAKERS: Mapping[str, str] = {
     "clean_up_run": "folders",
@@ -147,7 +147,7 @@ class PeakNeed(PodClass):
     amounts: dict[str, str]
 
 
-class Needs(Setting):
+class Needs(ParameterValue):
     """What a compiled pipeline needs of a cluster.
 
     Attributes:
@@ -164,10 +164,6 @@ class Needs(Setting):
     peak: dict[str, str] = Field(default_factory=dict)
     peaks: tuple[PeakNeed, ...] = ()
     loops: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The value of a parameter of Kubeflow Pipelines, without what is left at its default."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

@@ -47,7 +47,7 @@ def check_runtimes(view: View, objects: Iterable[tuple[str, Manifest]]) -> list[
         if manifest["kind"] == "InferenceService":
             model = manifest["spec"]["predictor"].get("model") or {}
             checks.append(_check_runtime(view, step, model))
-    return list(dict.fromkeys(checks))
+    return checks
 
 
 def _check_runtime(view: View, step: str, model: Mapping[str, Any]) -> Check:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from stepworks.kube.kinds.manifests import Manifest
 from testbed.bed import Bed
 from testbed.settings import Node, Settings, gpu_node
 from tests.control_plane.conftest import running_bed
+from tests.control_plane.kube.workloads import custom_kind
 from tests.control_plane.tuning.katib import install
 
 
@@ -21,16 +21,7 @@ def team_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
         nodes = (gpu_node("simulated-gpu"), gpu_node("simulated-gpu-2"))
         mig = gpu_node("simulated-mig", gpu_type="a100-80gb-mig", resource="nvidia.com/mig-1g.10gb", count=14)
         started.add_simulated_nodes(Node("simulated-cpu"), *nodes, mig)
-        started.apply(_workflows())
+        # There are none: whether one is to own what a step makes is asked all the same.
+        started.apply(custom_kind("argoproj.io/v1alpha1", "Workflow", "workflows"))
         install(started)  # Katib's kinds
         yield started
-
-
-def _workflows() -> Manifest:
-    """The kind Workflow, of which there are none: whether one is to own what a step makes is asked all the same."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "Workflow", "plural": "workflows", "singular": "workflow"}
-    spec = {"group": "argoproj.io", "scope": "Namespaced", "names": names, "versions": [version]}
-    kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-    return {**kind, "metadata": {"name": "workflows.argoproj.io"}, "spec": spec}

@@ -95,6 +95,23 @@ def config_map(name: str, **data: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
+def custom_kind(
+    api_version: str, kind: str, plural: str, *, scope: str = "Namespaced", status: bool = False
+) -> Manifest:
+    """A kind that takes any field, in the place of one whose schema there is not; with its status apart, or not."""
+    group, _, version = api_version.partition("/")
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    served = {"name": version, "served": True, "storage": True, "schema": schema}
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    versions = [served | ({"subresources": {"status": {}}} if status else {})]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": scope, "names": names, "versions": versions},
+    }
+
+
 def allow(cluster: Cluster, account: str, rules: Sequence[Manifest]) -> None:
     """Let a ServiceAccount do what rules say, and nothing else."""
     group = "rbac.authorization.k8s.io"

@@ -33,8 +33,9 @@ from stepworks.placement.target import Target
 from stepworks.preflight.objects import BUILDERS, objects_of
 from stepworks.preflight.step import check, require_can_run
 from testbed.bed import Bed
-from tests.control_plane.kube.workloads import allow, connect_as
+from tests.control_plane.kube.workloads import allow, allow_steps, connect_as, custom_kind
 from tests.control_plane.preflight.test_preflight import claim, object_of, pods
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 A100 = Target.read(ROOT / "targets" / "a100.yaml")
@@ -129,15 +130,6 @@ def test_a_runtime_serves_the_format_by_the_protocol_or_not(
     assert told in found.told
 
 
-def rules_of(*components: str) -> list[Manifest]:
-    """All permissions of some components."""
-    return [
-        {"apiGroups": [each.group], "resources": list(each.resources), "verbs": list(each.verbs)}
-        for component in components
-        for each in PERMISSIONS[component]
-    ]
-
-
 def job_needs(**changes: Any) -> Needs:
     """A pipeline of one step, which runs a Job on GPUs."""
     given = {"placement": placement("training", **changes)}
@@ -177,7 +169,7 @@ def start(cluster: Cluster, needs: Needs) -> dict[str, bool]:
 def team(cluster: Cluster) -> Cluster:
     """A namespace with what the Job of `job_needs` takes."""
     create(cluster, object_of("v1", "ServiceAccount", "runner"))
-    allow(cluster, "runner", rules_of("run_job"))
+    allow_steps(cluster, "runner", "run_job")
     volume = {"storage": "1Gi"}
     spec = {
         "capacity": volume,
@@ -188,8 +180,8 @@ def team(cluster: Cluster) -> Cluster:
     create(cluster, object_of("v1", "PersistentVolume", f"shared-{cluster.namespace}", spec=spec))
     claim = {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": volume}}
     create(cluster, object_of("v1", "PersistentVolumeClaim", "shared", spec=claim))
-    while get(cluster, Reference("v1", "PersistentVolumeClaim", "shared"))["status"].get("phase") != "Bound":
-        time.sleep(0.05)
+    reference = Reference("v1", "PersistentVolumeClaim", "shared")
+    wait_for("the claim is bound", lambda: get(cluster, reference)["status"].get("phase") == "Bound")
     return cluster
 
 
@@ -231,20 +223,7 @@ def test_every_step_that_makes_something_has_a_builder() -> None:
     assert set(PERMISSIONS) - {"preflight"} <= set(MAKERS)
 
 
-KUEUE = "kueue.x-k8s.io"
-
-
-def custom_kind(kind: str, plural: str, scope: str) -> Manifest:
-    """A kind of Kueue, without its schema."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
-    version = {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
-    return object_of(
-        "apiextensions.k8s.io/v1",
-        "CustomResourceDefinition",
-        f"{plural}.{KUEUE}",
-        spec={"group": KUEUE, "names": names, "scope": scope, "versions": [version]},
-    )
+KUEUE = "kueue.x-k8s.io/v1beta1"
 
 
 def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, bed: Bed) -> None:
@@ -257,15 +236,15 @@ def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, b
 
     assert told() == (State.MISSING, "the cluster has no Kueue")
     kinds = (
-        custom_kind("LocalQueue", "localqueues", "Namespaced"),
-        custom_kind("ClusterQueue", "clusterqueues", "Cluster"),
+        custom_kind(KUEUE, "LocalQueue", "localqueues"),
+        custom_kind(KUEUE, "ClusterQueue", "clusterqueues", scope="Cluster"),
     )
     for each in kinds:
         create(cluster, each)
     try:
         bed.kubectl("wait", *(f"crd/{each['metadata']['name']}" for each in kinds), "--for=condition=Established")
         assert told()[0] == State.MISSING
-        create(cluster, object_of(f"{KUEUE}/v1beta1", "LocalQueue", "team", spec={"clusterQueue": "gpus"}))
+        create(cluster, object_of(KUEUE, "LocalQueue", "team", spec={"clusterQueue": "gpus"}))
         assert told() == (State.MISSING, "its ClusterQueue gpus is not there")
         quota = [
             {"name": name, "nominalQuota": amount}
@@ -278,7 +257,7 @@ def test_a_queue_is_missing_stopped_too_small_in_use_or_free(cluster: Cluster, b
 
         def queue(selector: dict[str, Any] | None = {}, **status: Any) -> None:  # noqa: B006
             spec = {"resourceGroups": [group]} | ({} if selector is None else {"namespaceSelector": selector})
-            apply(cluster, object_of(f"{KUEUE}/v1beta1", "ClusterQueue", "gpus", spec=spec, status=status))
+            apply(cluster, object_of(KUEUE, "ClusterQueue", "gpus", spec=spec, status=status))
 
         queue(conditions=[{"type": "Active", "status": "False", "reason": "FlavorNotFound"}])
         assert told() == (State.MISSING, "its ClusterQueue gpus admits nothing: Active is False (FlavorNotFound)")
@@ -348,5 +327,6 @@ def test_the_step_checks_under_its_own_service_account(team: Cluster, tmp_path: 
     assert found.can_run
     assert {each.topic for each in found.of(State.UNKNOWN)} >= {"nodes", "quota", "claim", "admission"}
     allow(team, "runner", [{"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get"]}])
-    while check(runner, needs, service_account="runner", as_itself=True).can_run:  # the server hears of it soon
-        time.sleep(0.05)
+    wait_for(
+        "what is missing is seen", lambda: not check(runner, needs, service_account="runner", as_itself=True).can_run
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from stepworks.kube.preflight.view import View
 from testbed.bed import Bed
 from tests.control_plane.kube.workloads import allow, connect_as, volume
 from tests.control_plane.kube.workloads import claim as claim_of_hand
+from tests.waiting import wait_for
 
 GPU = "nvidia.com/gpu"
 A100 = {
@@ -283,10 +283,12 @@ def test_permissions_of_a_service_account(cluster: Cluster) -> None:
     lacking = only(check_permissions(View(cluster), rights, "runner"))
     assert (lacking.state, lacking.told) == (State.MISSING, "the ServiceAccount runner may not create jobs of batch")
     allow(cluster, "runner", [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}])
-    while only(check_permissions(View(cluster), rights, "runner")).state != State.FINE:  # the server hears of it soon
-        time.sleep(0.05)
-    granted = only(check_permissions(View(cluster), rights, "runner"))
-    assert granted.state == State.FINE
+
+    def granted_by_now() -> Check | None:
+        check = only(check_permissions(View(cluster), rights, "runner"))
+        return check if check.state == State.FINE else None
+
+    granted = wait_for("the API server has heard of the Role", granted_by_now)
     assert "without get pods/log" in granted.told
 
 
@@ -340,9 +342,13 @@ def test_a_webhook_that_does_not_answer_is_no_verdict(cluster: Cluster) -> None:
     hook = object_of(group, "ValidatingWebhookConfiguration", name, webhooks=[webhook])
     create(cluster, hook)
     impatient = replace(cluster, give_up_at=cluster.clock.now())
+
+    def judged() -> Check | None:
+        check = only(check_pods(View(impatient), [pods()], "default"))
+        return None if check.state == State.FINE else check
+
     try:
-        while (check := only(check_pods(View(impatient), [pods()], "default"))).state == State.FINE:
-            time.sleep(0.05)  # the API server hears of it soon
+        check = wait_for("the API server has heard of the webhook", judged)
     finally:
         delete(cluster, reference_to(hook))
     assert (check.state, "failed calling webhook" in check.told) == (State.UNKNOWN, True)

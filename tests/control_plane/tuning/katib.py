@@ -15,6 +15,7 @@ from stepworks.kube.api.pods import read_log
 from stepworks.kube.api.references import Reference, Selection
 from stepworks.kube.kinds.manifests import Manifest
 from testbed.bed import Bed
+from tests.control_plane.kube.workloads import custom_kind
 
 API_VERSION = "kubeflow.org/v1beta1"
 NOW = "2026-11-28T08:00:00Z"
@@ -22,31 +23,8 @@ NOW = "2026-11-28T08:00:00Z"
 
 def install(bed: Bed) -> None:
     """Serve Katib's kinds. Its own schemas, too, take any field."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": "v1beta1",
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": schema},
-    }
     names = {"experiments": "Experiment", "trials": "Trial"}
-    bed.apply(
-        *(
-            {
-                "apiVersion": "apiextensions.k8s.io/v1",
-                "kind": "CustomResourceDefinition",
-                "metadata": {"name": f"{plural}.kubeflow.org"},
-                "spec": {
-                    "group": "kubeflow.org",
-                    "scope": "Namespaced",
-                    "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-                    "versions": [version],
-                },
-            }
-            for plural, kind in names.items()
-        )
-    )
+    bed.apply(*(custom_kind(API_VERSION, kind, plural, status=True) for plural, kind in names.items()))
     bed.kubectl("wait", "--for=condition=Established", "crd", *(f"{plural}.kubeflow.org" for plural in names))
 
 
